@@ -1,0 +1,88 @@
+"""What `embed` needs of a backbone: a module, its own preprocessing, and a fingerprint of both."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from nola_core.errors import NolaError
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """A frozen image tower.
+
+    Attributes:
+        module: float images [B, 3, H, W] as `preprocess` makes them -> features [B, dim], not normalised.
+        preprocess: RGB image -> float32 [3, H, W]; the deterministic evaluation view of this very model.
+        dim: feature width d.
+        meta: `model`, `weights`, `weights_sha256` and `transform`, all strings, for `meta.json` and cache keys.
+    """
+
+    module: nn.Module
+    preprocess: Callable[[Image.Image], Tensor]
+    dim: int
+    meta: dict[str, str]
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of a module's state, in name order.
+
+    It names the weights in force, whatever file format they came from.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}:{array.dtype}:{tuple(array.shape)};".encode())
+        digest.update(np.ascontiguousarray(array.reshape(-1).view(torch.uint8).numpy()).data)
+    return digest.hexdigest()
+
+
+def check_sha256(actual: str, expected: str | None, *, what: str) -> None:
+    """Raise NolaError when the weights are not the ones a pair names."""
+    if expected is not None and actual != expected:
+        raise NolaError(
+            f"{what}: the loaded weights have SHA-256 {actual[:16]}..., but the pair names {expected[:16]}...; "
+            "restore the file, or set `sha256` in pairs.yaml to the new weights."
+        )
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Evaluation mode, no gradients."""
+    return module.eval().requires_grad_(False)
+
+
+def resolve(model: str, root: Path) -> str:
+    """A `local-dir:` model name with its folder made absolute from the project root.
+
+    Raises:
+        NolaError: the folder does not exist.
+    """
+    if not model.startswith("local-dir:"):
+        return model
+    folder = root / model.removeprefix("local-dir:")
+    if not folder.is_dir():
+        raise NolaError(f"model '{model}': the folder {folder} does not exist.")
+    return f"local-dir:{folder}"
+
+
+def no_weights(what: str, error: Exception) -> NolaError:
+    """The error for weights that could not be had from their hub."""
+    short = " ".join(str(error).split())[:300]
+    return NolaError(
+        f"{what}: its weights could not be loaded ({short}). Without network, copy the checkpoint here and name its path in "
+        "nola_core/backbones/pairs.yaml; a gated model needs its licence accepted and a token in HF_TOKEN."
+    )
+
+
+def describe(values: dict[str, Any]) -> str:
+    """A transform as one line, `key=value` in key order."""
+    return ", ".join(f"{key}={values[key]}" for key in sorted(values))

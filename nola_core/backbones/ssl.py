@@ -1,0 +1,61 @@
+"""timm self-supervised image encoders: DINO, DINOv2, DINOv3 and any other timm model, each with its own transform."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import timm
+import torch
+from timm.data import create_transform, resolve_model_data_config
+
+from nola_core.backbones.encoder import ImageEncoder, check_sha256, describe, freeze, no_weights, resolve, weights_sha256
+from nola_core.backbones.pairs import SslSpec
+from nola_core.errors import NolaError
+
+
+def load_ssl(spec: SslSpec, *, root: Path = Path("."), device: torch.device | str = "cpu") -> ImageEncoder:
+    """Build a timm model without its classification head, with its weights, frozen.
+
+    The feature is the model's own pooled one: for DINO's ViTs the class token after the last LayerNorm.
+
+    Raises:
+        NolaError: unknown model or tag, weights that cannot be had or do not fit, or weights whose hash is not the pair's.
+    """
+    what = f"SSL model {spec.model}"
+    name = resolve(spec.model, root)
+    _check_name(spec.model)
+    checkpoint = None
+    if spec.checkpoint is not None:
+        checkpoint = root / spec.checkpoint
+        if not checkpoint.is_file():
+            raise NolaError(f"{what}: the checkpoint {checkpoint} does not exist.")
+    try:
+        module = timm.create_model(name, pretrained=checkpoint is None, num_classes=0)
+        if checkpoint is not None:
+            timm.models.load_checkpoint(module, str(checkpoint), strict=True, weights_only=True)
+    except Exception as error:  # timm and its hub client raise many kinds
+        raise no_weights(what, error) from error
+    freeze(module).to(device)
+    digest = weights_sha256(module)
+    check_sha256(digest, spec.sha256, what=what)
+    data = resolve_model_data_config(module)
+    meta = {
+        "model": spec.model,
+        "weights": spec.checkpoint or spec.model,
+        "weights_sha256": digest,
+        "transform": describe({"library": f"timm {timm.__version__}", **data}),
+    }
+    return ImageEncoder(module, create_transform(**data, is_training=False), int(module.num_features), meta)
+
+
+def _check_name(model: str) -> None:
+    if model.startswith(("local-dir:", "hf-hub:")):
+        return
+    bare, _, tag = model.partition(".")
+    if not timm.is_model(bare):
+        near = ", ".join(difflib.get_close_matches(bare, timm.list_models(), n=3)) or "see timm.list_models()"
+        raise NolaError(f"timm has no model '{bare}'; near: {near}.")
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{bare}*") if name.partition(".")[0] == bare]
+    if tag and tag not in tags:
+        raise NolaError(f"timm model {bare} has no weights tagged '{tag}'; tags: {', '.join(tags) or 'none'}.")

@@ -1,0 +1,245 @@
+"""`params.yaml` -> typed, validated settings, and the presets they are held against.
+
+`params.yaml` shows every value in force, so nothing is hidden in a preset; `preset:` names the published set these values
+claim to be, and whatever differs from it is listed as an override in the report.
+
+    python -m nola_core.config            # check params.yaml and print what differs from its preset
+    python -m nola_core.config --preset best   # write that preset's values into params.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nola_core.errors import NolaError
+from nola_core.files import replacing
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, complete and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Sources(Section):
+    """What DVC watches of one data set: where its images come from and the table of its descriptions."""
+
+    images: str
+    descriptions: str
+
+
+class Prepare(Section):
+    max_pixels: Annotated[int, Field(ge=1024)]
+    """Images with more pixels than this are recorded as unreadable instead of being decoded."""
+
+
+class Describe(Section):
+    provider: Literal["table", "none"]
+    """`table` reads the committed or imported sentences of the data set; `none` leaves the templates alone."""
+
+
+class Embed(Section):
+    backbones: str
+    """Backbone pair of the data sets that name none of their own; see nola_core/backbones/pairs.yaml."""
+
+
+class Duplicates(Section):
+    neighbors: Positive
+    similarity: Fraction
+    """Cosine of SSL features from which on two images are listed as near duplicates."""
+
+
+class Classify(Section):
+    texts: Literal["both", "descriptions", "templates"]
+    """What the class-description embedding averages."""
+
+
+class Select(Section):
+    fraction: Fraction
+    """Pseudo-labels a class, as a share of the average class size N / C."""
+    min_per_class: Positive
+    max_per_class: Positive | None
+
+
+class Align(Section):
+    hidden: Positive
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Rate
+
+
+class Tune(Section):
+    prompt_tokens: Annotated[int, Field(ge=0)]
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Evaluate(Section):
+    calibration_bins: Positive
+    neighbors: Positive
+
+
+class Report(Section):
+    images_per_class: Positive
+
+
+class Settings(Section):
+    """Everything in `params.yaml`."""
+
+    preset: Literal["paper", "best"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    datasets: dict[str, Sources]
+    prepare: Prepare
+    describe: Describe
+    embed: Embed
+    duplicates: Duplicates
+    classify: Classify
+    select: Select
+    align: Align
+    tune: Tune
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        for name in self.datasets:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
+                raise ValueError(f"data set name '{name}' may hold only a-z, 0-9 and _ (it names folders and stages)")
+        if self.select.max_per_class is not None and self.select.max_per_class < self.select.min_per_class:
+            raise ValueError("select.max_per_class is below select.min_per_class")
+        return self
+
+    def overrides(self) -> list[str]:
+        """`section.key=value (preset: other)` for every value that differs from the preset it names."""
+        return [
+            f"{name}.{key}={mine[key]} (preset {self.preset}: {value})"
+            for name, section in preset_values(self.preset).items()
+            for mine in [getattr(self, name).model_dump()]
+            for key, value in section.items()
+            if mine[key] != value
+        ]
+
+
+def load(root: Path) -> Settings:
+    """Read and check `root/params.yaml`.
+
+    Raises:
+        NolaError: the file is absent or no YAML, a key is unknown, missing or out of range (all are listed).
+    """
+    path = root / "params.yaml"
+    return parse(read_yaml(path), source=str(path))
+
+
+def parse(values: Mapping[str, Any], *, source: str = "params.yaml") -> Settings:
+    """Validate already loaded values; see `load`."""
+    return validate(Settings, values, source=source)
+
+
+def validate(model: type[Model], values: Any, *, source: str) -> Model:
+    """`values` as a `model`, or one NolaError that lists every wrong key of `source` with the values it allows."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [_sentence(model, problem) for problem in error.errors()]
+        raise NolaError(f"{source}: " + "; ".join(problems) + ".") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that must be a mapping.
+
+    Raises:
+        NolaError: absent, not readable as YAML, or no mapping.
+    """
+    if not path.is_file():
+        raise NolaError(f"{path} does not exist.")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NolaError(f"{path} is no valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise NolaError(f"{path} must hold `key: value` lines; found {type(values).__name__}.")
+    return values
+
+
+def preset_values(name: str) -> dict[str, dict[str, Any]]:
+    """Section -> key -> value of a published preset."""
+    return read_yaml(Path(__file__).parent / "presets" / f"{name}.yaml")
+
+
+def _sentence(model: type[BaseModel], problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "allowed are " + ", ".join(known)
+        return f"unknown key '{key}': {hint}"
+    if problem["type"] == "missing":
+        return f"key '{key}' is missing"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"{key} = {problem['input']!r}: {problem['msg'].replace('Input should be', 'must be')}"
+
+
+def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def write_preset(path: Path, name: str) -> None:
+    """Write a preset's values into the text of `path`, keeping its comments and all other keys."""
+    values = preset_values(name)
+    section, lines = "", []
+    for line in path.read_text().splitlines():
+        top = re.match(r"(\w+):", line)
+        section = top.group(1) if top else section
+        if section == "preset" and top:
+            line = re.sub(r"^preset:\s*\w+", f"preset: {name}", line)
+        key = re.match(r"(\s+)(\w+):\s*([^#]*?)(\s*#.*)?$", line)
+        if key and key.group(2) in values.get(section, {}):
+            value = yaml.safe_dump(values[section][key.group(2)]).replace("\n...", "").strip()
+            line = f"{key.group(1)}{key.group(2)}: {value}{key.group(4) or ''}"
+        lines.append(line)
+    with replacing(path) as scratch:
+        scratch.write_text("\n".join(lines) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check `params.yaml`, or write a preset into it; 0 when it is sound."""
+    parser = argparse.ArgumentParser(prog="python -m nola_core.config", description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("."))
+    parser.add_argument("--preset", choices=["paper", "best"])
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.preset:
+            write_preset(arguments.root / "params.yaml", arguments.preset)
+        settings = load(arguments.root)
+    except NolaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    overrides = settings.overrides()
+    print(f"params.yaml is preset {settings.preset}" + (", except " + ", ".join(overrides) if overrides else " unchanged"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

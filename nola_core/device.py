@@ -1,0 +1,41 @@
+"""Which device and how many workers: from the environment, never from params (editing those would rerun stages)."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from nola_core.errors import NolaError
+
+
+def device() -> torch.device:
+    """`NOLA_DEVICE`: auto (the default: a GPU if there is one), cpu, cuda or cuda:1.
+
+    Raises:
+        NolaError: it names no device, or a GPU that is not there.
+    """
+    name = os.environ.get("NOLA_DEVICE", "auto")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise NolaError(f"NOLA_DEVICE={name} names no device; use auto, cpu, cuda or cuda:0.") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise NolaError(f"NOLA_DEVICE={name}, but this machine shows {torch.cuda.device_count()} GPUs; use auto or cpu.")
+    return chosen
+
+
+def workers() -> int:
+    """`NOLA_WORKERS`: threads that read and decode images; by default one a core, at most 16.
+
+    Raises:
+        NolaError: it is no positive number.
+    """
+    text = os.environ.get("NOLA_WORKERS", "")
+    if not text:
+        return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if not text.isdigit() or int(text) < 1:
+        raise NolaError(f"NOLA_WORKERS={text} must be a number from 1.")
+    return int(text)
