@@ -1,0 +1,398 @@
+"""Metrics of the predictions against ground truth, where there is any. The one place besides the report that reads labels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nola_core import files
+from nola_core.errors import NolaError
+from nola_core.label_free import guard
+from nola_core.neighbors import search
+
+if TYPE_CHECKING:
+    from nola_core.features import FeatureStore
+
+METHODS = ("zero_shot", "templates", "cde", "alignment", "nola")
+"""The order in which methods are listed; any other method follows in alphabetical order."""
+
+SPLITS = ("train", "val", "test")
+FINAL = "nola"
+TEACHER = "alignment"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the stage `evaluate` writes; docs/formats.md gives the keys and the columns."""
+
+    metrics: dict[str, Any]
+    per_class: pd.DataFrame
+    confusion: pd.DataFrame
+    reliability: pd.DataFrame
+    accuracy: pd.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """Write metrics.json, per_class.csv and plots/*.csv under `folder`, each atomically."""
+        files.write_json(folder / "metrics.json", self.metrics)
+        tables = {
+            "per_class.csv": self.per_class,
+            "plots/accuracy.csv": self.accuracy,
+            "plots/confusion.csv": self.confusion,
+            "plots/reliability.csv": self.reliability,
+        }
+        for name, table in tables.items():
+            with files.replacing(folder / name) as scratch:
+                table.to_csv(scratch, index=False, float_format="%.6f")
+
+
+def evaluate(
+    *,
+    dataset: str,
+    manifest: pd.DataFrame,
+    classes: pd.DataFrame,
+    labels: pd.DataFrame,
+    predictions: pd.DataFrame,
+    pseudo_labels: pd.DataFrame,
+    label_free: dict[str, Any],
+    ssl_features: Callable[[str], FeatureStore] | None,
+    bins: int,
+    neighbors: int,
+) -> Evaluation:
+    """Score every method on every split, the pseudo-labels and the SSL features.
+
+    Only labelled images count; `labelled` says how many of the reported split's `images` (the readable ones) those are.
+    The reported split is `test` if it has a readable image, else `train`. Without any label the metrics that need one are
+    empty, as are the plots; `per_class` still tells how often each method predicts each class (`images` 0, `accuracy`
+    empty).
+
+    Args:
+        label_free: content of label_free.json; copied, with the guard's sentence as `warning` beside the student's scores.
+        ssl_features: opens the SSL feature store of a split, for the k-nearest-neighbour probe; None leaves it out.
+        bins: of the calibration error.
+        neighbors: k of the probe.
+
+    Raises:
+        NolaError: a label or a prediction names an unknown image or class, or a method leaves out images of a split.
+    """
+    truth = check_labels(labels, manifest, classes)
+    readable = manifest.loc[manifest["ok"].astype(bool), ["image_id", "split"]]
+    split = reported_split(manifest)
+    groups = _groups(predictions, readable, classes, split)
+    count = len(classes)
+
+    splits: dict[str, dict[str, dict[str, float]]] = {}
+    per_class: list[pd.DataFrame] = []
+    reliability: list[pd.DataFrame] = []
+    for (name, method), group in groups.items():
+        known = group[group["image_id"].isin(truth.index)]
+        actual = truth.loc[known["image_id"]].to_numpy()
+        per_class.append(_per_class(name, method, group, known, actual, classes))
+        if known.empty:
+            continue
+        splits.setdefault(name, {})[method] = score(known, actual, count, bins)
+        if name == split:
+            table = reliability_table(known["probability"].to_numpy(), known["class_id"].to_numpy() == actual, bins)
+            table.insert(0, "method", method)
+            reliability.append(table)
+
+    in_split = readable.loc[readable["split"] == split, "image_id"]
+    metrics = {
+        "dataset": dataset,
+        "split": split,
+        "protocol": "inductive" if split == "test" else "transductive",
+        "images": len(in_split),
+        "labelled": int(in_split.isin(truth.index).sum()),
+        "classes": count,
+        "methods": splits.get(split, {}),
+        "splits": splits,
+        "pseudo_labels": score_pseudo_labels(pseudo_labels, readable, classes, truth),
+        "probes": _probes(ssl_features, readable, truth, split, neighbors),
+        "label_free": _guarded(label_free),
+    }
+    accuracy = [
+        (name, method, scores["top1"]) for name, methods in splits.items() for method, scores in methods.items()
+    ]
+    return Evaluation(
+        metrics=metrics,
+        per_class=_stack(per_class, ["split", "method", "class_id", "class", "images", "accuracy", "predicted"]),
+        confusion=_confusion(groups, split, truth, classes),
+        reliability=_stack(reliability, ["method", "bin", "confidence", "accuracy", "images"]),
+        accuracy=pd.DataFrame(accuracy, columns=["split", "method", "top1"]),
+    )
+
+
+def reported_split(manifest: pd.DataFrame) -> str:
+    """`test` if a readable image belongs to it, else `train`."""
+    return "test" if bool(((manifest["split"] == "test") & manifest["ok"].astype(bool)).any()) else "train"
+
+
+def ordered_methods(names: Iterable[str]) -> list[str]:
+    """The distinct names, those of `METHODS` first and in that order, the others alphabetically."""
+    found = set(names)
+    return [name for name in METHODS if name in found] + sorted(found.difference(METHODS))
+
+
+def final_method(names: Iterable[str]) -> str:
+    """The method whose predictions are the product: `nola`, or the last one in order where it was not run."""
+    ordered = ordered_methods(names)
+    return FINAL if FINAL in ordered else ordered[-1]
+
+
+def check_labels(labels: pd.DataFrame, manifest: pd.DataFrame, classes: pd.DataFrame) -> pd.Series[int]:
+    """Ground truth as class ids (int64) indexed by image id; may be empty.
+
+    Raises:
+        NolaError: an image or class that does not exist, or an image labelled twice.
+    """
+    truth = pd.Series(labels["class_id"].to_numpy(dtype=np.int64), index=pd.Index(labels["image_id"].astype(str)))
+    twice = truth.index[truth.index.duplicated()]
+    if len(twice):
+        raise NolaError(f"labels.parquet labels {_some(twice)} more than once: keep one row an image.")
+    unknown = truth.index.difference(pd.Index(manifest["image_id"]))
+    if len(unknown):
+        raise NolaError(f"labels.parquet names images that manifest.parquet does not have: {_some(unknown)}.")
+    strange = sorted(set(truth) - set(classes["class_id"]))
+    if strange:
+        raise NolaError(
+            f"labels.parquet names class ids that classes.parquet does not have: {_some(strange)} "
+            f"(its {len(classes)} classes are 0 to {len(classes) - 1})."
+        )
+    return truth
+
+
+def score(predicted: pd.DataFrame, actual: NDArray[np.int64], classes: int, bins: int) -> dict[str, float]:
+    """Metrics of one method over labelled images, as fractions.
+
+    Args:
+        predicted: n > 0 rows of a prediction table.
+        actual: [n] class ids.
+
+    Returns:
+        `top1`; `top5`: the truth is among `top_classes` (trivially 1 with five classes or fewer); `mean_per_class`: mean
+        of the accuracies of the classes that have a labelled image; `ece`.
+    """
+    right = predicted["class_id"].to_numpy() == actual
+    top = np.stack(predicted["top_classes"].to_numpy())
+    images = np.bincount(actual, minlength=classes)
+    hits = np.bincount(actual, weights=right, minlength=classes)
+    present = images > 0
+    return {
+        "top1": float(right.mean()),
+        "top5": float((top == actual[:, None]).any(axis=1).mean()),
+        "mean_per_class": float((hits[present] / images[present]).mean()),
+        "ece": expected_calibration_error(predicted["probability"].to_numpy(), right, bins),
+    }
+
+
+def reliability_table(confidence: NDArray[Any], right: NDArray[np.bool_], bins: int) -> pd.DataFrame:
+    """Confidence against accuracy in equal-width bins.
+
+    Bin m of M holds the confidences in (m / M, (m + 1) / M], m from 0; confidence 0 belongs to the first.
+
+    Args:
+        confidence: [n] in [0, 1].
+        right: [n] whether the prediction was right.
+
+    Returns:
+        `bin, confidence, accuracy, images` of the bins that hold an image: mean confidence, fraction right, count.
+    """
+    confidence = confidence.astype(np.float64)
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    images = np.bincount(place, minlength=bins)
+    table = pd.DataFrame(
+        {
+            "bin": np.arange(bins),
+            "confidence": np.bincount(place, weights=confidence, minlength=bins) / np.maximum(images, 1),
+            "accuracy": np.bincount(place, weights=right, minlength=bins) / np.maximum(images, 1),
+            "images": images,
+        }
+    )
+    return table[table["images"] > 0].reset_index(drop=True)
+
+
+def expected_calibration_error(confidence: NDArray[Any], right: NDArray[np.bool_], bins: int) -> float:
+    """ECE = sum over bins m of |B_m| / n * |accuracy(B_m) - confidence(B_m)|, in [0, 1].
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; bins as in `reliability_table`.
+    """
+    table = reliability_table(confidence, right, bins)
+    gap = (table["accuracy"] - table["confidence"]).abs()
+    return float((gap * table["images"]).sum() / table["images"].sum())
+
+
+def score_pseudo_labels(
+    pseudo_labels: pd.DataFrame, readable: pd.DataFrame, classes: pd.DataFrame, truth: pd.Series[int]
+) -> dict[str, Any]:
+    """Accuracy and coverage of the selected pseudo-labels.
+
+    Overall coverage = selected / readable train images. A class's coverage counts labelled images alone: those selected for
+    the class / those that truly belong to it (above 1: the class claims more than it has). Accuracy = right / labelled,
+    among the selected. What has no labelled image to count is left out.
+    """
+    selected = pseudo_labels[pseudo_labels["selected"].astype(bool)]
+    train = readable.loc[readable["split"] == "train", "image_id"]
+    known = selected[selected["image_id"].isin(truth.index)]
+    right = known["class_id"].to_numpy() == truth.loc[known["image_id"]].to_numpy()
+    result: dict[str, Any] = {"selected": len(selected), "candidates": len(pseudo_labels)}
+    if len(known):
+        result["accuracy"] = float(right.mean())
+    result["coverage"] = len(selected) / max(1, len(train))
+
+    belonging = truth[truth.index.isin(train)].value_counts()
+    per_class: dict[str, dict[str, float | int]] = {}
+    for class_id, name in zip(classes["class_id"], classes["name"], strict=True):
+        entry: dict[str, float | int] = {"selected": int((selected["class_id"] == class_id).sum())}
+        mine = known["class_id"].to_numpy() == class_id
+        if mine.any():
+            entry["accuracy"] = float(right[mine].mean())
+        if class_id in belonging.index:
+            entry["coverage"] = float(mine.sum() / belonging[class_id])
+        per_class[str(name)] = entry
+    result["classes"] = per_class
+    return result
+
+
+def knn_accuracy(
+    gallery: NDArray[np.float32],
+    gallery_classes: NDArray[np.int64],
+    queries: NDArray[np.float32] | None,
+    query_classes: NDArray[np.int64] | None,
+    k: int,
+) -> float:
+    """Fraction of queries whose k most similar gallery images vote for the right class (ties: larger summed similarity).
+
+    Args:
+        gallery: [n, d] L2-normalised; `gallery_classes` [n].
+        queries: [q, d] L2-normalised and `query_classes` [q]; None classifies each gallery image by the others.
+    """
+    alone = queries is None or query_classes is None
+    wanted = min(k + alone, len(gallery))
+    similarity, index = search(gallery, gallery if queries is None or alone else queries, wanted)
+    if alone:
+        own = index == np.arange(len(gallery))[:, None]
+        own[~own.any(axis=1), -1] = (
+            True  # among more than k exact copies the image itself may be missing: drop the last
+        )
+        similarity = similarity[~own].reshape(len(gallery), wanted - 1)
+        index = index[~own].reshape(len(gallery), wanted - 1)
+    voted = gallery_classes[index]
+    same = voted[:, :, None] == voted[:, None, :]
+    # Counts are integers and the summed similarities shrink below 1/4, so they decide ties and nothing else.
+    weight = 1.0 + np.clip(similarity.astype(np.float64), -1, 1) / (4 * max(1, wanted))
+    best = (same * weight[:, None, :]).sum(axis=2).argmax(axis=1)
+    answer = voted[np.arange(len(voted)), best]
+    return float((answer == (gallery_classes if query_classes is None or alone else query_classes)).mean())
+
+
+def _probes(
+    ssl_features: Callable[[str], FeatureStore] | None,
+    readable: pd.DataFrame,
+    truth: pd.Series[int],
+    split: str,
+    k: int,
+) -> dict[str, Any]:
+    """k-NN accuracy on the SSL features: the reported split by the train images, or the train images by each other."""
+    known = readable[readable["image_id"].isin(truth.index)]
+    train = known.loc[known["split"] == "train", "image_id"].tolist()
+    asked = known.loc[known["split"] == split, "image_id"].tolist()
+    if ssl_features is None or len(train) < 2 or not asked:
+        return {}
+    gallery, gallery_classes = ssl_features("train").rows(train), truth.loc[train].to_numpy()
+    if split == "train":
+        top1 = knn_accuracy(gallery, gallery_classes, None, None, k)
+    else:
+        top1 = knn_accuracy(gallery, gallery_classes, ssl_features(split).rows(asked), truth.loc[asked].to_numpy(), k)
+    return {"ssl_knn": {"top1": top1, "neighbors": k}}
+
+
+def _groups(
+    predictions: pd.DataFrame, readable: pd.DataFrame, classes: pd.DataFrame, split: str
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """(split, method) -> its rows, in order of `SPLITS` and `METHODS`, checked to cover exactly the split's images."""
+    strange = sorted(set(predictions["class_id"]) - set(classes["class_id"]))
+    if strange:
+        raise NolaError(f"predictions.parquet names class ids that classes.parquet does not have: {_some(strange)}.")
+    by_key = {(str(key[0]), str(key[1])): rows for key, rows in predictions.groupby(["split", "method"], sort=False)}
+    if not any(name == split for name, _ in by_key):
+        raise NolaError(
+            f"predictions.parquet has no row of split {split}, the one to report: run the stage predict again."
+        )
+    groups = {}
+    for name in SPLITS:
+        images = pd.Index(readable.loc[readable["split"] == name, "image_id"])
+        for method in ordered_methods(method for found, method in by_key if found == name):
+            rows = by_key[name, method]
+            ids = pd.Index(rows["image_id"])
+            missing, unknown = images.difference(ids), ids.difference(images)
+            if len(missing) or len(unknown) or ids.has_duplicates:
+                raise NolaError(
+                    f"predictions.parquet, method {method}, split {name}: {len(missing)} of {len(images)} readable images have "
+                    f"no prediction, {len(unknown)} predictions name no readable image of the split, "
+                    f"{int(ids.duplicated().sum())} are repeated. Run the stage predict again."
+                )
+            groups[name, method] = rows
+    return groups
+
+
+def _per_class(
+    split: str, method: str, group: pd.DataFrame, known: pd.DataFrame, actual: NDArray[np.int64], classes: pd.DataFrame
+) -> pd.DataFrame:
+    """Rows of per_class.csv: labelled `images` and their `accuracy`, and how many images of all are `predicted` so."""
+    count = len(classes)
+    images = np.bincount(actual, minlength=count)
+    hits = np.bincount(actual, weights=known["class_id"].to_numpy() == actual, minlength=count)
+    return pd.DataFrame(
+        {
+            "split": split,
+            "method": method,
+            "class_id": np.arange(count),
+            "class": classes.sort_values("class_id")["name"].to_numpy(),
+            "images": images,
+            "accuracy": np.where(images > 0, hits / np.maximum(images, 1), np.nan),
+            "predicted": np.bincount(group["class_id"].to_numpy(), minlength=count),
+        }
+    )
+
+
+def _confusion(
+    groups: dict[tuple[str, str], pd.DataFrame], split: str, truth: pd.Series[int], classes: pd.DataFrame
+) -> pd.DataFrame:
+    """`image_id, actual, predicted` (class names) of the labelled images of the reported split by the final method."""
+    rows = groups[split, final_method(method for name, method in groups if name == split)]
+    rows = rows[rows["image_id"].isin(truth.index)]
+    names = classes.sort_values("class_id")["name"].to_numpy()
+    actual = truth.loc[rows["image_id"]].to_numpy()
+    columns = {
+        "image_id": rows["image_id"].to_numpy(),
+        "actual": names[actual],
+        "predicted": names[rows["class_id"].to_numpy()],
+    }
+    return pd.DataFrame(columns)
+
+
+def _guarded(scores: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the label-free scores with `warning` beside a student that fell below its teacher."""
+    scores = copy.deepcopy(scores)
+    for methods in scores.values():
+        if FINAL in methods and TEACHER in methods:
+            warning = guard(methods[FINAL], methods[TEACHER])
+            if warning:
+                methods[FINAL]["warning"] = warning
+    return scores
+
+
+def _stack(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _some(values: Sequence[Any] | pd.Index[Any], most: int = 5) -> str:
+    """The first few values in words."""
+    shown = ", ".join(str(value) for value in list(values)[:most])
+    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

@@ -1,0 +1,111 @@
+"""Scores of a classifier that need no label, and the guard that compares a tuned model with its teacher."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nola_core.errors import NolaError
+
+GUARD_TOLERANCE = 0.01
+"""How far a score may fall below the teacher's before `guard` speaks; both scores lie in [0, 1]."""
+
+
+class LabelFreeScores:
+    """Accumulates the scores of an N x C matrix of probabilities batch by batch, in C x C memory.
+
+    The nuclear norm (the sum of the singular values) grows with both the confidence and the variety of the predictions
+    (Cui et al., "Towards Discriminability and Diversity: Batch Nuclear-norm Maximization", CVPR 2020). The singular
+    values are the roots of the eigenvalues of the Gram matrix P^T P, which is summed here in float64.
+    """
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._gram: Tensor | None = None
+        self._total: Tensor | None = None
+        self._confidence = 0.0
+
+    def add(self, probabilities: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            probabilities: [B, C], any floating dtype and device; rows are distributions. B may be 0.
+
+        Raises:
+            NolaError: not two-dimensional, another number of classes than before, or values that are no probabilities.
+        """
+        if probabilities.ndim != 2 or probabilities.shape[1] == 0:
+            raise NolaError(f"Probabilities must be [images, classes], not of shape {tuple(probabilities.shape)}.")
+        batch = probabilities.detach().to("cpu", torch.float64)
+        if self._gram is None:
+            classes = batch.shape[1]
+            self._gram = torch.zeros(classes, classes, dtype=torch.float64)
+            self._total = torch.zeros(classes, dtype=torch.float64)
+        if batch.shape[1] != len(self._gram):
+            raise NolaError(f"A batch has {batch.shape[1]} classes, the batches before it {len(self._gram)}.")
+        if len(batch) == 0:
+            return
+        # A float16 softmax over a thousand classes misses 1 by up to about 0.005; NaN fails the comparison as well.
+        if not (batch.min() >= 0 and (batch.sum(dim=1) - 1).abs().max() <= 0.01):
+            raise NolaError(
+                "Probabilities must lie between 0 and 1 and sum to 1 in each row; these do not (NaN features?)."
+            )
+        assert self._total is not None
+        self._images += len(batch)
+        self._gram += batch.T @ batch
+        self._total += batch.sum(dim=0)
+        self._confidence += float(batch.max(dim=1).values.sum())
+
+    def result(self) -> dict[str, float | int]:
+        """The scores of everything added so far.
+
+        Returns:
+            `nuclear_norm`: divided by sqrt(N * min(N, C)), its largest possible value, so it lies in (0, 1]: 1 for certain
+                and evenly spread predictions, 1 / sqrt(min(N, C)) for certain predictions of one class.
+            `mean_prediction_entropy`: entropy of the mean prediction divided by log C, in [0, 1]: 1 for classes predicted
+                equally often, 0 for a single one. 1 by definition if there is only one class.
+            `mean_confidence`: mean of the largest probability, in [1 / C, 1].
+            `images`: N.
+
+        Raises:
+            NolaError: nothing was added.
+        """
+        if self._gram is None or self._total is None or self._images == 0:
+            raise NolaError("There are no predictions to score: no image was added.")
+        classes = len(self._total)
+        singular = torch.linalg.eigvalsh(self._gram).clamp_min(0).sqrt()
+        mean = self._total / self._total.sum()
+        entropy = float(torch.special.entr(mean).sum()) / math.log(classes) if classes > 1 else 1.0
+        return {
+            "nuclear_norm": min(1.0, float(singular.sum()) / math.sqrt(self._images * min(self._images, classes))),
+            "mean_prediction_entropy": min(1.0, max(0.0, entropy)),
+            "mean_confidence": min(1.0, self._confidence / self._images),
+            "images": self._images,
+        }
+
+
+def guard(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> str | None:
+    """The sentence that rejects a tuned model less varied or less certain than its teacher, or None.
+
+    A student that falls into few classes (collapse) loses entropy of its mean prediction; one that stops deciding loses
+    nuclear norm. Falling more than `GUARD_TOLERANCE` below the teacher in either is reported.
+
+    Args:
+        student, teacher: results of `LabelFreeScores.result` over the same images.
+    """
+    names = {
+        "nuclear_norm": "nuclear norm of the predictions",
+        "mean_prediction_entropy": "entropy of the mean prediction",
+    }
+    fallen = [
+        f"the {name} fell from {float(teacher[key]):.3f} to {float(student[key]):.3f}"
+        for key, name in names.items()
+        if float(student[key]) < float(teacher[key]) - GUARD_TOLERANCE
+    ]
+    if not fallen:
+        return None
+    return f"By the scores that need no label the tuned model looks worse than its teacher: {' and '.join(fallen)}."
