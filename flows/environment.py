@@ -1,0 +1,80 @@
+"""Where the project is, and the settings Prefect and DVC get when the user chose none.
+
+Import nothing heavy here: the settings must be in place before Prefect is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+
+
+def project_root() -> Path:
+    """The nearest folder at or above the working directory that holds a `dvc.yaml`; else the working directory."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
+
+
+def configure() -> None:
+    """Fill in the environment variables the user did not set: no telemetry, Prefect's files inside the project.
+
+    If `nola server` of this project is up and no other server was named, runs report to it.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if "PREFECT_HOME" in os.environ:
+        return
+    home = project_root() / ".prefect"
+    os.environ["PREFECT_HOME"] = str(home)
+    url = running_server(home)
+    if url:
+        os.environ.setdefault("PREFECT_API_URL", url)
+
+
+def server_file(home: Path) -> Path:
+    """The file in which `nola server` notes its API address."""
+    return home / "server.url"
+
+
+def running_server(home: Path) -> str | None:
+    """The API address noted by `nola server` under `home`, if that server answers."""
+    try:
+        url = server_file(home).read_text().strip()
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
+            return url if reply.status == 200 else None
+    except (OSError, ValueError, urllib.error.URLError):
+        return None
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a stage: this interpreter first on the path, unbuffered, untracked."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, **QUIET, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def gpu_in_use() -> bool:
+    """Whether stages will compute on a CUDA device, told without importing torch (`NOLA_DEVICE`, default `auto`)."""
+    device = os.environ.get("NOLA_DEVICE") or "auto"
+    if device != "auto":
+        return device.startswith("cuda")
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return False
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Path("/dev/nvidia0").exists()
+    listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    return listing.returncode == 0 and "GPU" in listing.stdout

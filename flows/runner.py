@@ -1,0 +1,189 @@
+"""One stage: `dvc repro -s ADDRESS` as a child whose lines are passed on and whose whole process group can be ended."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+
+from flows.environment import child_environment
+from nola_core.errors import NolaError
+
+GRACE_SECONDS = 5.0
+REDRAW_SECONDS = 5.0
+TAIL_LINES = 20
+
+_CHATTER = re.compile(
+    r"\s*$|To track the changes with git|\tgit add |To enable auto staging|\tdvc config core\.autostage|Use `dvc push`"
+    r"|(Generating|Updating) lock file '|Data and pipelines are up to date"
+)
+_DVC_ERROR = re.compile(r"ERROR: (failed to reproduce '[^']*': )?(?P<reason>.*)")
+
+
+class Outcome(Enum):
+    """What became of a stage."""
+
+    RUN = "run"
+    RESTORED = "restored"  # from DVC's run cache: not computed, yet its outputs changed on disk
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class StageError(NolaError):
+    """A stage failed; the message is its one sentence and `tail` its last lines."""
+
+    def __init__(self, address: str, sentence: str, tail: list[str]) -> None:
+        super().__init__(sentence)
+        self.address = address
+        self.tail = tail
+
+
+class Stopped(Exception):
+    """The stage was ended, or never begun, because the run was cancelled."""
+
+
+class StageRunner:
+    """Runs stages of the DVC repository at `root`, several threads at a time, until `stop`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self.stopping = threading.Event()
+
+    def run(self, address: str, on_line: Callable[[str], None]) -> Outcome:
+        """Bring one stage up to date, passing each line it prints to `on_line`.
+
+        Raises:
+            StageError: the stage or DVC failed.
+            Stopped: `stop` was called.
+        """
+        child = self._start(address)
+        report = _Report(address)
+        assert child.stdout is not None
+        try:
+            for line in _lines(child.stdout.fileno()):
+                if report.add(line):
+                    on_line(line)
+            code = child.wait()
+        except BaseException:
+            _end([child])
+            raise
+        finally:
+            with self._lock:
+                self._children.discard(child)
+            child.stdout.close()
+        if self.stopping.is_set() and code != 0:
+            raise Stopped(address)
+        if code != 0:
+            raise StageError(address, report.sentence(code), list(report.tail))
+        return report.outcome
+
+    def stop(self) -> None:
+        """End every running stage with all its processes, and refuse new ones."""
+        with self._lock:
+            self.stopping.set()
+            children = list(self._children)
+        _end(children)
+
+    def _start(self, address: str) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self.stopping.is_set():
+                raise Stopped(address)
+            child = subprocess.Popen(
+                [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", address],
+                cwd=self._root,
+                env=child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._children.add(child)
+            return child
+
+
+class _Report:
+    """Reads DVC's output: what happened, and why it failed."""
+
+    def __init__(self, address: str) -> None:
+        self._marks = {
+            f"Running stage '{address}':": Outcome.RUN,
+            f"Stage '{address}' is cached - skipping run, checking out outputs": Outcome.RESTORED,
+            f"Stage '{address}' didn't change, skipping": Outcome.UNCHANGED,
+        }
+        self.outcome = Outcome.RESTORED  # unless DVC says otherwise, take the outputs for changed
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._stage_error = ""
+        self._dvc_error = ""
+
+    def add(self, line: str) -> bool:
+        """Take in a line; False if it is DVC's small talk."""
+        if _CHATTER.match(line):
+            return False
+        self.outcome = self._marks.get(line, self.outcome)
+        dvc_error = _DVC_ERROR.match(line)
+        if dvc_error:
+            self._dvc_error = dvc_error["reason"]
+            return True
+        if line.startswith("error: "):
+            self._stage_error = line.removeprefix("error: ")
+        self.tail.append(line)
+        return True
+
+    def sentence(self, code: int) -> str:
+        """The stage's own `error: ...`; else DVC's reason, with the stage's last line if the stage was running."""
+        if self._stage_error:
+            return self._stage_error
+        if self.outcome is Outcome.RUN and self.tail:
+            return f"{self.tail[-1]} ({self._dvc_error or f'exit status {code}'})"
+        return self._dvc_error or f"dvc ended with exit status {code}"
+
+
+def _lines(descriptor: int) -> Iterator[str]:
+    """Lines as they come; of a progress bar redrawn with carriage returns, one state every few seconds."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    rest = ""
+    shown = time.monotonic()
+    while block := os.read(descriptor, 65536):
+        *pieces, rest = re.split(r"(?<=\n)|(?<=\r)(?!\n)", rest + decoder.decode(block))
+        for piece in pieces:
+            redrawn = piece.endswith("\r")
+            if redrawn and time.monotonic() - shown < REDRAW_SECONDS:
+                continue
+            shown = time.monotonic()
+            yield piece.rstrip("\r\n")
+    if rest:
+        yield rest
+
+
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    """SIGTERM to each child's process group, SIGKILL to those still there after a grace period."""
+    alive = [child for child in children if _signal(child, signal.SIGTERM)]
+    deadline = time.monotonic() + GRACE_SECONDS
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+        alive = [child for child in alive if _signal(child, 0)]
+    for child in alive:
+        _signal(child, signal.SIGKILL)
+        child.wait()
+
+
+def _signal(child: subprocess.Popen[bytes], number: int) -> bool:
+    """Signal a child's process group; False if it is gone."""
+    child.poll()  # an unreaped leader would keep its group alive
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

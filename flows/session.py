@@ -1,0 +1,130 @@
+"""One run over the graph: whether each stage is skipped, cached or run, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+from flows.graph import Graph, Stage
+from flows.runner import Outcome, StageRunner
+from nola_core.errors import NolaError
+
+PUBLISH = "publish"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a stage, with the sentence that says it."""
+
+    stage: Stage
+    outcome: Outcome
+    message: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether what the stage writes is there and up to date."""
+        return self.outcome not in (Outcome.FAILED, Outcome.SKIPPED)
+
+    @property
+    def cached(self) -> bool:
+        """Whether nothing had to be computed."""
+        return self.outcome in (Outcome.UNCHANGED, Outcome.RESTORED)
+
+
+class Results(dict[str, Result]):
+    """Results by address, in the order in which stages ended."""
+
+    @property
+    def failures(self) -> list[str]:
+        """A sentence for each failed stage: `tune@digits: ...`."""
+        return [f"{address}: {result.message}" for address, result in self.items() if result.outcome is Outcome.FAILED]
+
+    def of(self, dataset: str) -> Results:
+        """The results of one data set."""
+        return Results({address: result for address, result in self.items() if result.stage.dataset == dataset})
+
+    def tally(self) -> str:
+        """How many stages were run, cached, failed and skipped, in words."""
+        words = Counter("cached" if result.cached else result.outcome.value for result in self.values())
+        return ", ".join(f"{words[word]} {word}" for word in ("run", "cached", "failed", "skipped") if words[word])
+
+
+def with_publishing(graph: Graph) -> Graph:
+    """Add a stage `publish@DATASET` after all stages of each data set that is evaluated."""
+    stages = dict(graph.stages)
+    for dataset in graph.datasets:
+        members = graph.of(dataset)
+        if any(stage.name == "evaluate" for stage in members):
+            address = f"{PUBLISH}@{dataset}"
+            stages[address] = Stage(address, PUBLISH, dataset, tuple(stage.address for stage in members), gpu=False)
+    return replace(graph, stages=stages)
+
+
+class Session:
+    """Executes stages, each after its upstream; safe to call from several threads.
+
+    Args:
+        graph: the stages and their freshness when the run began.
+        runner: runs a stage through DVC.
+        publish: publishes a data set and returns how many artifacts were sent; called for stages named `publish`.
+        gpu_slot: makes the context that is held while a GPU stage runs.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        runner: StageRunner,
+        publish: Callable[[str], int],
+        gpu_slot: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._graph = graph
+        self._runner = runner
+        self._publish = publish
+        self._gpu_slot = gpu_slot
+        self.results = Results()
+
+    def execute(self, address: str, on_line: Callable[[str], None]) -> Result:
+        """Bring a stage up to date, passing its lines on; a failure is a result, not an exception.
+
+        Raises:
+            Stopped: the run was cancelled.
+        """
+        stage = self._graph.stages[address]
+        try:
+            outcome, message = self._execute(stage, on_line)
+        except NolaError as error:
+            outcome, message = Outcome.FAILED, str(error)
+        result = self.results[address] = Result(stage, outcome, message)
+        return result
+
+    def settle(self, address: str, message: str) -> None:
+        """Count a stage as failed if its task ended without a result."""
+        self.results.setdefault(address, Result(self._graph.stages[address], Outcome.FAILED, message))
+
+    def stop(self) -> None:
+        """End the stages that are running."""
+        self._runner.stop()
+
+    def _execute(self, stage: Stage, on_line: Callable[[str], None]) -> tuple[Outcome, str]:
+        above = [self.results[address] for address in stage.upstream if address in self._graph.stages]
+        culprits = [result.stage.address for result in above if not result.ok]
+        if culprits:
+            return Outcome.SKIPPED, f"Not run: {', '.join(culprits)} did not complete."
+        if stage.name == PUBLISH:
+            sent = self._publish(stage.dataset)
+            return (Outcome.RUN, f"{sent} artifacts") if sent else (Outcome.UNCHANGED, "Published before.")
+        fresh = stage.address not in self._graph.stale
+        if fresh and all(result.outcome is Outcome.UNCHANGED for result in above):
+            return Outcome.UNCHANGED, "Nothing it reads has changed."
+        with self._gpu_slot() if stage.gpu else nullcontext():
+            begun = time.monotonic()
+            outcome = self._runner.run(stage.address, on_line)
+        if outcome is Outcome.RUN:
+            return outcome, f"Run in {time.monotonic() - begun:.0f} s."
+        return (
+            outcome,
+            "Outputs restored from DVC's cache." if outcome is Outcome.RESTORED else "Nothing it reads has changed.",
+        )

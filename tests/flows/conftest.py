@@ -1,0 +1,148 @@
+"""A toy project of the real shape (a git and DVC repository with quick stages) and one Prefect server for all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+# Before Prefect is imported: nothing of these tests may land in the user's or the project's own server.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="nola-prefect-")
+os.environ["NOLA_DEVICE"] = "cpu"
+os.environ["PREFECT_SERVER_LOGGING_LEVEL"] = "ERROR"
+os.environ.pop("PREFECT_API_URL", None)
+
+MakeRepo = Callable[..., Path]
+
+STAGES = """
+import json, os, subprocess, sys, time
+from pathlib import Path
+
+name, dataset = sys.argv[1:3]
+here = Path("data") / dataset
+here.mkdir(parents=True, exist_ok=True)
+mood = Path(f"src/{dataset}.txt").read_text().split()
+with open("ran.log", "a") as log:
+    log.write(" ".join(sys.argv[1:]) + "\\n")
+
+def table(path, columns):
+    import pyarrow, pyarrow.parquet
+    pyarrow.parquet.write_table(pyarrow.table(columns), here / path)
+
+print(f"{name} of {dataset} at work")
+if f"fail-{name}" in mood:
+    print(f"error: {name} found no images in {dataset}; add some.", file=sys.stderr)
+    sys.exit(1)
+if f"raise-{name}" in mood:
+    raise ValueError("the toy broke")
+if f"hang-{name}" in mood:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    Path("pids.txt").write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(300)
+if name == "prepare":
+    table("classes.parquet", {"class_id": [0, 1], "name": ["zero", "one"], "display_name": ["zero", "one"]})
+elif name == "embed":
+    (here / f"{sys.argv[3]}.txt").write_text("features")
+elif name == "select":
+    ids = list(range(300))
+    table("pseudo_labels.parquet", {
+        "image_id": [f"img{i:03d}" for i in ids], "class_id": [int(i >= 250) for i in ids],
+        "confidence": [1 - i / 400 for i in ids], "margin": [0.5] * 300,
+        "rank": [i + 1 if i < 250 else i - 249 for i in ids],
+        "selected": [i < 20 or 250 <= i < 270 for i in ids], "why": ["top"] * 300})
+    scores = {"nuclear_norm": 1.5, "mean_prediction_entropy": 0.6, "mean_confidence": 0.7, "images": 300}
+    (here / "label_free.json").write_text(json.dumps({"test": {"zero_shot": scores, "nola": scores}}))
+elif name == "tune":
+    (here / "student.txt").write_text("student")
+elif name == "evaluate":
+    score = lambda top1: {"top1": top1, "top5": 0.99, "mean_per_class": top1, "ece": 0.05}
+    methods = {} if "unlabelled" in mood else {"zero_shot": score(0.5), "alignment": score(0.6), "nola": score(0.625)}
+    (here / "metrics.json").write_text(json.dumps({
+        "dataset": dataset, "split": "test", "protocol": "inductive", "images": 100, "classes": 2, "methods": methods,
+        "splits": {"test": methods}, "pseudo_labels": {"selected": 40, "candidates": 300}, "probes": {},
+        "label_free": {}}))
+    rows = [f"test,{m},{c},{n},50,{a},50" for m in methods for c, n, a in ((0, "zero", 0.8), (1, "one", 0.45))]
+    header = "split,method,class_id,class,images,accuracy,predicted"
+    (here / "per_class.csv").write_text("\\n".join([header, *rows]) + "\\n")
+elif name == "report":
+    from PIL import Image
+    (here / "figures").mkdir()
+    Image.effect_noise((640, 480), 60).convert("RGB").save(here / "figures" / "accuracy.png")
+    (here / "report.html").write_text("<h1>report</h1>")
+"""
+
+PIPELINE = """
+stages:
+  prepare:
+    foreach: ${datasets}
+    do:
+      cmd: python stages.py prepare ${key}
+      deps: ['${item.images}']
+      outs: ['data/${key}/classes.parquet']
+  embed:
+    matrix: {dataset: '${datasets}', role: [clip, ssl]}
+    cmd: python stages.py embed ${item.dataset} ${item.role}
+    deps: ['data/${item.dataset}/classes.parquet']
+    outs: ['data/${item.dataset}/${item.role}.txt']
+  select:
+    matrix: {dataset: '${datasets}'}
+    cmd: python stages.py select ${item.dataset}
+    deps: ['data/${item.dataset}/clip.txt']
+    params: [select.fraction]
+    outs: ['data/${item.dataset}/pseudo_labels.parquet', 'data/${item.dataset}/label_free.json']
+  tune:
+    matrix: {dataset: '${datasets}'}
+    cmd: python stages.py tune ${item.dataset}
+    deps: ['data/${item.dataset}/ssl.txt', 'data/${item.dataset}/pseudo_labels.parquet']
+    outs: ['data/${item.dataset}/student.txt']
+  evaluate:
+    matrix: {dataset: '${datasets}'}
+    cmd: python stages.py evaluate ${item.dataset}
+    deps: ['data/${item.dataset}/student.txt']
+    outs: ['data/${item.dataset}/metrics.json', 'data/${item.dataset}/per_class.csv']
+  report:
+    matrix: {dataset: '${datasets}'}
+    cmd: python stages.py report ${item.dataset}
+    deps: ['data/${item.dataset}/metrics.json']
+    outs: ['data/${item.dataset}/report.html', 'data/${item.dataset}/figures']
+"""
+
+
+@pytest.fixture
+def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRepo:
+    """Make a toy project with data sets (name -> mood, e.g. `fail-tune`) and go there."""
+
+    def make(**moods: str) -> Path:
+        root = tmp_path / "project"
+        (root / "src").mkdir(parents=True)
+        (root / "stages.py").write_text(STAGES)
+        (root / "dvc.yaml").write_text(PIPELINE)
+        datasets = {}
+        for dataset, mood in moods.items():
+            (root / "src" / f"{dataset}.txt").write_text(mood or "well")
+            datasets[dataset] = {"images": f"src/{dataset}.txt"}
+        (root / "params.yaml").write_text(yaml.safe_dump({"datasets": datasets, "select": {"fraction": 0.3}}))
+        for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+            subprocess.run(command, cwd=root, check=True)
+        monkeypatch.chdir(root)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The API address of a real Prefect server with a database of its own."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield PREFECT_API_URL.value()
+    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.graph import Stage, dataset_names, read_graph
+from nola_core.errors import NolaError
+
+
+def repro(root: Path, address: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "-s", address], cwd=root, check=True)
+
+
+def test_graph_is_the_one_of_dvc_yaml(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(**{"digits": "", "digits-clip": ""})
+    graph = read_graph(root)
+    assert graph.datasets == ["digits", "digits-clip"]
+    assert len(graph.stages) == 14
+    assert graph.stages["embed@digits-clip"] == Stage(
+        "embed@digits-clip", "embed", "digits", ("prepare@digits",), gpu=True
+    )
+    assert graph.stages["embed@digits-clip-clip"].dataset == "digits-clip"
+    assert graph.stages["select@digits-clip"].dataset == "digits-clip"
+    assert set(graph.stages["tune@digits"].upstream) == {"embed@digits-ssl", "select@digits"}
+    seen: set[str] = set()
+    for stage in graph.stages.values():
+        assert seen.issuperset(stage.upstream), f"{stage.address} comes before its upstream"
+        seen.add(stage.address)
+    assert graph.stale == set(graph.stages)
+    assert dataset_names(root) == graph.datasets
+
+    repro(root, "prepare@digits")
+    graph = read_graph(root, datasets=["digits"])
+    assert set(graph.stages) - graph.stale == {"prepare@digits"}
+    assert graph.datasets == ["digits"]
+    partial = read_graph(root, datasets=["digits"], targets=["select"])
+    assert list(partial.stages) == ["prepare@digits", "embed@digits-clip", "select@digits"]
+
+
+def test_what_does_not_exist_is_named(make_repo: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_repo(digits="")
+    with pytest.raises(NolaError, match="no data set 'birds'; it has: digits"):
+        read_graph(root, datasets=["birds"])
+    with pytest.raises(NolaError, match="no stage 'tunee'.*it has: prepare, embed, select, tune, evaluate, report"):
+        read_graph(root, targets=["tunee"])
+    (root / "dvc.yaml").write_text("stages: {a: {matrix: 3}}\n")
+    with pytest.raises(NolaError, match="DVC cannot read the pipeline"):
+        read_graph(root)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NolaError, match="DVC cannot read the pipeline"):
+        read_graph(tmp_path / "empty")
+    with pytest.raises(NolaError, match=r"params\.yaml cannot be read"):
+        dataset_names(tmp_path / "empty")
