@@ -75,6 +75,8 @@ class Select(Section):
     """Pseudo-labels a class, as a share of the average class size N / C."""
     min_per_class: Positive
     max_per_class: Positive | None
+    unpredicted: Literal["error", "skip"]
+    """A class that is among nobody's first three answers: stop and name it, or go on without pseudo-labels for it."""
 
 
 class Align(Section):

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,14 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
         raise NolaError(f"{path}: a column does not fit its type: {error}") from error
     with replacing(path) as scratch:
         pq.write_table(table.replace_schema_metadata(None), scratch)
+
+
+@contextmanager
+def table_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that appends a table; the file appears when all of them are written. Memory: one table at a time."""
+    with replacing(path) as scratch:
+        with pq.ParquetWriter(scratch, schema) as writer:
+            yield lambda table: writer.write_table(table.cast(schema))
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,7 +62,6 @@ def load_clip(spec: ClipSpec, *, root: Path = Path("."), device: torch.device | 
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="QuickGELU mismatch")
-            logging.getLogger().setLevel(logging.WARNING)
             model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True, precision="fp32")
         tokenizer = open_clip.get_tokenizer(name)
     except UserWarning as error:

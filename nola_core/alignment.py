@@ -1,0 +1,80 @@
+"""NoLA's second step, second half: the alignment head on self-supervised features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from nola_core.config import Align
+from nola_core.errors import NolaError
+from nola_core.files import replacing
+from nola_core.progress import progress
+
+
+class AlignmentHead(nn.Sequential):
+    """h of METHODS section 1, step 2: Linear(d, hidden) - ReLU - Linear(hidden, C). Features [B, d] -> logits [B, C]."""
+
+    def __init__(self, dim: int, hidden: int, classes: int) -> None:
+        super().__init__(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+
+def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, seed: int) -> AlignmentHead:
+    """Train a head on pseudo-labelled features: cross-entropy, Adam, constant learning rate, a fixed last epoch.
+
+    The head is a few hundred kB, so it trains on the CPU wherever the backbones ran; the result depends on `seed` alone.
+
+    Args:
+        features: float32 [n, d] of the selected images.
+        targets: int64 [n], pseudo-labels.
+        classes: C.
+
+    Raises:
+        NolaError: no pseudo-label, or features or the loss are not finite.
+    """
+    if not len(targets):
+        raise NolaError("no pseudo-label was selected, so there is nothing to train the alignment head on; look at select.")
+    if not torch.isfinite(features).all():
+        raise NolaError("the SSL features of the pseudo-labelled images hold NaN; run embed again and look at its model.")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = AlignmentHead(features.shape[1], options.hidden, classes)
+    optimizer = torch.optim.Adam(head.parameters(), lr=options.learning_rate)
+    with progress(total=options.epochs, what="align", unit="epochs") as advance:
+        for _ in range(options.epochs):
+            total = 0.0
+            for batch in torch.randperm(len(targets), generator=generator).split(options.batch_size):
+                loss = cross_entropy(head(features[batch]), targets[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * len(batch)
+            if not total < float("inf"):
+                raise NolaError("the loss of the alignment head is not finite; lower align.learning_rate.")
+            advance(note=f"loss {total / len(targets):.3f}")
+    return head.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def predict(head: AlignmentHead, features: Tensor) -> Tensor:
+    """Class probabilities softmax(h(g)), float32 [B, C]."""
+    return head(features).softmax(dim=-1)
+
+
+def save(head: AlignmentHead, path: Path) -> None:
+    """Write a head as safetensors."""
+    with replacing(path) as scratch:
+        save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()}, scratch)
+
+
+def load(path: Path) -> AlignmentHead:
+    """Read a head; its sizes are those of its tensors."""
+    state = load_file(path)
+    hidden, dim = state["0.weight"].shape
+    head = AlignmentHead(dim, hidden, state["2.weight"].shape[0])
+    head.load_state_dict(state)
+    return head.eval().requires_grad_(False)

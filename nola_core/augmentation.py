@@ -1,0 +1,253 @@
+"""The student's strong view, for a whole batch at once.
+
+Crop, flip, colour jitter, perspective, colour jitter, blur, with a draw of its own for every image. The crop is made where the
+image is decoded (it needs the full resolution), everything after it on the batch, on any device. The tests hold every step
+against torchvision's one-image functions.
+
+What is drawn depends on (seed, epoch, image) alone: not on batches, threads or where an interrupted run was taken up again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+CROP_SCALE = (0.2, 1.0)
+CROP_RATIO = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
+JITTER_PROBABILITY = 0.8  # of the first of the two jitters; the second is always on
+PERSPECTIVE = 0.2
+PERSPECTIVE_PROBABILITY = 0.5
+BLUR_SIGMA = (0.1, 2.0)
+GRAY = (0.2989, 0.587, 0.114)  # the luma weights torchvision uses
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for each of N images; every tensor has N rows.
+
+    Attributes:
+        crop: [N, 22] uniform numbers: ten areas, ten aspect ratios, two positions.
+        flip: bool [N].
+        factors: [N, 2, 4] brightness, contrast, saturation (about 1) and hue (turns, about 0) of both jitters.
+        order: int64 [N, 2, 4], in which order a jitter applies its four steps.
+        jitter: bool [N, 2], whether it is on.
+        perspective: bool [N].
+        corners: [N, 4, 2], how far each corner moves inwards, as shares of half the width and height.
+        sigma: [N], blur in pixels.
+    """
+
+    crop: Tensor
+    flip: Tensor
+    factors: Tensor
+    order: Tensor
+    jitter: Tensor
+    perspective: Tensor
+    corners: Tensor
+    sigma: Tensor
+
+    def __getitem__(self, rows: Tensor) -> Draws:
+        return Draws(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def to(self, device: torch.device) -> Draws:
+        """The same draws on another device."""
+        return Draws(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+def draw(count: int, *, seed: int, epoch: int) -> Draws:
+    """Draw the views of one epoch for images 0 to count - 1."""
+    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(count, *shape, generator=generator)
+
+    strength = torch.tensor(JITTER)
+    factors = (2 * uniform(2, 4) - 1) * strength + torch.tensor([1.0, 1.0, 1.0, 0.0])
+    on = torch.stack([uniform() < JITTER_PROBABILITY, torch.ones(count, dtype=torch.bool)], dim=1)
+    low, high = BLUR_SIGMA
+    return Draws(
+        crop=uniform(2 * CROP_ATTEMPTS + 2),
+        flip=uniform() < 0.5,
+        factors=factors,
+        order=uniform(2, 4).argsort(dim=-1),
+        jitter=on,
+        perspective=uniform() < PERSPECTIVE_PROBABILITY,
+        corners=uniform(4, 2) * PERSPECTIVE,
+        sigma=low + (high - low) * uniform(),
+    )
+
+
+def crop_box(width: int, height: int, numbers: Tensor) -> tuple[int, int, int, int]:
+    """The box (left, top, right, bottom) of RandomResizedCrop, from 22 uniform numbers.
+
+    An area of 0.2 to 1 of the image with an aspect ratio of 3/4 to 4/3, the first of ten that fits; else the largest central box
+    within those ratios.
+    """
+    drawn = numbers.tolist()
+    for attempt in range(CROP_ATTEMPTS):
+        area = width * height * (CROP_SCALE[0] + (CROP_SCALE[1] - CROP_SCALE[0]) * drawn[attempt])
+        low, high = math.log(CROP_RATIO[0]), math.log(CROP_RATIO[1])
+        ratio = math.exp(low + (high - low) * drawn[CROP_ATTEMPTS + attempt])
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(drawn[-2] * (width - w + 1)), int(drawn[-1] * (height - h + 1))
+            return left, top, left + w, top + h
+    w = min(width, round(height * CROP_RATIO[1]))
+    h = min(height, round(width / CROP_RATIO[0]))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def random_crop(image: Image.Image, numbers: Tensor, size: tuple[int, int]) -> Tensor:
+    """Crop, resize to `size` (height, width; bicubic) and convert: uint8 [3, height, width]."""
+    height, width = size
+    box = crop_box(*image.size, numbers)
+    small = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    return torch.from_numpy(np.array(small, dtype=np.uint8)).permute(2, 0, 1)
+
+
+def strong_view(images: Tensor, draws: Draws, *, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Everything after the crop, and the model's normalisation.
+
+    Args:
+        images: uint8 [B, 3, H, W], cropped.
+        draws: of these B images, on the device of `images`.
+        mean: of the model's preprocessing, one a channel.
+        std: likewise.
+
+    Returns:
+        float32 [B, 3, H, W].
+    """
+    x = images.float() / 255
+    x = torch.where(draws.flip[:, None, None, None], x.flip(-1), x)
+    x = jitter(x, draws.factors[:, 0], draws.order[:, 0], draws.jitter[:, 0])
+    x = perspective(x, draws.corners, draws.perspective)
+    x = jitter(x, draws.factors[:, 1], draws.order[:, 1], draws.jitter[:, 1])
+    x = blur(x, draws.sigma)
+    center, spread = (torch.tensor(values, device=x.device)[:, None, None] for values in (mean, std))
+    return (x - center) / spread
+
+
+def jitter(x: Tensor, factors: Tensor, order: Tensor, on: Tensor) -> Tensor:
+    """Brightness, contrast, saturation and hue, each image in its own order.
+
+    Args:
+        x: float [B, 3, H, W] in [0, 1].
+        factors: [B, 4]; order: int64 [B, 4]; on: bool [B].
+    """
+    x = x.clone()
+    for place in range(4):
+        for step, apply in enumerate((_brightness, _contrast, _saturation, _hue)):
+            rows = (on & (order[:, place] == step)).nonzero()[:, 0]
+            if len(rows):
+                x[rows] = apply(x[rows], factors[rows, step][:, None, None, None])
+    return x
+
+
+def _brightness(x: Tensor, factor: Tensor) -> Tensor:
+    return (x * factor).clamp(0, 1)
+
+
+def _contrast(x: Tensor, factor: Tensor) -> Tensor:
+    return (factor * x + (1 - factor) * _gray(x).mean(dim=(-2, -1), keepdim=True)).clamp(0, 1)
+
+
+def _saturation(x: Tensor, factor: Tensor) -> Tensor:
+    return (factor * x + (1 - factor) * _gray(x)).clamp(0, 1)
+
+
+def _gray(x: Tensor) -> Tensor:
+    weights = torch.tensor(GRAY, device=x.device, dtype=x.dtype)
+    return (x * weights[:, None, None]).sum(dim=1, keepdim=True)
+
+
+def _hue(x: Tensor, turns: Tensor) -> Tensor:
+    """Rotate the hue by a share of a full turn, keeping HSV's value and saturation.
+
+    In HSV each channel is value - chroma * clamp(min(k, 4 - k), 0, 1), k = (n + 6 * hue) mod 6 with n = 5, 3, 1 for R, G, B.
+    """
+    value, lowest = x.amax(dim=1, keepdim=True), x.amin(dim=1, keepdim=True)
+    chroma = value - lowest
+    r, g, b = x.unbind(dim=1)
+    safe = chroma[:, 0].clamp(min=torch.finfo(x.dtype).tiny)
+    sixths = torch.where(
+        value[:, 0] == r, (g - b) / safe, torch.where(value[:, 0] == g, 2 + (b - r) / safe, 4 + (r - g) / safe)
+    )
+    offsets = torch.tensor([5.0, 3.0, 1.0], device=x.device, dtype=x.dtype)[:, None, None]
+    k = (offsets + sixths[:, None] + 6 * turns) % 6
+    return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
+
+
+def perspective(x: Tensor, corners: Tensor, on: Tensor) -> Tensor:
+    """Move each image's corners inwards and fill with black what that uncovers (bilinear).
+
+    Args:
+        x: float [B, 3, H, W].
+        corners: [B, 4, 2] in [0, 1): top left, top right, bottom right, bottom left, as shares of half the width and height.
+        on: bool [B].
+    """
+    rows = on.nonzero()[:, 0]
+    if not len(rows):
+        return x
+    height, width = x.shape[-2:]
+    start = torch.tensor([[0.0, 0.0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], device=x.device)
+    inward = torch.tensor([[1.0, 1.0], [-1, 1], [-1, -1], [1, -1]], device=x.device)
+    half = torch.tensor([width // 2, height // 2], device=x.device)
+    end = start + inward * torch.floor(corners[rows] * half)
+    a, b, c, d, e, f, g, h = _homography(end, start.expand_as(end)).unbind(dim=1)
+    ys, xs = torch.meshgrid(
+        torch.arange(height, device=x.device) + 0.5, torch.arange(width, device=x.device) + 0.5, indexing="ij"
+    )
+
+    def at(p: Tensor, q: Tensor, r: Tensor | float) -> Tensor:
+        r = r[:, None, None] if isinstance(r, Tensor) else r
+        return p[:, None, None] * xs + q[:, None, None] * ys + r
+
+    scale = at(g, h, 1.0)
+    grid = torch.stack([at(a, b, c) / scale / (0.5 * width) - 1, at(d, e, f) / scale / (0.5 * height) - 1], dim=-1)
+    out = x.clone()
+    out[rows] = grid_sample(x[rows], grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return out
+
+
+def _homography(points: Tensor, images: Tensor) -> Tensor:
+    """The eight coefficients [B, 8] of the perspective maps that send points [B, 4, 2] to images [B, 4, 2]."""
+    (px, py), (ix, iy) = points.double().unbind(-1), images.double().unbind(-1)
+    one, zero = torch.ones_like(px), torch.zeros_like(px)
+    upper = torch.stack([px, py, one, zero, zero, zero, -ix * px, -ix * py], dim=-1)
+    lower = torch.stack([zero, zero, zero, px, py, one, -iy * px, -iy * py], dim=-1)
+    return torch.linalg.solve(torch.cat([upper, lower], dim=1), torch.cat([ix, iy], dim=1)).float()
+
+
+def blur(x: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur with a sigma of its own for each image, mirrored at the borders.
+
+    Both passes are a product with a [side, side] matrix an image, which is faster than a grouped convolution on any device.
+
+    Args:
+        x: float [B, 3, H, W].
+        sigma: [B], pixels.
+    """
+    height, width = x.shape[-2:]
+    vertical, horizontal = _blur_matrices(sigma, height), _blur_matrices(sigma, width)
+    return vertical[:, None].to(x.dtype) @ x @ horizontal[:, None].mT.to(x.dtype)
+
+
+def _blur_matrices(sigma: Tensor, side: int) -> Tensor:
+    """[B, side, side]: row i holds the weights of the input pixels that make output pixel i. Kernels end at four sigma."""
+    radius = min(math.ceil(4 * BLUR_SIGMA[1]), side - 1)
+    offsets = torch.arange(-radius, radius + 1, device=sigma.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    source = (torch.arange(side, device=sigma.device)[:, None] + offsets).abs()
+    source = torch.where(source >= side, 2 * (side - 1) - source, source)
+    matrices = torch.zeros(len(sigma), side, side, device=sigma.device)
+    return matrices.scatter_add_(2, source.expand(len(sigma), -1, -1), kernel[:, None].expand(-1, side, -1).contiguous())

@@ -1,0 +1,74 @@
+"""Stage `describe`: the sentences a data set is described by, one row a sentence."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from nola_core.errors import NolaError
+
+SCHEMA = pa.schema(
+    [
+        ("class_id", pa.int32()),
+        ("class", pa.string()),
+        ("prompt", pa.string()),
+        ("text", pa.string()),
+        ("provider", pa.string()),
+        ("model", pa.string()),
+    ]
+)
+COLUMNS = ["class", "prompt", "text", "provider", "model"]
+
+
+def read_provided(path: Path) -> pd.DataFrame:
+    """A table of descriptions somebody wrote or imported: CSV or Parquet with the columns class, prompt, text, provider, model.
+
+    Raises:
+        NolaError: absent, unreadable, a column missing, or a row without class or text (the row is named).
+    """
+    if not path.is_file():
+        raise NolaError(f"the descriptions {path} do not exist; write them, or set describe.provider to none.")
+    try:
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError, pa.ArrowInvalid) as error:
+        raise NolaError(f"{path} cannot be read as a table of descriptions: {' '.join(str(error).split())}.") from None
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise NolaError(f"{path} lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
+    frame = frame[COLUMNS].fillna("").astype(str)
+    for column in ("class", "text"):
+        empty = frame.index[frame[column].str.strip() == ""]
+        if len(empty):
+            raise NolaError(f"{path}: row {empty[0] + 1} has no {column}.")
+    return frame
+
+
+def describe(provided: pd.DataFrame, classes: pd.DataFrame, *, source: str) -> pd.DataFrame:
+    """The sentences of this class list, in class order, duplicates within a class dropped.
+
+    Args:
+        provided: `class, prompt, text, provider, model`; `class` is a name as in `classes.name` or its display name.
+        classes: `class_id, name, display_name`.
+        source: where `provided` is from, for messages.
+
+    Raises:
+        NolaError: a class of the list has no sentence, or a sentence belongs to no class (both lists are named).
+    """
+    ids = {name: int(row.class_id) for row in classes.itertuples() for name in (row.display_name, row.name)}
+    extra = sorted(set(provided["class"]) - set(ids))
+    described = {ids[name] for name in provided["class"] if name in ids}
+    lacking = [row.name for row in classes.itertuples() if row.class_id not in described]
+    if extra or lacking:
+        near = [f"'{name}' is near '{match[0]}'" for name in extra if (match := difflib.get_close_matches(name, ids, n=1))]
+        raise NolaError(
+            f"{source} does not fit the class list"
+            + (f"; classes without a description: {', '.join(lacking[:10])}" if lacking else "")
+            + (f"; descriptions of unknown classes: {', '.join(extra[:10])}" if extra else "")
+            + (f" ({', '.join(near[:5])})" if near else "")
+            + ". Mend the table, or set describe.provider to none."
+        )
+    table = provided.assign(class_id=provided["class"].map(ids)).drop_duplicates(["class_id", "text"])
+    return table.sort_values("class_id", kind="stable", ignore_index=True)

@@ -1,0 +1,55 @@
+"""Stage `classify`: descriptions and CLIP features -> text classifiers and their zero-shot predictions."""
+
+import torch
+from safetensors.torch import save_file
+
+from nola_core import text_classifier
+from nola_core.backbones import load_clip, load_pair
+from nola_core.config import load
+from nola_core.datasets import load_definition
+from nola_core.device import device
+from nola_core.errors import NolaError
+from nola_core.features import FeatureStore, normalized
+from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer
+from nola_core.prediction import prediction_table
+from nola_core.stages.paths import Paths
+
+CHUNK = 4096  # images a step
+
+
+def run(paths: Paths) -> None:
+    """Build the three text classifiers (first template, all templates, CDE) and ask each about every image."""
+    settings = load(paths.root)
+    definition = load_definition(paths.root, paths.dataset)
+    classes = read_table(paths["classes.parquet"])
+    described = read_table(paths["descriptions.parquet"])
+    names = classes["display_name"].tolist()
+    templates = text_classifier.fill(definition.templates, names)
+    sentences = [described.loc[described["class_id"] == row, "text"].tolist() for row in classes["class_id"]]
+    both = {
+        "both": [mine + filled for mine, filled in zip(sentences, templates, strict=True)],
+        "descriptions": sentences if len(described) else templates,
+        "templates": templates,
+    }
+    texts = {"zero_shot": [filled[:1] for filled in templates], "templates": templates, "cde": both[settings.classify.texts]}
+    pair = load_pair(definition.backbones or settings.embed.backbones)
+    clip = load_clip(pair.clip, root=paths.root, device=device())
+    stores = {split: FeatureStore.open(paths.store("clip", split)) for split in paths.splits("clip")}
+    for store in stores.values():
+        if store.meta["weights_sha256"] != clip.image.meta["weights_sha256"]:
+            raise NolaError(f"{store.path} was made with other CLIP weights than {pair.clip.model} has now; run embed again.")
+    classifiers = {
+        method: text_classifier.build(clip.encode_texts, groups, names=names) for method, groups in texts.items()
+    }
+    with replacing(paths["text_classifier.safetensors"]) as scratch:
+        save_file({**classifiers, "logit_scale": torch.tensor(clip.logit_scale)}, scratch)
+    with table_writer(paths["zero_shot.parquet"], PREDICTION_SCHEMA) as write:
+        for split, store in stores.items():
+            for method, classifier in classifiers.items():
+                for start in range(0, len(store.index), CHUNK):
+                    ids = store.index["image_id"].iloc[start : start + CHUNK].tolist()
+                    x = torch.from_numpy(normalized(store.features[start : start + CHUNK]))
+                    p = text_classifier.probabilities(x, classifier, logit_scale=clip.logit_scale)
+                    write(prediction_table(ids, p, split=split, method=method))
+    count = sum(len(group) for group in texts["cde"])
+    print(f"{len(names)} classes, {count} texts in the class-description embedding, logit scale {clip.logit_scale:.1f}")

@@ -1,0 +1,27 @@
+"""Stage `evaluate`: predictions held against the truth, where there is any. With `report`, the only stage that reads labels."""
+
+from nola_core import evaluation
+from nola_core.config import load
+from nola_core.features import FeatureStore
+from nola_core.files import read_json, read_table
+from nola_core.stages.paths import Paths
+
+
+def run(paths: Paths) -> None:
+    """Write metrics.json, the per-class table and the tables of the plots."""
+    options = load(paths.root).evaluate
+    result = evaluation.evaluate(
+        dataset=paths.dataset,
+        manifest=read_table(paths["manifest.parquet"]),
+        classes=read_table(paths["classes.parquet"]),
+        labels=read_table(paths["labels.parquet"]),
+        predictions=read_table(paths["predictions.parquet"]),
+        pseudo_labels=read_table(paths["pseudo_labels.parquet"]),
+        label_free=read_json(paths["label_free.json"]),
+        ssl_features=lambda split: FeatureStore.open(paths.store("ssl", split)),
+        bins=options.calibration_bins,
+        neighbors=options.neighbors,
+    )
+    result.write(paths.folder)
+    scores = ", ".join(f"{method} {values['top1']:.1%}" for method, values in result.metrics["methods"].items())
+    print(f"top-1 on {result.metrics['split']}: {scores}" if scores else "no ground truth: label-free scores alone")

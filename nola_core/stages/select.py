@@ -1,0 +1,26 @@
+"""Stage `select`: zero-shot predictions of the train images -> pseudo-labels."""
+
+from nola_core import pseudo_labels
+from nola_core.config import load
+from nola_core.files import read_table, write_table
+from nola_core.stages.paths import Paths
+
+
+def run(paths: Paths) -> None:
+    """Select the most confident train images of every class by the class-description embedding."""
+    options = load(paths.root).select
+    names = read_table(paths["classes.parquet"])["name"].tolist()
+    predictions = read_table(paths["zero_shot.parquet"])
+    predictions = predictions[(predictions["split"] == "train") & (predictions["method"] == "cde")]
+    k = pseudo_labels.per_class(
+        len(predictions),
+        len(names),
+        fraction=options.fraction,
+        minimum=options.min_per_class,
+        maximum=options.max_per_class,
+    )
+    table = pseudo_labels.select(predictions, names, k=k, unpredicted=options.unpredicted)
+    write_table(paths["pseudo_labels.parquet"], table, pseudo_labels.SCHEMA)
+    chosen = table[table["selected"]]
+    least = chosen["class_id"].value_counts().reindex(range(len(names)), fill_value=0)
+    print(f"{len(chosen)} pseudo-labels from {len(predictions):,} images, k = {k}; fewest for '{names[least.idxmin()]}': {least.min()}")

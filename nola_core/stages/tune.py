@@ -1,0 +1,56 @@
+"""Stage `tune`: the teacher's answers -> prompt tokens, LayerNorms and classifier of the student."""
+
+import torch
+from open_clip.transform import PreprocessCfg
+from safetensors.torch import load_file
+
+from nola_core import tuning
+from nola_core.backbones import load_clip, load_pair
+from nola_core.config import load
+from nola_core.datasets import image_opener, load_definition
+from nola_core.device import device
+from nola_core.files import digest, read_table, replacing, sha256_file
+from nola_core.stages.paths import Paths
+
+
+def run(paths: Paths) -> None:
+    """Tune the student for a fixed number of epochs on strong views of every train image."""
+    settings = load(paths.root)
+    definition = load_definition(paths.root, paths.dataset)
+    pair = load_pair(definition.backbones or settings.embed.backbones)
+    place = device()
+    clip = load_clip(pair.clip, root=paths.root, device=place)
+    teacher = read_table(paths["teacher.parquet"])
+    classifier = load_file(paths["text_classifier.safetensors"])["cde"]
+    student = tuning.Student(clip, classifier, prompt_tokens=settings.tune.prompt_tokens, seed=settings.seed)
+    preprocess = PreprocessCfg(**clip.model.visual.preprocess_cfg)
+    height, width = (preprocess.size, preprocess.size) if isinstance(preprocess.size, int) else preprocess.size
+    images = tuning.Images(
+        ids=teacher["image_id"].tolist(),
+        open=image_opener(paths.root, paths.dataset),
+        size=(height, width),
+        mean=preprocess.mean,
+        std=preprocess.std,
+    )
+    inputs = {
+        "options": settings.tune.model_dump(),
+        "seed": settings.seed,
+        "clip": clip.image.meta["weights_sha256"],
+        "teacher": sha256_file(paths["teacher.parquet"]),
+        "classifier": sha256_file(paths["text_classifier.safetensors"]),
+        "device": place.type,
+    }
+    curve = tuning.tune(
+        student,
+        images,
+        torch.from_numpy(teacher["class_id"].to_numpy(dtype="int64")),
+        options=settings.tune,
+        seed=settings.seed,
+        device=place,
+        checkpoint=paths.cache / "checkpoints" / paths.dataset / f"tune-{digest(inputs)[:16]}.pt",
+    )
+    student.save(paths["student.safetensors"], weights_sha256=clip.image.meta["weights_sha256"])
+    with replacing(paths["curve.csv"]) as scratch:
+        curve.to_csv(scratch, index=False)
+    trained = sum(parameter.numel() for parameter in student.trained().values())
+    print(f"{trained:,} parameters tuned on {len(teacher):,} images, {settings.tune.epochs} epochs")

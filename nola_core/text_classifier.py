@@ -1,0 +1,61 @@
+"""Text classifiers: class names in templates, and the class-description embedding (CDE) of NoLA's first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from nola_core.errors import NolaError
+
+Encode = Callable[[Sequence[str]], Tensor]
+"""Texts -> L2-normalised float32 [n, d]."""
+
+
+def fill(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
+    """Every template with every class name filled in: a list of texts a class."""
+    return [[template.format(name) for template in templates] for name in names]
+
+
+def build(encode: Encode, texts: Sequence[Sequence[str]], *, names: Sequence[str]) -> Tensor:
+    """phi of METHODS section 1: encode each text, L2-normalise, average over the class, L2-normalise again.
+
+    All texts go through the encoder in one list, each distinct text once, and are averaged by class afterwards.
+
+    Args:
+        texts: one non-empty list of texts a class.
+        names: class names, for messages.
+
+    Returns:
+        float32 [C, d], unit rows.
+
+    Raises:
+        NolaError: a class without a text, or features that are not finite.
+    """
+    for name, group in zip(names, texts, strict=True):
+        if not group:
+            raise NolaError(f"class '{name}' has no text to be recognised by; add a template or a description.")
+    distinct = list(dict.fromkeys(text for group in texts for text in group))
+    position = {text: row for row, text in enumerate(distinct)}
+    features = normalize(encode(distinct).float(), dim=-1)
+    if not torch.isfinite(features).all():
+        row = int((~torch.isfinite(features).all(dim=1)).nonzero()[0, 0])
+        raise NolaError(f"the text encoder gives NaN or infinite features for the text '{distinct[row]}'; look at its weights.")
+    means = torch.stack([features[[position[text] for text in group]].mean(dim=0) for group in texts])
+    return normalize(means, dim=-1)
+
+
+def probabilities(features: Tensor, classifier: Tensor, *, logit_scale: float) -> Tensor:
+    """Zero-shot class probabilities softmax(s * x phi^T).
+
+    Args:
+        features: float32 [B, d], L2-normalised.
+        classifier: float32 [C, d], L2-normalised.
+        logit_scale: s, about 100.
+
+    Returns:
+        float32 [B, C], rows sum to 1.
+    """
+    return (logit_scale * features @ classifier.T).softmax(dim=-1)

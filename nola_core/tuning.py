@@ -1,0 +1,256 @@
+"""NoLA's third step: the alignment head's answers teach prompt tokens, LayerNorms and classifier of CLIP's vision tower.
+
+The teacher sees the weak view, which is fixed, so its answer for an image never changes: it is read from a table that stage
+`align` made once from the cached features. The published code runs DINO again at every step for the same answers.
+
+There is no validation and no early stopping: the last epoch is the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from nola_core import augmentation
+from nola_core.backbones import Clip
+from nola_core.config import Tune
+from nola_core.device import workers
+from nola_core.errors import NolaError
+from nola_core.files import remove, replacing
+from nola_core.progress import progress
+from nola_core.prompting import PromptedTower, layer_norms
+
+BETAS = (0.9, 0.999)
+CURVE = ["epoch", "loss", "teacher_agreement", "learning_rate", "seconds"]
+
+
+class Student(nn.Module):
+    """The prompted tower and a bias-free classifier: images -> logits [B, C] = f(x) W^T, no normalisation, no temperature.
+
+    Attributes:
+        tower: with its prompt tokens.
+        classifier: [C, d], begins as the class-description embedding.
+    """
+
+    def __init__(self, clip: Clip, classifier: Tensor, *, prompt_tokens: int, seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.tower = PromptedTower(clip.image.module, count=prompt_tokens, generator=generator)
+        self.classifier = nn.Parameter(classifier.clone())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.tower(images).float() @ self.classifier.T
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What step 3 trains, by the names it is stored under: `tokens`, `classifier` and `norm.<name in the tower>`."""
+        norms = {f"norm.{name}": parameter for name, parameter in layer_norms(self.tower.tower).items()}
+        return {"tokens": self.tower.tokens, "classifier": self.classifier, **norms}
+
+    def save(self, path: Path, *, weights_sha256: str) -> None:
+        """Write the trained tensors as safetensors, with the hash of the CLIP they belong to."""
+        tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trained().items()}
+        with replacing(path) as scratch:
+            save_file(tensors, scratch, metadata={"clip_sha256": weights_sha256})
+
+    @classmethod
+    def load(cls, path: Path, clip: Clip) -> Student:
+        """Put stored tensors into `clip`'s tower (in place) and return the student, frozen.
+
+        Raises:
+            NolaError: the file was tuned from other CLIP weights, or its tensors do not fit the tower.
+        """
+        with safe_open(path, framework="pt") as stored:
+            belongs = (stored.metadata() or {}).get("clip_sha256")
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
+        if belongs != clip.image.meta["weights_sha256"]:
+            raise NolaError(f"{path} was tuned from other CLIP weights than {clip.image.meta['model']} has now; run tune again.")
+        student = cls(clip, tensors["classifier"], prompt_tokens=len(tensors["tokens"]), seed=0)
+        mine = student.trained()
+        if set(mine) != set(tensors) or any(mine[name].shape != tensors[name].shape for name in mine):
+            raise NolaError(f"{path} does not fit the vision tower of {clip.image.meta['model']}; run tune again.")
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                parameter.copy_(tensors[name])
+        return student.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Images:
+    """The train images of a tuning.
+
+    Attributes:
+        ids: one an image; the row of an image here is its number in every draw.
+        open: image id -> RGB image.
+        size: height and width the tower takes.
+        mean: of the model's normalisation.
+        std: likewise.
+    """
+
+    ids: Sequence[str]
+    open: Callable[[str], Image.Image]
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def tune(
+    student: Student,
+    images: Images,
+    targets: Tensor,
+    *,
+    options: Tune,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+) -> pd.DataFrame:
+    """Tune `student` in place towards the teacher's answers on strong views.
+
+    Label-smoothed cross-entropy; AdamW at a constant rate with no decay of biases; the last batch of an epoch may be smaller.
+
+    Args:
+        targets: int64 [N], the teacher's class for every image, in the order of `images.ids`.
+        checkpoint: written after every epoch and taken up again if it is there; removed at the end. An interrupted tuning
+            therefore ends in the same weights as an undisturbed one on the same machine.
+
+    Returns:
+        The curve, one row an epoch: `epoch` from 1, mean `loss`, `teacher_agreement` (share of strong views the student
+        answered as the teacher did, before the step), `learning_rate`, `seconds`.
+
+    Raises:
+        NolaError: the loss is not finite.
+    """
+    student.to(device).train()
+    student.tower.tower.eval()  # the tower is frozen but for its LayerNorms, which have no mode: no dropout, no patch dropout
+    parameters = student.trained()
+    student.requires_grad_(False)
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(_groups(parameters, options.weight_decay), lr=options.learning_rate, betas=BETAS)
+    curve = _resume(checkpoint, parameters, optimizer)
+    loader = _Loader(images)
+    targets = targets.to(device)
+    with progress(total=options.epochs, what="tune", unit="epochs", done=len(curve)) as advance:
+        for epoch in range(len(curve) + 1, options.epochs + 1):
+            start = time.monotonic()
+            loss, agreement = _epoch(student, loader, targets, optimizer, options, seed=seed, epoch=epoch, device=device)
+            if not loss < float("inf"):
+                raise NolaError(f"the loss of the tuning is not finite in epoch {epoch}; lower tune.learning_rate.")
+            seconds = round(time.monotonic() - start, 2)
+            curve.append([epoch, round(loss, 5), round(agreement, 5), options.learning_rate, seconds])
+            if checkpoint is not None and epoch < options.epochs:
+                _save_checkpoint(checkpoint, parameters, optimizer, curve)
+            rate = len(targets) / max(seconds, 0.01)
+            advance(note=f"loss {loss:.3f}, agrees with teacher {agreement:.1%}, {rate:,.0f} images/s")
+    if checkpoint is not None:
+        remove(checkpoint)
+    student.eval().requires_grad_(False)
+    return pd.DataFrame(curve, columns=CURVE)
+
+
+def _epoch(
+    student: Student,
+    loader: _Loader,
+    targets: Tensor,
+    optimizer: torch.optim.Optimizer,
+    options: Tune,
+    *,
+    seed: int,
+    epoch: int,
+    device: torch.device,
+) -> tuple[float, float]:
+    """One pass over all images: mean loss and agreement with the teacher."""
+    count = len(targets)
+    draws = augmentation.draw(count, seed=seed, epoch=epoch)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+    total, agreed = torch.zeros((), device=device), torch.zeros((), device=device)
+    for rows, crops in loader.batches(order.split(options.batch_size), draws):
+        images = loader.images
+        views = augmentation.strong_view(crops.to(device), draws[rows].to(device), mean=images.mean, std=images.std)
+        logits = student(views)
+        wanted = targets[rows.to(device)]
+        loss = cross_entropy(logits, wanted, label_smoothing=options.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(rows)
+        agreed += (logits.argmax(dim=1) == wanted).sum()
+    return float(total) / count, float(agreed) / count
+
+
+class _Loader:
+    """Crops of the next batch made in threads while the model works; decoded images are kept while they fit in memory."""
+
+    KEEP_BYTES = 2 << 30
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self._kept: dict[int, Image.Image] = {}
+        self._room = self.KEEP_BYTES
+
+    def batches(self, batches: Sequence[Tensor], draws: augmentation.Draws) -> Iterator[tuple[Tensor, Tensor]]:
+        """(rows, uint8 [B, 3, H, W]) of every batch of rows."""
+
+        def crop(row: int) -> Tensor:
+            return augmentation.random_crop(self._image(row), draws.crop[row], self.images.size)
+
+        with ThreadPoolExecutor(workers()) as pool:
+            ahead = [pool.submit(crop, row) for row in batches[0].tolist()]
+            for number, rows in enumerate(batches):
+                crops = torch.stack([future.result() for future in ahead])
+                if number + 1 < len(batches):
+                    ahead = [pool.submit(crop, row) for row in batches[number + 1].tolist()]
+                yield rows, crops
+
+    def _image(self, row: int) -> Image.Image:
+        image = self._kept.get(row)
+        if image is None:
+            image = self.images.open(self.images.ids[row])
+            size = 3 * image.width * image.height
+            if self._room > size:
+                self._room -= size
+                self._kept[row] = image
+        return image
+
+
+def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+    biases = [parameter for name, parameter in parameters.items() if name.endswith("bias")]
+    others = [parameter for name, parameter in parameters.items() if not name.endswith("bias")]
+    return [{"params": others, "weight_decay": weight_decay}, {"params": biases, "weight_decay": 0.0}]
+
+
+def _save_checkpoint(
+    path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, curve: list[list[float]]
+) -> None:
+    state = {name: parameter.detach().cpu() for name, parameter in parameters.items()}
+    with replacing(path) as scratch:
+        torch.save({"parameters": state, "optimizer": optimizer.state_dict(), "curve": curve}, scratch)
+
+
+def _resume(
+    path: Path | None, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> list[list[float]]:
+    if path is None or not path.is_file():
+        return []
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(stored["parameters"][name])
+    optimizer.load_state_dict(stored["optimizer"])
+    return [list(row) for row in stored["curve"]]
+
+
+@torch.inference_mode()
+def predict(student: Student, images: Tensor) -> Tensor:
+    """Class probabilities of preprocessed images [B, 3, H, W], float32 [B, C] on the CPU."""
+    return student(images).softmax(dim=-1).cpu()
