@@ -1,4 +1,4 @@
-"""Metrics of the predictions against ground truth, where there is any. The one place besides the report that reads labels."""
+"""Metrics of the predictions against ground truth, where there is any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from nola_core import files
 from nola_core.errors import NolaError
@@ -68,12 +67,11 @@ def evaluate(
     """Score every method on every split, the pseudo-labels and the SSL features.
 
     Only labelled images count; `labelled` says how many of the reported split's `images` (the readable ones) those are.
-    The reported split is `test` if it has a readable image, else `train`. Without any label the metrics that need one are
-    empty, as are the plots; `per_class` still tells how often each method predicts each class (`images` 0, `accuracy`
-    empty).
+    The reported split is `test` if it has a readable image, else `train`. Without any label the metrics that need one
+    and the plots are empty; `per_class` still tells how often each method predicts each class.
 
     Args:
-        label_free: content of label_free.json; copied, with the guard's sentence as `warning` beside the student's scores.
+        label_free: content of label_free.json; copied, with the guard's `warning` beside the student's scores.
         ssl_features: opens the SSL feature store of a split, for the k-nearest-neighbour probe; None leaves it out.
         bins: of the calibration error.
         neighbors: k of the probe.
@@ -167,7 +165,7 @@ def check_labels(labels: pd.DataFrame, manifest: pd.DataFrame, classes: pd.DataF
     return truth
 
 
-def score(predicted: pd.DataFrame, actual: NDArray[np.int64], classes: int, bins: int) -> dict[str, float]:
+def score(predicted: pd.DataFrame, actual: np.ndarray, classes: int, bins: int) -> dict[str, float]:
     """Metrics of one method over labelled images, as fractions.
 
     Args:
@@ -175,11 +173,11 @@ def score(predicted: pd.DataFrame, actual: NDArray[np.int64], classes: int, bins
         actual: [n] class ids.
 
     Returns:
-        `top1`; `top5`: the truth is among `top_classes` (trivially 1 with five classes or fewer); `mean_per_class`: mean
-        of the accuracies of the classes that have a labelled image; `ece`.
+        `top1`; `top5`: the truth is among `top_classes` (trivially 1 with five classes or fewer); `mean_per_class`:
+        mean of the accuracies of the classes that have a labelled image; `ece`.
     """
     right = predicted["class_id"].to_numpy() == actual
-    top = np.stack(predicted["top_classes"].to_numpy())
+    top = np.stack(predicted["top_classes"].to_list())
     images = np.bincount(actual, minlength=classes)
     hits = np.bincount(actual, weights=right, minlength=classes)
     present = images > 0
@@ -191,7 +189,7 @@ def score(predicted: pd.DataFrame, actual: NDArray[np.int64], classes: int, bins
     }
 
 
-def reliability_table(confidence: NDArray[Any], right: NDArray[np.bool_], bins: int) -> pd.DataFrame:
+def reliability_table(confidence: np.ndarray, right: np.ndarray, bins: int) -> pd.DataFrame:
     """Confidence against accuracy in equal-width bins.
 
     Bin m of M holds the confidences in (m / M, (m + 1) / M], m from 0; confidence 0 belongs to the first.
@@ -217,7 +215,7 @@ def reliability_table(confidence: NDArray[Any], right: NDArray[np.bool_], bins: 
     return table[table["images"] > 0].reset_index(drop=True)
 
 
-def expected_calibration_error(confidence: NDArray[Any], right: NDArray[np.bool_], bins: int) -> float:
+def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
     """ECE = sum over bins m of |B_m| / n * |accuracy(B_m) - confidence(B_m)|, in [0, 1].
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; bins as in `reliability_table`.
@@ -232,9 +230,9 @@ def score_pseudo_labels(
 ) -> dict[str, Any]:
     """Accuracy and coverage of the selected pseudo-labels.
 
-    Overall coverage = selected / readable train images. A class's coverage counts labelled images alone: those selected for
-    the class / those that truly belong to it (above 1: the class claims more than it has). Accuracy = right / labelled,
-    among the selected. What has no labelled image to count is left out.
+    Overall coverage = selected / readable train images. A class's coverage counts labelled images alone: those selected
+    for the class / those that truly belong to it (above 1: the class claims more than it has). Accuracy = right /
+    labelled, among the selected. What has no labelled image to count is left out.
     """
     selected = pseudo_labels[pseudo_labels["selected"].astype(bool)]
     train = readable.loc[readable["split"] == "train", "image_id"]
@@ -260,13 +258,15 @@ def score_pseudo_labels(
 
 
 def knn_accuracy(
-    gallery: NDArray[np.float32],
-    gallery_classes: NDArray[np.int64],
-    queries: NDArray[np.float32] | None,
-    query_classes: NDArray[np.int64] | None,
+    gallery: np.ndarray,
+    gallery_classes: np.ndarray,
+    queries: np.ndarray | None,
+    query_classes: np.ndarray | None,
     k: int,
 ) -> float:
-    """Fraction of queries whose k most similar gallery images vote for the right class (ties: larger summed similarity).
+    """Fraction of queries whose k most similar gallery images vote for the right class.
+
+    Ties go to the class with the larger summed similarity.
 
     Args:
         gallery: [n, d] L2-normalised; `gallery_classes` [n].
@@ -333,8 +333,8 @@ def _groups(
             missing, unknown = images.difference(ids), ids.difference(images)
             if len(missing) or len(unknown) or ids.has_duplicates:
                 raise NolaError(
-                    f"predictions.parquet, method {method}, split {name}: {len(missing)} of {len(images)} readable images have "
-                    f"no prediction, {len(unknown)} predictions name no readable image of the split, "
+                    f"predictions.parquet, method {method}, split {name}: {len(missing)} of {len(images)} readable "
+                    f"images have no prediction, {len(unknown)} predictions name no readable image of the split, "
                     f"{int(ids.duplicated().sum())} are repeated. Run the stage predict again."
                 )
             groups[name, method] = rows
@@ -342,7 +342,7 @@ def _groups(
 
 
 def _per_class(
-    split: str, method: str, group: pd.DataFrame, known: pd.DataFrame, actual: NDArray[np.int64], classes: pd.DataFrame
+    split: str, method: str, group: pd.DataFrame, known: pd.DataFrame, actual: np.ndarray, classes: pd.DataFrame
 ) -> pd.DataFrame:
     """Rows of per_class.csv: labelled `images` and their `accuracy`, and how many images of all are `predicted` so."""
     count = len(classes)

@@ -64,10 +64,10 @@ class LabelFreeScores:
         """The scores of everything added so far.
 
         Returns:
-            `nuclear_norm`: divided by sqrt(N * min(N, C)), its largest possible value, so it lies in (0, 1]: 1 for certain
+            `nuclear_norm`: divided by sqrt(N * min(N, C)), its largest value, so it lies in (0, 1]: 1 for certain
                 and evenly spread predictions, 1 / sqrt(min(N, C)) for certain predictions of one class.
-            `mean_prediction_entropy`: entropy of the mean prediction divided by log C, in [0, 1]: 1 for classes predicted
-                equally often, 0 for a single one. 1 by definition if there is only one class.
+            `mean_prediction_entropy`: entropy of the mean prediction divided by log C, in [0, 1]: 1 for classes
+                predicted equally often, 0 for a single one. 1 by definition if there is only one class.
             `mean_confidence`: mean of the largest probability, in [1 / C, 1].
             `images`: N.
 

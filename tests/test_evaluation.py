@@ -305,7 +305,7 @@ def test_knn_equals_a_vote_counted_by_hand(seed: int, k: int) -> None:
 
     def answer(query: np.ndarray, rows: list[int]) -> int:
         nearest = sorted(rows, key=lambda row: -float(gallery[row] @ query))[:k]
-        votes = {c: (0, 0.0) for c in range(3)}
+        votes = dict.fromkeys(range(3), (0, 0.0))
         for row in nearest:
             count, total = votes[int(gallery_classes[row])]
             votes[int(gallery_classes[row])] = (count + 1, total + float(gallery[row] @ query))

@@ -1,0 +1,356 @@
+"""What the report says: read from the files of a data set and put into sentences and rows, without any drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nola_core import files
+from nola_core.errors import NolaError
+from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods
+from nola_core.report.style import method_name, percent, signed
+
+BASELINE = "zero_shot"
+Z95 = 1.959964
+"""Two-sided 95 % quantile of the normal distribution."""
+
+EXPLANATIONS: Mapping[str, str] = {
+    "zero_shot": "CLIP with each class name in one sentence",
+    "templates": "CLIP with the data set's templates",
+    "cde": "CLIP with templates and class descriptions",
+    "alignment": "head on self-supervised features, taught by the most confident CDE answers",
+    "nola": "CLIP with visual prompts, taught by the alignment head",
+}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything the report reads; columns as in docs/formats.md."""
+
+    metrics: dict[str, Any]
+    manifest: pd.DataFrame
+    classes: pd.DataFrame
+    truth: pd.Series[int]
+    descriptions: pd.DataFrame
+    near_duplicates: pd.DataFrame
+    pseudo_labels: pd.DataFrame
+    predictions: pd.DataFrame
+    """Rows of the reported split alone, without the lists."""
+    per_class: pd.DataFrame
+    """Rows of the reported split alone."""
+    confusion: pd.DataFrame
+    reliability: pd.DataFrame
+    curve: pd.DataFrame
+    stores: dict[str, dict[str, dict[str, Any]]]
+    """role -> split -> meta.json"""
+
+    @property
+    def names(self) -> list[str]:
+        """Class names in order of class id."""
+        return [str(name) for name in self.classes.sort_values("class_id")["name"]]
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that predicted the reported split, in order."""
+        return ordered_methods(self.predictions["method"])
+
+    @property
+    def final(self) -> str:
+        """The method whose predictions are the product."""
+        return final_method(self.methods)
+
+    @property
+    def baseline(self) -> str:
+        """The method the others are held against."""
+        return BASELINE if BASELINE in self.methods else self.methods[0]
+
+
+def load(folder: Path) -> Tables:
+    """Read `folder` (`data/<dataset>`): its tables, metrics.json, the plots' tables and the feature stores' meta.json.
+
+    Raises:
+        NolaError: a file is absent or damaged.
+    """
+    metrics = files.read_json(folder / "metrics.json")
+    manifest = files.read_table(folder / "manifest.parquet")
+    classes = files.read_table(folder / "classes.parquet")
+    predictions = files.read_table(
+        folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"]
+    )
+    per_class = _read_csv(folder / "per_class.csv")
+    stores: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted(folder.glob("features/*/*/meta.json")):
+        stores.setdefault(path.parent.parent.name, {})[path.parent.name] = files.read_json(path)
+    return Tables(
+        metrics=metrics,
+        manifest=manifest,
+        classes=classes,
+        truth=check_labels(files.read_table(folder / "labels.parquet"), manifest, classes),
+        descriptions=files.read_table(folder / "descriptions.parquet"),
+        near_duplicates=files.read_table(folder / "near_duplicates.parquet"),
+        pseudo_labels=files.read_table(folder / "pseudo_labels.parquet"),
+        predictions=predictions[predictions["split"] == metrics["split"]],
+        per_class=per_class[per_class["split"] == metrics["split"]],
+        confusion=_read_csv(folder / "plots/confusion.csv"),
+        reliability=_read_csv(folder / "plots/reliability.csv"),
+        curve=_read_csv(folder / "curve.csv"),
+        stores=stores,
+    )
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise NolaError(f"{path} does not exist: run the stage that writes it (docs/formats.md says which).")
+    # Class names such as "nan" or "null" are names; only an empty accuracy is missing.
+    frame = pd.read_csv(
+        path, keep_default_na=False, dtype={"class": str, "actual": str, "predicted": str, "image_id": str}
+    )
+    if "predicted" in frame.columns and "accuracy" in frame.columns:
+        frame["predicted"] = frame["predicted"].astype(int)
+        frame["accuracy"] = pd.to_numeric(frame["accuracy"].replace("", np.nan))
+    return frame
+
+
+def wilson(fraction: float, count: int) -> tuple[float, float]:
+    """95 % interval of a fraction of `count` images (Wilson, "Probable Inference", JASA 1927)."""
+    scale = 1 / (1 + Z95**2 / count)
+    centre = scale * (fraction + Z95**2 / (2 * count))
+    half = scale * Z95 * math.sqrt(fraction * (1 - fraction) / count + Z95**2 / (4 * count**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+    """Mean of after - before over the same images and its 95 % interval (normal approximation): gain, low, high.
+
+    Args:
+        before, after: [n] whether each image was read correctly.
+    """
+    difference = after.astype(np.float64) - before.astype(np.float64)
+    half = Z95 * float(difference.std()) / math.sqrt(len(difference))
+    gain = float(difference.mean())
+    return gain, gain - half, gain + half
+
+
+def gain_of(tables: Tables, method: str) -> tuple[float, float, float] | None:
+    """`paired_gain` of a method over the baseline on the labelled images of the reported split; None without any."""
+    answers = tables.predictions.pivot(index="image_id", columns="method", values="class_id")
+    answers = answers[answers.index.isin(tables.truth.index)]
+    if answers.empty:
+        return None
+    actual = tables.truth.loc[answers.index].to_numpy()
+    return paired_gain(answers[tables.baseline].to_numpy() == actual, answers[method].to_numpy() == actual)
+
+
+def headline(tables: Tables) -> list[str]:
+    """One to three sentences: what came out, against what it started from, and how sure that is."""
+    metrics = tables.metrics
+    final, baseline = method_name(tables.final), _start_name(tables)
+    held_out = metrics["protocol"] == "inductive"
+    gain = gain_of(tables, tables.final)
+    if gain is None:
+        answers = tables.predictions.pivot(index="image_id", columns="method", values="class_id")
+        changed = float((answers[tables.final] != answers[tables.baseline]).mean())
+        kind = "held-out images" if held_out else "images it learnt on"
+        return [
+            f"{final} put {metrics['images']:,} {kind} into {metrics['classes']:,} classes.",
+            "No ground truth is known here, so nothing on this page says how many of them are right.",
+            f"{percent(changed)} of its answers differ from those of {baseline}.",
+        ]
+    labelled = metrics["labelled"]
+    partly = "labelled " if labelled < metrics["images"] else ""
+    images = f"{labelled:,} {partly}held-out images" if held_out else f"the {labelled:,} {partly}images it learnt on"
+    after, before = (percent(metrics["methods"][method]["top1"]) for method in (tables.final, tables.baseline))
+    if tables.final == tables.baseline:
+        return [f"{final} reads {after} of {images} correctly.", "No label was used."]
+    mean, low, high = gain
+    if mean == 0:
+        first = f"{final} made no difference here: it and {baseline} both read {after} of {images} correctly."
+    elif mean < 0:
+        first = f"{final} did not help here: it reads {after} of {images} correctly, {baseline} {before}."
+    else:
+        first = f"{final} reads {after} of {images} correctly; {baseline} {before}."
+    sentences = [first, "No label was used."]
+    if mean != 0:
+        doubt = ", so it could be chance" if low <= 0 <= high else ""
+        sentences.append(
+            f"The change is {signed(mean)} points (95\u00a0% interval {signed(low)} to {signed(high)}{doubt})."
+        )
+    return sentences
+
+
+def _start_name(tables: Tables) -> str:
+    if tables.baseline == BASELINE:
+        return "the zero-shot classifier it started from"
+    return f"the method {method_name(tables.baseline)}"
+
+
+def notices(tables: Tables) -> list[str]:
+    """Whatever a reader must know before trusting the figures; empty if there is nothing."""
+    found: list[str] = []
+    split = tables.metrics["split"]
+    warning = tables.metrics["label_free"].get(split, {}).get(tables.final, {}).get("warning")
+    if warning:
+        found.append(f"{warning} Consider the predictions of the {method_name(TEACHER).lower()} instead.")
+    scores = {method: values["top1"] for method, values in tables.metrics["methods"].items()}
+    better = [method for method, value in scores.items() if value > scores[tables.final]]
+    if better:
+        listed = ", ".join(f"{method_name(method)} {percent(scores[method])}" for method in better)
+        found.append(f"{method_name(tables.final)} is not the best method here: {listed}.")
+    mine = tables.per_class[tables.per_class["method"] == tables.final]
+    nobody = [str(name) for name in mine.loc[mine["predicted"] == 0, "class"]]
+    if nobody:
+        found.append(
+            f"{method_name(tables.final)} puts no image of the {split} split into {_several(nobody, 'class')}."
+        )
+    chosen = tables.pseudo_labels.loc[tables.pseudo_labels["selected"].astype(bool), "class_id"]
+    without = [name for class_id, name in enumerate(tables.names) if class_id not in set(chosen)]
+    if without:
+        found.append(f"No pseudo-label was selected for {_several(without, 'class')}.")
+    leaked = leaked_images(tables.near_duplicates, split)
+    if leaked:
+        doubt = ": the figures may flatter" if scores else ""
+        found.append(f"{leaked:,} images of the {split} split have a near copy in another split{doubt}.")
+    unreadable = int((~tables.manifest["ok"].astype(bool)).sum())
+    if unreadable:
+        found.append(f"{unreadable:,} of {len(tables.manifest):,} files could not be used; they are listed under Data.")
+    return found
+
+
+def _several(names: Sequence[str], noun: str, most: int = 8) -> str:
+    """`the class zero`, or `12 classes: zero, one, ... and 4 more`."""
+    if len(names) == 1:
+        return f"the {noun} {names[0]}"
+    shown = ", ".join(names[:most])
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{len(names):,} {noun}es: {shown}{rest}"
+
+
+def leaked_images(near_duplicates: pd.DataFrame, split: str) -> int:
+    """How many images of `split` have a near duplicate in another split, on whichever side of a pair they stand."""
+    across = near_duplicates[near_duplicates["split"] != near_duplicates["other_split"]]
+    ids = set(across.loc[across["split"] == split, "image_id"])
+    return len(ids | set(across.loc[across["other_split"] == split, "other_id"]))
+
+
+def method_rows(tables: Tables) -> list[dict[str, str]]:
+    """The table of methods on the reported split: texts ready to show; figures are empty without ground truth."""
+    rows = []
+    for method in tables.methods:
+        row = {"method": method, "name": method_name(method), "what": EXPLANATIONS.get(method, "")}
+        scores = tables.metrics["methods"].get(method)
+        if scores:
+            low, high = wilson(scores["top1"], tables.metrics["labelled"])
+            row |= {key: percent(scores[key]) for key in ("top1", "top5", "mean_per_class", "ece")}
+            row["interval"] = f"{100 * low:.1f} – {100 * high:.1f}"
+            gain = gain_of(tables, method)
+            row["gain"] = "" if method == tables.baseline or gain is None else signed(gain[0])
+        free = tables.metrics["label_free"].get(tables.metrics["split"], {}).get(method)
+        if free:
+            row["nuclear_norm"] = f"{free['nuclear_norm']:.3f}"
+            row["entropy"] = f"{free['mean_prediction_entropy']:.3f}"
+            row["confidence"] = percent(free["mean_confidence"])
+        rows.append(row)
+    return rows
+
+
+def split_rows(tables: Tables) -> list[dict[str, Any]]:
+    """For every split: how many images there are, how many of them readable and labelled, and top-1 per method."""
+    rows = []
+    readable = tables.manifest["ok"].astype(bool)
+    for split in SPLITS:
+        inside = tables.manifest["split"] == split
+        if not inside.any():
+            continue
+        ids = tables.manifest.loc[inside & readable, "image_id"]
+        scores = tables.metrics["splits"].get(split, {})
+        rows.append(
+            {
+                "split": split,
+                "files": f"{int(inside.sum()):,}",
+                "readable": f"{len(ids):,}",
+                "labelled": f"{int(ids.isin(tables.truth.index).sum()):,}",
+                "top1": [percent(scores[method]["top1"]) if method in scores else "" for method in tables.methods],
+            }
+        )
+    return rows
+
+
+def class_rows(tables: Tables) -> list[dict[str, str]]:
+    """One row a class: accuracy before and after, images predicted so, and its pseudo-labels."""
+
+    def rows_of(method: str) -> list[dict[str, Any]]:
+        mine = tables.per_class[tables.per_class["method"] == method].sort_values("class_id")
+        return [{str(key): value for key, value in row.items()} for row in mine.to_dict("records")]
+
+    def share(value: float | None) -> str:
+        return "" if value is None or math.isnan(value) else percent(value)
+
+    pseudo = tables.metrics["pseudo_labels"]["classes"]
+    return [
+        {
+            "name": name,
+            "images": f"{last['images']:,}" if last["images"] else "",
+            "before": share(first["accuracy"]),
+            "after": share(last["accuracy"]),
+            "predicted_before": f"{first['predicted']:,}",
+            "predicted": f"{last['predicted']:,}",
+            "selected": f"{pseudo[name]['selected']:,}",
+            "pseudo_accuracy": share(pseudo[name].get("accuracy")),
+        }
+        for name, first, last in zip(tables.names, rows_of(tables.baseline), rows_of(tables.final), strict=True)
+    ]
+
+
+def confused_pairs(tables: Tables, most: int = 10) -> list[tuple[str, str, int]]:
+    """The most frequent errors of the final method: actual class, predicted class, images."""
+    errors = tables.confusion[tables.confusion["actual"] != tables.confusion["predicted"]]
+    counts = errors.groupby(["actual", "predicted"], as_index=False).size()
+    first = counts.sort_values("size", ascending=False, kind="stable").head(most)
+    return list(zip(first["actual"], first["predicted"], first["size"], strict=True))
+
+
+def model_rows(tables: Tables) -> list[dict[str, str]]:
+    """One row a backbone: model, weights and their hash, transform, size of the features, library versions."""
+    purposes = {"clip": "CLIP, image tower", "ssl": "self-supervised"}
+    rows = []
+    for role, by_split in tables.stores.items():
+        meta = next(iter(by_split.values()))
+        rows.append(
+            {
+                "role": purposes.get(role, role),
+                "model": str(meta["model"]),
+                "weights": str(meta["weights"]),
+                "sha256": str(meta["weights_sha256"]),
+                "transform": _plain(meta["transform"]),
+                "features": f"{meta['dim']} x {meta['dtype']}; "
+                + ", ".join(f"{split} {by_split[split]['count']:,}" for split in SPLITS if split in by_split),
+                "versions": _plain(meta["versions"]),
+            }
+        )
+    return rows
+
+
+def parameter_rows(settings: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(section, [(key, value)]) of every parameter; those outside any section come first under an empty name."""
+    top = [(key, _plain(value)) for key, value in settings.items() if not isinstance(value, Mapping)]
+    sections = [
+        (key, [(name, _plain(item)) for name, item in value.items()])
+        for key, value in settings.items()
+        if isinstance(value, Mapping)
+    ]
+    return [("", top), *sections] if top else sections
+
+
+def _plain(value: Any) -> str:
+    """A setting in words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

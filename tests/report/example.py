@@ -1,0 +1,111 @@
+"""A small finished data set, written the way the stages write it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from nola_core.evaluation import evaluate
+
+SETTINGS: dict[str, Any] = {
+    "preset": "paper",
+    "seed": 7,
+    "select": {"fraction": 0.2},
+    "tune": {"betas": [0.9, 0.999], "epochs": 3},
+    "evaluate": {"calibration_bins": 15, "neighbors": 5},
+    "report": {"images_per_class": 4},
+}
+NAMES = ["cat", "dog & <wolf>", "owl"]
+
+
+def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, described: bool = True) -> None:
+    """Write 60 train and 30 test images of three classes; zero-shot reads half of them, the tuned model `student`."""
+    generator = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    actual = np.arange(90) % 3
+    ids = [f"pictures/{number:03d}.png" for number in range(90)]
+    split = np.where(np.arange(90) < 60, "train", "test")
+    manifest = pd.DataFrame({"image_id": ids, "split": split, "ok": True, "reason": ""})
+    manifest.loc[90] = ["pictures/broken.png", "train", False, "not an image: <b>truncated</b>"]
+    classes = pd.DataFrame({"class_id": range(3), "name": NAMES, "display_name": NAMES})
+    labels = pd.DataFrame({"image_id": ids, "class_id": actual}).iloc[: 90 if truth else 0]
+
+    parts = []
+    for method, accuracy in {"zero_shot": 0.5, "cde": 0.6, "alignment": 0.7, "nola": student}.items():
+        right = np.arange(90) // 3 % 10 < round(10 * accuracy)
+        answer = np.where(right, actual, (actual + 1) % 3)
+        top = [[int(c), *(other for other in range(3) if other != c)] for c in answer]
+        p = generator.uniform(0.5, 0.9, 90)
+        columns = {
+            "image_id": ids,
+            "split": split,
+            "method": method,
+            "class_id": answer,
+            "probability": p,
+            "margin": 0.2,
+        }
+        parts.append(pd.DataFrame(columns).assign(top_classes=top, top_probabilities=[[0.5, 0.3, 0.2]] * 90))
+    predictions = pd.concat(parts, ignore_index=True)
+
+    pseudo = parts[1][parts[1]["split"] == "train"].rename(columns={"probability": "confidence"})
+    pseudo = pseudo[["image_id", "class_id", "confidence", "margin"]]
+    pseudo["rank"] = pseudo.groupby("class_id")["confidence"].rank(ascending=False, method="first").astype(int)
+    pseudo["selected"] = pseudo["rank"] <= 8
+    pseudo["why"] = np.where(
+        pseudo["selected"], "selected: among the 8 most confident", "not selected: beyond the first 8"
+    )
+
+    score = {"nuclear_norm": 0.8, "mean_prediction_entropy": 0.9, "mean_confidence": 0.7, "images": 30}
+    fallen = score | {"nuclear_norm": 0.8 if student >= 0.7 else 0.4}
+    label_free = {"test": {"zero_shot": score, "alignment": score, "nola": fallen}}
+    result = evaluate(
+        dataset="pets", manifest=manifest, classes=classes, labels=labels, predictions=predictions,
+        pseudo_labels=pseudo, label_free=label_free, ssl_features=None, bins=15, neighbors=5,
+    )  # fmt: skip
+    result.write(folder)
+    tables = {
+        "manifest": manifest,
+        "classes": classes,
+        "labels": labels,
+        "predictions": predictions,
+        "pseudo_labels": pseudo,
+    }
+    texts = [
+        (c, NAMES[c], "What does it look like?", f"It looks like {NAMES[c]}.", "hand-written", "") for c in range(3)
+    ]
+    tables["descriptions"] = pd.DataFrame(texts, columns=["class_id", "class", "prompt", "text", "provider", "model"])
+    if not described:
+        tables["descriptions"] = tables["descriptions"].iloc[:0]
+    pairs = [(ids[0], "train", ids[70], "test", 0.999, False), (ids[1], "train", ids[2], "train", 1.0, True)]
+    names = ["image_id", "split", "other_id", "other_split", "similarity", "exact"]
+    tables["near_duplicates"] = pd.DataFrame(pairs, columns=names)
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet")
+    curve = {"epoch": [1, 2, 3], "loss": [2.0, 1.0, 0.8], "teacher_agreement": [0.5, 0.8, 0.9]}
+    pd.DataFrame(curve).assign(learning_rate=0.004, seconds=1.0).to_csv(folder / "curve.csv", index=False)
+    write_store(folder / "features/ssl/train", ids[:60], actual[:60])
+    write_store(folder / "features/ssl/test", ids[60:], actual[60:])
+
+
+def write_store(folder: Path, ids: list[str], actual: np.ndarray) -> None:
+    """A feature store in which the images of a class lie close together, each at its own angle."""
+    folder.mkdir(parents=True)
+    features = 3 * np.eye(4)[actual] + 0.01 * np.array([int(i[-7:-4]) for i in ids])[:, None] * np.eye(4)[3]
+    np.save(folder / "features.npy", features.astype(np.float16))
+    index = pd.DataFrame({"row": np.arange(len(ids)), "image_id": ids, "sha256": "0" * 64})
+    index.to_parquet(folder / "index.parquet")
+    meta = {"role": "ssl", "model": "vit_tiny", "weights": "demo/ssl.safetensors", "weights_sha256": "ab" * 32}
+    meta["transform"] = "resize 32, mean 0.5"
+    rest = {"dtype": "float16", "dim": 4, "count": len(ids), "versions": {"timm": "1.0.31"}}
+    (folder / "meta.json").write_text(json.dumps(meta | rest))
+
+
+def image_of(image_id: str) -> Image.Image:
+    """A plain picture whose grey is the image's number."""
+    number = int(image_id[-7:-4])
+    return Image.new("RGB", (20, 10), (number, number, number))

@@ -1,0 +1,170 @@
+"""The page as a reader gets it: complete, self-contained, and honest in every case."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from nola_core.errors import NolaError
+from nola_core.report import build
+from nola_core.report.content import headline, load
+from tests.report.example import SETTINGS, image_of, write_example
+
+
+def page_of(tmp_path: Path, **options: Any) -> str:
+    write_example(tmp_path / "pets", **options)
+    return rebuild(tmp_path)
+
+
+def rebuild(tmp_path: Path) -> str:
+    folder = tmp_path / "pets"
+    build(
+        dataset="pets", folder=folder, settings_dict=SETTINGS, overrides=["tune.epochs=3 (preset paper: 50)"],
+        image_of=image_of, output=folder / "report.html", figures_folder=folder / "figures",
+    )  # fmt: skip
+    return (folder / "report.html").read_text()
+
+
+def text_of(page: str) -> str:
+    """The words of the page, without markup and line breaks."""
+    body = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    words = html.unescape(re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " ")
+    return " ".join(words.split())
+
+
+class Checker(HTMLParser):
+    """Collects every address and checks that tags close in the order they open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        assert tag not in ("script", "iframe")
+        if tag not in ("img", "meta", "br", "link", "input", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the example with its report."""
+    parent = tmp_path_factory.mktemp("usual")
+    page_of(parent)
+    return parent / "pets"
+
+
+def test_the_page_is_well_formed_and_needs_nothing_but_itself(usual: Path) -> None:
+    page = (usual / "report.html").read_text()
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    pictures = [address for address in checker.addresses if address.startswith("data:image/png;base64,")]
+    anchors = [address for address in checker.addresses if address.startswith("#")]
+    assert len(pictures) + len(anchors) == len(checker.addresses)
+    assert {anchor[1:] for anchor in anchors} == set(checker.ids)
+    assert "url(" not in page
+    assert "http" not in page
+
+    files = {path.read_bytes() for path in (usual / "figures").iterdir()}
+    assert {base64.b64decode(picture.split(",", 1)[1]) for picture in pictures} == files
+
+
+def test_the_pictures(usual: Path) -> None:
+    found = {path.stem: path for path in (usual / "figures").iterdir()}
+    plots = {"accuracy", "confusion", "reliability", "class_change", "tuning", "confidence"}
+    assert set(found) == plots | {"samples-0000", "samples-0001", "samples-0002"}
+    for path in found.values():
+        assert path.stat().st_size < 300_000
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+
+
+def test_what_the_page_says(usual: Path) -> None:
+    text = text_of((usual / "report.html").read_text())
+    assert "NoLA reads 90.0 % of 30 held-out images correctly; the zero-shot classifier it started from 50.0 %." in text
+    assert "No label was used. The change is +40.0 points" in text
+    assert "Preset paper , changed: tune.epochs=3 (preset paper: 50) ." in text
+    for fact in ("vit_tiny", "ab" * 32, "resize 32, mean 0.5", "timm 1.0.31", "betas 0.9, 0.999", "seed 7"):
+        assert fact in text
+    assert "1 images of the test split have a near copy in another split" in text
+    assert "not an image: <b>truncated</b>" in text
+    assert "It looks like dog & <wolf>." in text
+    assert "falls below its teacher in neither" in text
+    assert "is not the best method" not in text
+
+
+def test_names_and_reasons_cannot_inject_markup(usual: Path) -> None:
+    page = (usual / "report.html").read_text()
+    assert "<wolf>" not in page
+    assert "<b>truncated" not in page
+
+
+def test_a_loss_is_called_one(tmp_path: Path) -> None:
+    text = text_of(page_of(tmp_path, student=0.3))
+    assert "NoLA did not help here: it reads 30.0 % of 30 held-out images correctly" in text
+    assert "The change is −20.0 points" in text
+    assert (
+        "NoLA is not the best method here: Zero-shot 50.0 %, Descriptions (CDE) 60.0 %, Alignment head 70.0 %." in text
+    )
+    assert "the nuclear norm of the predictions fell from 0.800 to 0.400" in text
+
+
+def test_no_change_is_called_none(tmp_path: Path) -> None:
+    write_example(tmp_path / "pets", student=0.5)
+    first = headline(load(tmp_path / "pets"))[0].replace("\u00a0", " ")
+    assert first == (
+        "NoLA made no difference here: it and the zero-shot classifier it started from both read 50.0 % of 30 held-out "
+        "images correctly."
+    )
+
+
+def test_partly_labelled_images_it_learnt_on_are_called_so(tmp_path: Path) -> None:
+    write_example(tmp_path / "pets")
+    tables = load(tmp_path / "pets")
+    metrics = tables.metrics | {"protocol": "transductive", "labelled": 12}
+    first = headline(replace(tables, metrics=metrics))[0].replace("\u00a0", " ")
+    assert first.startswith("NoLA reads 90.0 % of the 12 labelled images it learnt on correctly;")
+
+
+def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
+    text = text_of(page_of(tmp_path, truth=False, described=False))
+    assert "No class descriptions: templates alone." in text
+    assert "NoLA put 30 held-out images into 3 classes. No ground truth is known here" in text
+    assert "40.0 % of its answers differ from those of the zero-shot classifier it started from." in text
+    assert "Top-1" not in text
+    assert not re.search(r"[✓✗]|\d right|of them right", text)
+    assert "correctly" not in text
+    found = {path.stem for path in (tmp_path / "pets/figures").iterdir()}
+    assert found == {"class_counts", "tuning", "confidence", "samples-0000", "samples-0001", "samples-0002"}
+
+
+def test_building_again_gives_the_same_bytes_and_removes_old_pictures(usual: Path) -> None:
+    first = (usual / "report.html").read_text()
+    stale = usual / "figures/samples-0099.png"
+    stale.write_bytes(b"old")
+    assert rebuild(usual.parent) == first
+    assert not stale.exists()
+
+
+def test_a_missing_table_is_one_sentence_and_leaves_no_page(tmp_path: Path) -> None:
+    write_example(tmp_path / "pets")
+    (tmp_path / "pets/curve.csv").unlink()
+    with pytest.raises(NolaError, match=r"curve\.csv does not exist"):
+        rebuild(tmp_path)
+    assert not (tmp_path / "pets/report.html").exists()
+    assert not (tmp_path / "pets/figures").exists()
