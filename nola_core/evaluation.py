@@ -71,6 +71,12 @@ def evaluate(
     and the plots are empty; `per_class` still tells how often each method predicts each class.
 
     Args:
+        dataset: its name.
+        manifest: `image_id, split, ok`.
+        classes: `class_id, name`.
+        labels: `image_id, class_id`; may be empty.
+        predictions: a prediction table of every method, every readable image of the splits it predicts.
+        pseudo_labels: `image_id, class_id, selected`.
         label_free: content of label_free.json; copied, with the guard's `warning` beside the student's scores.
         ssl_features: opens the SSL feature store of a split, for the k-nearest-neighbour probe; None leaves it out.
         bins: of the calibration error.
@@ -166,11 +172,7 @@ def check_labels(labels: pd.DataFrame, manifest: pd.DataFrame, classes: pd.DataF
 
 
 def score(predicted: pd.DataFrame, actual: np.ndarray, classes: int, bins: int) -> dict[str, float]:
-    """Metrics of one method over labelled images, as fractions.
-
-    Args:
-        predicted: n > 0 rows of a prediction table.
-        actual: [n] class ids.
+    """Metrics of one method over n > 0 rows of a prediction table and their [n] actual class ids, as fractions.
 
     Returns:
         `top1`; `top5`: the truth is among `top_classes` (trivially 1 with five classes or fewer); `mean_per_class`:
@@ -190,13 +192,9 @@ def score(predicted: pd.DataFrame, actual: np.ndarray, classes: int, bins: int) 
 
 
 def reliability_table(confidence: np.ndarray, right: np.ndarray, bins: int) -> pd.DataFrame:
-    """Confidence against accuracy in equal-width bins.
+    """Confidence [n] in [0, 1] against whether each prediction was right [n], in equal-width bins.
 
     Bin m of M holds the confidences in (m / M, (m + 1) / M], m from 0; confidence 0 belongs to the first.
-
-    Args:
-        confidence: [n] in [0, 1].
-        right: [n] whether the prediction was right.
 
     Returns:
         `bin, confidence, accuracy, images` of the bins that hold an image: mean confidence, fraction right, count.
@@ -269,8 +267,11 @@ def knn_accuracy(
     Ties go to the class with the larger summed similarity.
 
     Args:
-        gallery: [n, d] L2-normalised; `gallery_classes` [n].
-        queries: [q, d] L2-normalised and `query_classes` [q]; None classifies each gallery image by the others.
+        gallery: [n, d] L2-normalised.
+        gallery_classes: [n] class ids.
+        queries: [q, d] L2-normalised; None classifies each gallery image by the others.
+        query_classes: [q] class ids; None with `queries`.
+        k: how many neighbours vote; fewer if there are fewer.
     """
     alone = queries is None or query_classes is None
     wanted = min(k + alone, len(gallery))

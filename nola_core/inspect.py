@@ -293,7 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=purpose, description=purpose)
         made.add_argument("dataset", help="a folder under data/")
-        made.add_argument("--root", type=Path, default=Path("."), help="the project's folder (default: here)")
+        made.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
         made.set_defaults(show=show)
         return made
 

@@ -95,7 +95,8 @@ def guard(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> str | None:
     nuclear norm. Falling more than `GUARD_TOLERANCE` below the teacher in either is reported.
 
     Args:
-        student, teacher: results of `LabelFreeScores.result` over the same images.
+        student: `LabelFreeScores.result` of the tuned model.
+        teacher: that of its teacher over the same images.
     """
     names = {
         "nuclear_norm": "nuclear norm of the predictions",

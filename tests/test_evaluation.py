@@ -62,7 +62,7 @@ class Store:
 
     def rows(self, image_ids: list[str]) -> np.ndarray:
         rows = np.array([self.vectors[image] for image in image_ids], dtype=np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def small(**changes: Any) -> Evaluation:
@@ -293,7 +293,7 @@ def test_scores_equal_scikit_learn(seed: int, classes: int) -> None:
 
 def unit(generator: np.random.Generator, rows: int) -> np.ndarray:
     vectors = generator.normal(size=(rows, 6)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 @given(st.integers(0, 10_000), st.integers(1, 7))

@@ -15,8 +15,8 @@ from nola_core.label_free import LabelFreeScores, guard
 
 def scores(probabilities: torch.Tensor, batch: int = 7) -> dict[str, float | int]:
     accumulator = LabelFreeScores()
-    for part in probabilities.split(batch):
-        accumulator.add(part)
+    for start in range(0, len(probabilities), batch):
+        accumulator.add(probabilities[start : start + batch])
     return accumulator.result()
 
 

@@ -39,6 +39,7 @@ def build(
     """Write the report of one data set: one HTML file without any outside reference, and its pictures as PNG files.
 
     Args:
+        dataset: its name, the title of the page.
         folder: `data/<dataset>`; `content.load` says what is read from it.
         settings_dict: all parameters, `report.images_per_class` among them; shown in full.
         overrides: `key=value` sentences, what differs from the preset.

@@ -129,7 +129,8 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float, fl
     """Mean of after - before over the same images and its 95 % interval (normal approximation): gain, low, high.
 
     Args:
-        before, after: [n] whether each image was read correctly.
+        before: [n] whether each image was read correctly by the one method.
+        after: [n] the same for the other.
     """
     difference = after.astype(np.float64) - before.astype(np.float64)
     half = Z95 * float(difference.std()) / math.sqrt(len(difference))
@@ -214,8 +215,8 @@ def notices(tables: Tables) -> list[str]:
         found.append(f"No pseudo-label was selected for {_several(without, 'class')}.")
     leaked = leaked_images(tables.near_duplicates, split)
     if leaked:
-        doubt = ": the figures may flatter" if scores else ""
-        found.append(f"{leaked:,} images of the {split} split have a near copy in another split{doubt}.")
+        doubt = "; the figures may flatter" if scores else ""
+        found.append(f"Images of the {split} split with a near copy in another split: {leaked:,}{doubt}.")
     unreadable = int((~tables.manifest["ok"].astype(bool)).sum())
     if unreadable:
         found.append(f"{unreadable:,} of {len(tables.manifest):,} files could not be used; they are listed under Data.")

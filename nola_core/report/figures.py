@@ -94,6 +94,8 @@ def confusion(counts: np.ndarray, names: Sequence[str], method: str) -> Figure:
 
     Args:
         counts: [C, C], actual classes in rows.
+        names: [C] class names.
+        method: whose predictions they are.
     """
     title = f"What {method_name(method)} takes each class for"
     columns = list(names)
@@ -152,6 +154,7 @@ def reliability(table: pd.DataFrame, errors: Mapping[str, float], bins: int) -> 
     Args:
         table: rows of plots/reliability.csv.
         errors: method -> expected calibration error, in the order to show.
+        bins: how many bins the table was made with.
     """
     columns = min(3, len(errors))
     rows = -(-len(errors) // columns)
@@ -222,6 +225,8 @@ def class_change(per_class: pd.DataFrame, before: str, after: str) -> Figure:
 
     Args:
         per_class: rows of per_class.csv of one split.
+        before: the method compared with.
+        after: the method shown.
     """
     table = per_class[per_class["images"] > 0].pivot_table(index="class", columns="method", values="accuracy")
     change = (table[after] - table[before]).sort_values(kind="stable")

@@ -42,6 +42,7 @@ def choose(candidates: pd.DataFrame, count: int) -> pd.DataFrame:
 
     Args:
         candidates: rows of one class from `judged`.
+        count: places there are.
     """
     selected = candidates[candidates["selected"]].sort_values("rank", kind="stable")
     wrong = selected[selected["right"].eq(False).fillna(False).astype(bool)]
@@ -71,7 +72,9 @@ def draw(
     Args:
         candidates: from `judged`.
         names: class names by class id.
+        image_of: image id -> image.
         count: images a class.
+        folder: exists.
     """
     samples = []
     for class_id in choose_classes(candidates, len(names), SAMPLED_CLASSES):

@@ -31,7 +31,13 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
     ids = [f"pictures/{number:03d}.png" for number in range(90)]
     split = np.where(np.arange(90) < 60, "train", "test")
     manifest = pd.DataFrame({"image_id": ids, "split": split, "ok": True, "reason": ""})
-    manifest.loc[90] = ["pictures/broken.png", "train", False, "not an image: <b>truncated</b>"]
+    broken = {
+        "image_id": "pictures/broken.png",
+        "split": "train",
+        "ok": False,
+        "reason": "not an image: <b>truncated</b>",
+    }
+    manifest = pd.concat([manifest, pd.DataFrame([broken])], ignore_index=True)
     classes = pd.DataFrame({"class_id": range(3), "name": NAMES, "display_name": NAMES})
     labels = pd.DataFrame({"image_id": ids, "class_id": actual}).iloc[: 90 if truth else 0]
 
@@ -49,7 +55,7 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
             "probability": p,
             "margin": 0.2,
         }
-        parts.append(pd.DataFrame(columns).assign(top_classes=top, top_probabilities=[[0.5, 0.3, 0.2]] * 90))
+        parts.append(pd.DataFrame({**columns, "top_classes": top, "top_probabilities": [[0.5, 0.3, 0.2]] * 90}))
     predictions = pd.concat(parts, ignore_index=True)
 
     pseudo = parts[1][parts[1]["split"] == "train"].rename(columns={"probability": "confidence"})

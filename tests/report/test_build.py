@@ -101,7 +101,7 @@ def test_what_the_page_says(usual: Path) -> None:
     assert "Preset paper , changed: tune.epochs=3 (preset paper: 50) ." in text
     for fact in ("vit_tiny", "ab" * 32, "resize 32, mean 0.5", "timm 1.0.31", "betas 0.9, 0.999", "seed 7"):
         assert fact in text
-    assert "1 images of the test split have a near copy in another split" in text
+    assert "Images of the test split with a near copy in another split: 1; the figures may flatter." in text
     assert "not an image: <b>truncated</b>" in text
     assert "It looks like dog & <wolf>." in text
     assert "falls below its teacher in neither" in text

@@ -57,7 +57,7 @@ def test_long_captions_stay_inside_their_tile_and_lines_make_room() -> None:
     beside = two.crop((TILE + 1, TILE, two.width, two.height))
     assert beside.getextrema() == ((255, 255),) * 3
     below = two.crop((0, TILE, TILE, two.height)).convert("L")
-    assert below.getextrema()[0] < 128
+    assert min(below.tobytes()) < 128
 
 
 def test_unequal_lengths_are_refused() -> None:

@@ -9,12 +9,18 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from sklearn.metrics import confusion_matrix
 
 from nola_core.report import figures
 from nola_core.report.content import paired_gain, wilson
 from nola_core.report.samples import choose, choose_classes, judged
 from nola_core.report.style import save
+
+
+def rectangles(axes: Axes) -> list[Rectangle]:
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
 def test_confusion_counts_equal_scikit_learn() -> None:
@@ -60,7 +66,7 @@ def test_class_change_is_sorted_and_leaves_out_classes_without_images() -> None:
     )
     axes = figures.class_change(table, "zero_shot", "nola").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "owl", "dog"]
-    assert [patch.get_width() for patch in axes.patches] == pytest.approx([-0.1, 0, 0.4])
+    assert [patch.get_width() for patch in rectangles(axes)] == pytest.approx([-0.1, 0, 0.4])
 
 
 def test_histogram_counts_every_candidate_once() -> None:
@@ -72,9 +78,11 @@ def test_histogram_counts_every_candidate_once() -> None:
         }
     )
     left, right = figures.confidence(table).axes
-    assert sum(patch.get_height() for patch in left.patches) == 4
-    assert sum(patch.get_height() for patch in right.patches) == 3
-    assert [text.get_text() for text in left.get_legend().get_texts()] == [
+    assert sum(patch.get_height() for patch in rectangles(left)) == 4
+    assert sum(patch.get_height() for patch in rectangles(right)) == 3
+    legend = left.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
         "right (2)",
         "wrong (1)",
         "truth not known (1)",
