@@ -11,7 +11,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
-from flows.runner import Stopped
+from flows.runner import StoppedError
 
 LIMIT = "gpu"
 TURN_SECONDS = 20.0
@@ -34,12 +34,12 @@ def gpu_slot(stopping: threading.Event) -> Iterator[None]:
     A server that goes away for a while does not end the stage that holds the slot.
 
     Raises:
-        Stopped: `stopping` was set while waiting.
+        StoppedError: `stopping` was set while waiting.
     """
     with ExitStack() as stack:
         while True:
             if stopping.is_set():
-                raise Stopped
+                raise StoppedError
             slot = concurrency(LIMIT, strict=True, timeout_seconds=TURN_SECONDS, raise_on_lease_renewal_failure=False)
             try:
                 stack.enter_context(slot)

@@ -98,6 +98,12 @@ def _stages(repo: object, root: Path) -> dict[str, Stage]:
         name = str(node.name).split("@", 1)[0]
         upstream = tuple(above.addressing for above in graph.successors(node) if isinstance(above, PipelineStage))
         found[node.addressing] = Stage(node.addressing, name, dataset, upstream, name in GPU_STAGES)
+    for stage in found.values():
+        for above in stage.upstream:
+            if above not in found:
+                raise NolaError(
+                    f"dvc.yaml: {stage.address} reads from {above}, which must write below {DATA}/<data set>/."
+                )
     ordered: dict[str, Stage] = {}
     for address in found:
         _place(address, found, ordered)
@@ -106,7 +112,7 @@ def _stages(repo: object, root: Path) -> dict[str, Stage]:
 
 def _place(address: str, found: dict[str, Stage], ordered: dict[str, Stage]) -> None:
     """Append `address` to `ordered`, its upstream before it (DVC has refused cycles already)."""
-    if address in ordered or address not in found:
+    if address in ordered:
         return
     for above in found[address].upstream:
         _place(above, found, ordered)
@@ -131,17 +137,20 @@ def _select(
     for dataset in wanted:
         if dataset not in known:
             raise NolaError(f"params.yaml has no data set {dataset!r}; it has: {', '.join(known) or 'none'}.")
-    kept = {address: stage for address, stage in stages.items() if stage.dataset in wanted}
-    if targets is None:
-        return kept
-    needed: set[str] = set()
-    for target in targets:
-        matches = [stage.address for stage in kept.values() if target in (stage.address, stage.name)]
-        if not matches:
-            names = dict.fromkeys(stage.name for stage in kept.values())
-            raise NolaError(f"dvc.yaml has no stage {target!r} for these data sets; it has: {', '.join(names)}.")
-        needed.update(matches)
-    for address in reversed(kept):  # topological order: everything downstream of a stage was seen before it
+    needed = {stage.address for stage in stages.values() if stage.dataset in wanted}
+    if targets is not None:
+        needed = {
+            address for target in targets for address in _matches(target, [stages[a] for a in stages if a in needed])
+        }
+    for address in reversed(stages):  # all that is downstream of a stage has been seen before it
         if address in needed:
-            needed.update(kept[address].upstream)
-    return {address: stage for address, stage in kept.items() if address in needed}
+            needed.update(stages[address].upstream)
+    return {address: stage for address, stage in stages.items() if address in needed}
+
+
+def _matches(target: str, stages: list[Stage]) -> list[str]:
+    matches = [stage.address for stage in stages if target in (stage.address, stage.name)]
+    if not matches:
+        names = dict.fromkeys(stage.name for stage in stages)
+        raise NolaError(f"dvc.yaml has no stage {target!r} for these data sets; it has: {', '.join(names)}.")
+    return matches

@@ -6,6 +6,7 @@ python -m flows.pipeline [--dataset NAME ...] [--target STAGE ...] [--max-worker
 from __future__ import annotations
 
 import argparse
+import logging
 import queue
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,9 +14,9 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from prefect import Task, allow_failure, flow, get_client, task
+from prefect import Task, flow, get_client, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import RunInput, State, TaskRunResult
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -25,9 +26,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.arguments import add_run_arguments, guarded
 from flows.environment import gpu_in_use, project_root
 from flows.gpu import ensure_gpu_limit, gpu_slot
-from flows.graph import Graph, read_graph
+from flows.graph import Graph, Stage, read_graph
 from flows.publish import Progress, publish_dataset
-from flows.runner import Outcome, StageRunner, Stopped
+from flows.runner import Outcome, StageRunner, StoppedError
 from flows.schedule import Schedule
 from flows.session import Results, Session, with_publishing
 from flows.summary import print_summary
@@ -37,18 +38,20 @@ POLL_SECONDS = 5.0
 
 
 @flow(name="nola", persist_result=False, log_prints=False)
-def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[str] | None = None) -> State[Results]:
+def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[str] | None = None) -> State[Any]:
     """Bring data sets up to date: all of them or those named, up to `targets` or to the end.
 
-    A stage that fails stops what needs it and nothing else; the flow then fails and names each failed stage.
+    A stage that fails stops what needs it and nothing else; the flow then fails and names each failed stage. The result
+    is a `Results`; of a run that did not complete, a `PipelineError` that holds them.
     """
+    logging.getLogger("prefect.task_runs").addFilter(_says_something)
     root = project_root()
     try:
         if max_workers < 1:
             raise NolaError(f"max_workers must be at least 1, not {max_workers}.")
         graph = with_publishing(read_graph(root, datasets=datasets, targets=targets))
     except NolaError as error:
-        return Failed(message=str(error), data=Results())
+        return Failed(message=str(error), data=PipelineError(str(error), Results()))
     get_run_logger().info(
         "%s: %d stages, %d out of date", ", ".join(graph.datasets), len(graph.stages), len(graph.stale)
     )
@@ -65,12 +68,27 @@ def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[
         pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max_workers)
         with pool:
             _drive(graph, session, schedule, pool)
-    except Stopped:
-        return Cancelled(message="Cancelled: the stages that were running have been ended.", data=session.results)
-    results = session.results
+    except StoppedError:
+        message = "The run was cancelled; the stages that were running have been ended."
+        return Cancelled(message=message, data=PipelineError(message, session.ordered()))
+    results = session.ordered()
     if results.failures:
-        return Failed(message="\n".join(results.failures), data=results)
+        message = "\n".join(results.failures)
+        return Failed(message=message, data=PipelineError(message, results))
     return Completed(message=results.tally(), data=results)
+
+
+class PipelineError(NolaError):
+    """The flow did not complete; the message names each failed stage and `results` says what became of all of them."""
+
+    def __init__(self, message: str, results: Results) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    """Leave out Prefect's first notice of a failed state: an empty traceback, and the next notice says the same."""
+    return not record.getMessage().startswith("Task run failed with state")
 
 
 def _drive(graph: Graph, session: Session, schedule: Schedule, pool: ThreadPoolTaskRunner[Any]) -> None:
@@ -81,22 +99,31 @@ def _drive(graph: Graph, session: Session, schedule: Schedule, pool: ThreadPoolT
     try:
         while not schedule.done:
             for stage in schedule.take():
-                above: list[Any] = [allow_failure(futures[address]) for address in stage.upstream if address in futures]
-                run: Task[..., Any] = _stage_task(session, stage.name)
-                parameters = {"address": stage.address, "dataset": stage.dataset}
-                future = pool.submit(run, parameters, wait_for=above)
-                futures[stage.address] = future
-                future.add_done_callback(partial(_note, ended, stage.address))
+                futures[stage.address] = _submit(pool, session, stage, [futures[above] for above in stage.upstream])
+                futures[stage.address].add_done_callback(partial(_note, ended, stage.address))
             address = _next(ended)
-            session.settle(address, f"The task run itself failed: {futures[address].state.message}")
+            session.settle(address)
             schedule.finish(address)
-            members = graph.of(graph.stages[address].dataset)
-            progress.show(
-                members[0].dataset, sum(member.address in session.results for member in members), len(members)
-            )
+            dataset = graph.stages[address].dataset
+            so_far = session.results.of(dataset)
+            done = sum(result.ok for result in so_far.values())
+            progress.show(dataset, done, len(graph.of(dataset)), so_far.tally())
     except BaseException:
         session.stop()
         raise
+
+
+def _submit(
+    pool: ThreadPoolTaskRunner[Any], session: Session, stage: Stage, upstream: list[PrefectFuture[Any]]
+) -> PrefectFuture[Any]:
+    """Start the task run of a stage.
+
+    All of `upstream` has ended; it is named as an input, which draws the graph. `wait_for` would draw it too, but
+    leaves the task pending for ever where something upstream was skipped.
+    """
+    inputs: set[RunInput] = {TaskRunResult(id=future.task_run_id) for future in upstream}
+    run: Task[..., Any] = _stage_task(session, stage.name)
+    return pool.submit(run, {"address": stage.address, "dataset": stage.dataset}, dependencies={"address": inputs})
 
 
 def _stage_task(session: Session, name: str) -> Task[[str, str], State[Any]]:
@@ -106,7 +133,7 @@ def _stage_task(session: Session, name: str) -> Task[[str, str], State[Any]]:
     def stage(address: str, dataset: str) -> State[Any]:
         try:
             result = session.execute(address, get_run_logger().info)
-        except Stopped:
+        except StoppedError:
             return Cancelled(message="Ended, because the run was cancelled.")
         if result.outcome is Outcome.FAILED:
             return Failed(message=result.message)
@@ -130,7 +157,7 @@ def _next(ended: queue.Queue[str]) -> str:
             with get_client(sync_client=True) as client:
                 state = client.read_flow_run(flow_run.id).state
             if state is not None and (state.is_cancelling() or state.is_cancelled()):
-                raise Stopped from None
+                raise StoppedError from None
 
 
 def run_pipeline(
@@ -139,18 +166,18 @@ def run_pipeline(
     """Run the flow and print what became of every data set.
 
     Raises:
-        NolaError: the flow did not complete; the message names each failed stage.
+        PipelineError: the flow did not complete; the message names each failed stage.
     """
-    state = nola(
-        datasets=None if datasets is None else list(datasets),
-        max_workers=max_workers,
-        targets=None if targets is None else list(targets),
-        return_state=True,
-    )
-    results = state.data if isinstance(state.data, Results) else Results()
-    print_summary(project_root(), results)
-    if not state.is_completed():
-        raise NolaError(state.message or "the flow did not complete.")
+    try:
+        outcome: Any = nola(
+            datasets=None if datasets is None else list(datasets),
+            max_workers=max_workers,
+            targets=None if targets is None else list(targets),
+        )
+    except PipelineError as error:
+        print_summary(project_root(), error.results)
+        raise
+    print_summary(project_root(), outcome)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,6 @@ from typing import Any
 from prefect import flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
@@ -52,10 +51,10 @@ class Progress:
     def __init__(self) -> None:
         self._ids: dict[str, Any] = {}
 
-    def show(self, dataset: str, done: int, total: int) -> None:
-        """Set the share of stages that have finished."""
+    def show(self, dataset: str, done: int, total: int, tally: str) -> None:
+        """Set the share of stages that are up to date; `tally` says in words what became of those that ended."""
         percent = round(100 * done / total, 1)
-        text = f"{dataset}: {done} of {total} stages"
+        text = f"{dataset}: {done} of {total} stages up to date ({tally})"
         with get_client(sync_client=True) as client:
             if dataset in self._ids:
                 client.update_artifact(self._ids[dataset], ArtifactUpdate(data=percent, description=text))
@@ -71,10 +70,10 @@ def _request(key: str, kind: str, data: str | float, description: str) -> Artifa
 
 
 def _latest(client: SyncPrefectClient, keys: list[str]) -> dict[str, tuple[str | None, object]]:
-    found = client.read_latest_artifacts(
-        artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=keys))
-    )
-    return {artifact.key: (artifact.type, artifact.data) for artifact in found}
+    # Prefect 3.8's own client.read_latest_artifacts sends nulls for filters left out, which the server refuses.
+    body = {"artifacts": {"key": {"any_": keys}}, "limit": len(keys)}
+    found = client.request("POST", "/artifacts/latest/filter", json=body).json()
+    return {artifact["key"]: (artifact["type"], artifact["data"]) for artifact in found}
 
 
 @flow(name="nola-publish", persist_result=False, log_prints=False)

@@ -48,7 +48,7 @@ class StageError(NolaError):
         self.tail = tail
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The stage was ended, or never begun, because the run was cancelled."""
 
 
@@ -66,7 +66,7 @@ class StageRunner:
 
         Raises:
             StageError: the stage or DVC failed.
-            Stopped: `stop` was called.
+            StoppedError: `stop` was called.
         """
         child = self._start(address)
         report = _Report(address)
@@ -84,7 +84,7 @@ class StageRunner:
                 self._children.discard(child)
             child.stdout.close()
         if self.stopping.is_set() and code != 0:
-            raise Stopped(address)
+            raise StoppedError(address)
         if code != 0:
             raise StageError(address, report.sentence(code), list(report.tail))
         return report.outcome
@@ -99,7 +99,7 @@ class StageRunner:
     def _start(self, address: str) -> subprocess.Popen[bytes]:
         with self._lock:
             if self.stopping.is_set():
-                raise Stopped(address)
+                raise StoppedError(address)
             child = subprocess.Popen(
                 [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", address],
                 cwd=self._root,

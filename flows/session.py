@@ -35,7 +35,7 @@ class Result:
 
 
 class Results(dict[str, Result]):
-    """Results by address, in the order in which stages ended."""
+    """Results by address."""
 
     @property
     def failures(self) -> list[str]:
@@ -53,13 +53,15 @@ class Results(dict[str, Result]):
 
 
 def with_publishing(graph: Graph) -> Graph:
-    """Add a stage `publish@DATASET` after all stages of each data set that is evaluated."""
+    """Add a stage `publish@DATASET` after the last stages of each data set that is evaluated."""
     stages = dict(graph.stages)
     for dataset in graph.datasets:
         members = graph.of(dataset)
         if any(stage.name == "evaluate" for stage in members):
             address = f"{PUBLISH}@{dataset}"
-            stages[address] = Stage(address, PUBLISH, dataset, tuple(stage.address for stage in members), gpu=False)
+            read = {above for stage in members for above in stage.upstream}
+            last = tuple(stage.address for stage in members if stage.address not in read)
+            stages[address] = Stage(address, PUBLISH, dataset, last, gpu=False)
     return replace(graph, stages=stages)
 
 
@@ -90,7 +92,7 @@ class Session:
         """Bring a stage up to date, passing its lines on; a failure is a result, not an exception.
 
         Raises:
-            Stopped: the run was cancelled.
+            StoppedError: the run was cancelled.
         """
         stage = self._graph.stages[address]
         try:
@@ -100,16 +102,23 @@ class Session:
         result = self.results[address] = Result(stage, outcome, message)
         return result
 
-    def settle(self, address: str, message: str) -> None:
+    def settle(self, address: str) -> None:
         """Count a stage as failed if its task ended without a result."""
-        self.results.setdefault(address, Result(self._graph.stages[address], Outcome.FAILED, message))
+        lost = Result(
+            self._graph.stages[address], Outcome.FAILED, "The task run broke off; its log in Prefect says why."
+        )
+        self.results.setdefault(address, lost)
+
+    def ordered(self) -> Results:
+        """The results so far, in the order of the graph."""
+        return Results({address: self.results[address] for address in self._graph.stages if address in self.results})
 
     def stop(self) -> None:
         """End the stages that are running."""
         self._runner.stop()
 
     def _execute(self, stage: Stage, on_line: Callable[[str], None]) -> tuple[Outcome, str]:
-        above = [self.results[address] for address in stage.upstream if address in self._graph.stages]
+        above = [self.results[address] for address in stage.upstream]
         culprits = [result.stage.address for result in above if not result.ok]
         if culprits:
             return Outcome.SKIPPED, f"Not run: {', '.join(culprits)} did not complete."

@@ -45,7 +45,7 @@ def test_what_does_not_exist_is_named(make_repo: Callable[..., Path], tmp_path: 
     root = make_repo(digits="")
     with pytest.raises(NolaError, match="no data set 'birds'; it has: digits"):
         read_graph(root, datasets=["birds"])
-    with pytest.raises(NolaError, match="no stage 'tunee'.*it has: prepare, embed, select, tune, evaluate, report"):
+    with pytest.raises(NolaError, match=r"no stage 'tunee'.*it has: prepare, embed, select, tune, evaluate, report"):
         read_graph(root, targets=["tunee"])
     (root / "dvc.yaml").write_text("stages: {a: {matrix: 3}}\n")
     with pytest.raises(NolaError, match="DVC cannot read the pipeline"):

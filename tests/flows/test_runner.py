@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.runner import Outcome, StageError, StageRunner, Stopped, _lines
+from flows.runner import Outcome, StageError, StageRunner, StoppedError, _lines, _Report
 
 
 def test_outcomes_lines_and_failures(make_repo: Callable[..., Path]) -> None:
@@ -35,8 +35,14 @@ def test_outcomes_lines_and_failures(make_repo: Callable[..., Path]) -> None:
     assert failed.value.tail[-2:] == ["embed of digits at work", f"error: {failed.value}"]
     with pytest.raises(StageError, match=r"^ValueError: the toy broke \(failed to run: .*exited with 1\)"):
         runner.run("prepare@raising", lines.append)
-    with pytest.raises(StageError, match=r"clip\.txt"):
-        runner.run("select@digits", lines.append)
+
+
+def test_without_a_sentence_of_the_stage_dvc_gives_the_reason() -> None:
+    report = _Report("select@digits")
+    assert report.add("ERROR: failed to reproduce 'select@digits': [Errno 2] No such file or directory: 'clip.txt'")
+    assert not report.add("")
+    assert report.sentence(255) == "[Errno 2] No such file or directory: 'clip.txt'"
+    assert _Report("select@digits").sentence(-9) == "dvc ended with exit status -9"
 
 
 def pids(root: Path) -> list[int]:
@@ -63,7 +69,7 @@ def test_stopping_ends_the_whole_process_group(make_repo: Callable[..., Path]) -
     def work() -> None:
         try:
             runner.run("prepare@digits", lambda line: None)
-        except Stopped as error:
+        except StoppedError as error:
             raised.append(error)
 
     thread = threading.Thread(target=work)
@@ -74,24 +80,11 @@ def test_stopping_ends_the_whole_process_group(make_repo: Callable[..., Path]) -
     assert not thread.is_alive()
     assert_gone(numbers)
     assert len(raised) == 1
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         runner.run("prepare@digits", lambda line: None)
 
     (root / "src/digits.txt").write_text("well")
     assert StageRunner(root).run("prepare@digits", lambda line: None) is Outcome.RUN  # the killed one left no lock
-
-
-def test_an_error_of_the_listener_ends_the_stage(make_repo: Callable[..., Path]) -> None:
-    root = make_repo(digits="hang-prepare")
-
-    def listen(line: str) -> None:
-        if "at work" in line:
-            pids(root)
-            raise RuntimeError("no more")
-
-    with pytest.raises(RuntimeError, match="no more"):
-        StageRunner(root).run("prepare@digits", listen)
-    assert_gone(pids(root))
 
 
 def test_redrawn_progress_bars_are_thinned() -> None:

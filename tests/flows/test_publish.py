@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from prefect import get_client
+
+from flows.artifacts import artifact_key, dataset_artifacts, sample_pseudo_labels
+from flows.publish import main
+from nola_core.errors import NolaError
+
+TRICKY = st.lists(
+    st.sampled_from(["a", "b", "A", "0", "_", "-", " ", "é", "figure", "metrics", "per_class"]), min_size=1
+)
+NAMES = TRICKY.map("".join)
+KINDS = st.sampled_from(["metrics", "per_class", "report"]) | NAMES.map(lambda stem: f"figure_{stem}")
+
+
+def fill(root: Path, *datasets: str) -> None:
+    """What the stages write, without DVC."""
+    for dataset in datasets:
+        for stage in ("prepare", "select", "evaluate", "report"):
+            subprocess.run([sys.executable, "stages.py", stage, dataset], cwd=root, check=True, capture_output=True)
+
+
+def stored(key: str) -> list[dict[str, Any]]:
+    """All versions of an artifact."""
+    with get_client(sync_client=True) as client:
+        body = {"artifacts": {"key": {"any_": [key]}}, "sort": "UPDATED_DESC", "limit": 50}
+        versions: list[dict[str, Any]] = client.request("POST", "/artifacts/filter", json=body).json()
+    return versions
+
+
+@given(st.lists(st.tuples(NAMES, KINDS), min_size=2, max_size=30, unique=True))
+def test_keys_are_valid_and_never_shared(pairs: list[tuple[str, str]]) -> None:
+    keys = [artifact_key(dataset, kind) for dataset, kind in pairs]
+    assert all(re.fullmatch(r"[a-z0-9-]+", key) for key in keys)
+    assert len(set(keys)) == len(keys)
+
+
+def test_plain_names_stay_readable() -> None:
+    assert artifact_key("digits", "metrics") == "digits-metrics"
+    assert artifact_key("stanford_cars", "pseudo_labels") == "stanford-cars-pseudo-labels"
+    assert artifact_key("digits", "figure_per_class") == "digits-figure-per-class"
+    assert artifact_key("Oxford-Pets", "metrics").startswith("oxford-pets-metrics-")
+
+
+@given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 40))
+def test_the_sample_is_even_over_classes_and_takes_the_selected_first(classes: list[int], limit: int) -> None:
+    table = pd.DataFrame({"class_id": classes, "image_id": [str(i) for i in range(len(classes))]})
+    table["rank"] = table.groupby("class_id").cumcount() + 1
+    table["selected"] = table["rank"] % 2 == 1
+    sample = sample_pseudo_labels(table, limit)
+    assert len(sample) == min(limit, len(table))
+    for class_id, members in table.groupby("class_id"):
+        shown = sample[sample["class_id"] == class_id]
+        fewer = min(len(members), min((sample["class_id"] == other).sum() for other in set(classes)) + 1)
+        if len(members) <= sample["class_id"].value_counts().max():
+            assert len(shown) >= min(len(members), fewer - 1)
+        assert shown["selected"].sum() == min(len(shown), members["selected"].sum())
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_repo(plain="", wild="unlabelled", missing="")
+    fill(root, "plain", "wild")
+    assert main(["--dataset", "plain", "--dataset", "wild"]) == 0
+    rows = json.loads(stored("plain-pseudo-labels")[0]["data"])
+    assert len(rows) == 200 and [row["class"] for row in rows].count("one") == 50
+    assert rows[0] == {
+        "class": "zero",
+        "image": "img000",
+        "confidence": "1.000",
+        "margin": "0.500",
+        "rank": 1,
+        "selected": "yes",
+        "why": "top",
+    }
+    per_class = json.loads(stored("plain-per-class")[0]["data"])
+    assert per_class[0] == {
+        "class": "one",
+        "images": 50,
+        "zero-shot": "45.0 %",
+        "alignment": "45.0 %",
+        "nola": "45.0 %",
+    }
+    assert json.loads(stored("plain-label-free")[0]["data"])[0]["nuclear norm"] == "1.5000"
+    assert "report.html" in stored("plain-report")[0]["data"]
+    assert stored("wild-metrics") == [] and len(stored("wild-label-free")) == 1
+
+    capsys.readouterr()
+    assert main([]) == 1
+    assert len(stored("plain-pseudo-labels")) == 1, "what has not changed is not published again"
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: missing is not published: ") and "metrics.json does not exist" in error
+    assert main(["--dataset", "nowhere"]) == 1
+    assert "params.yaml has no such data set; it has: missing, plain, wild." in capsys.readouterr().err
+
+
+def test_pictures_fit_the_interface_and_files_must_be_there(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(digits="")
+    fill(root, "digits")
+    Image.effect_noise((2400, 1600), 80).convert("RGB").save(root / "data/digits/figures/big.png")
+    pictures = [artifact for artifact in dataset_artifacts(root, "digits") if artifact.type == "image"]
+    assert [picture.key for picture in pictures] == ["digits-figure-accuracy", "digits-figure-big"]
+    for picture in pictures:
+        data = base64.b64decode(picture.data.removeprefix("data:image/png;base64,"))
+        assert data.startswith(b"\x89PNG") and len(picture.data) < 300_000
+    for name in ("report.html", "per_class.csv", "label_free.json", "classes.parquet"):
+        copy = root / "copy"
+        shutil.copytree(root / "data", copy / "data")
+        (copy / "data/digits" / name).unlink()
+        with pytest.raises(NolaError, match=re.escape(name)):
+            list(dataset_artifacts(copy, "digits"))
+        shutil.rmtree(copy)
