@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Artifact:
-    """Content as Prefect stores it: `type` is `table` (data: JSON), `markdown` or `image` (data: address)."""
+    """Content as Prefect stores it: `type` is `table` (data: JSON) or `markdown`."""
 
     key: str
     type: str
@@ -69,9 +69,9 @@ def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
         yield _per_class(folder / "per_class.csv", dataset, split)
     for picture in sorted((folder / "figures").glob("*.png")):
         title = picture.stem.replace("_", " ")
-        yield Artifact(
-            artifact_key(dataset, f"figure_{picture.stem}"), "image", _data_uri(picture), f"{dataset}: {title}"
-        )
+        # An `image` artifact would print the whole address below the picture.
+        shown = f"![{title}]({_data_uri(picture)})"
+        yield Artifact(artifact_key(dataset, f"figure_{picture.stem}"), "markdown", shown, f"{dataset}: {title}")
     text = f"# {dataset}\n\n{about}\n\nOpen the report in a browser: `{report}`\n"
     yield Artifact(artifact_key(dataset, "report"), "markdown", text, f"{dataset}: where the report is")
 

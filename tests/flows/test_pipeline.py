@@ -76,7 +76,7 @@ def test_two_data_sets_then_all_cached(make_repo: Callable[..., Path], monkeypat
     assert [row["method"] for row in metrics] == ["zero-shot", "alignment", "nola"]
     assert metrics[2]["top-1"] == "62.5 %" and metrics[2]["gain"] == "+12.5"
     assert artifact("digits-progress")["data"] == 100
-    assert artifact("digits-figure-accuracy")["data"].startswith("data:image/png;base64,")
+    assert artifact("digits-figure-accuracy")["data"].startswith("![accuracy](data:image/png;base64,")
     assert artifact("digits-metrics")["flow_run_id"] == str(last_flow_run().id)
 
     def refuse(runner: StageRunner, address: str, on_line: object) -> None:
