@@ -95,8 +95,8 @@ def evaluate(
     per_class: list[pd.DataFrame] = []
     reliability: list[pd.DataFrame] = []
     for (name, method), group in groups.items():
-        known = group[group["image_id"].isin(truth.index)]
-        actual = truth.loc[known["image_id"]].to_numpy()
+        actual = truth_of(group["image_id"], truth)
+        known, actual = group[actual >= 0], actual[actual >= 0]
         per_class.append(_per_class(name, method, group, known, actual, classes))
         if known.empty:
             continue
@@ -112,7 +112,7 @@ def evaluate(
         "split": split,
         "protocol": "inductive" if split == "test" else "transductive",
         "images": len(in_split),
-        "labelled": int(in_split.isin(truth.index).sum()),
+        "labelled": int((truth_of(in_split, truth) >= 0).sum()),
         "classes": count,
         "methods": splits.get(split, {}),
         "splits": splits,
@@ -120,9 +120,7 @@ def evaluate(
         "probes": _probes(ssl_features, readable, truth, split, neighbors),
         "label_free": _guarded(label_free),
     }
-    accuracy = [
-        (name, method, scores["top1"]) for name, methods in splits.items() for method, scores in methods.items()
-    ]
+    accuracy = [(name, method, scores["top1"]) for name, methods in splits.items() for method, scores in methods.items()]
     return Evaluation(
         metrics=metrics,
         per_class=_stack(per_class, ["split", "method", "class_id", "class", "images", "accuracy", "predicted"]),
@@ -169,6 +167,11 @@ def check_labels(labels: pd.DataFrame, manifest: pd.DataFrame, classes: pd.DataF
             f"(its {len(classes)} classes are 0 to {len(classes) - 1})."
         )
     return truth
+
+
+def truth_of(image_ids: Sequence[str] | pd.Series[str] | pd.Index[Any], truth: pd.Series[int]) -> np.ndarray:
+    """Class ids int64 [n] of some images, -1 for those without ground truth."""
+    return np.append(truth.to_numpy(), -1)[truth.index.get_indexer(pd.Index(image_ids))]
 
 
 def score(predicted: pd.DataFrame, actual: np.ndarray, classes: int, bins: int) -> dict[str, float]:
@@ -234,21 +237,22 @@ def score_pseudo_labels(
     """
     selected = pseudo_labels[pseudo_labels["selected"].astype(bool)]
     train = readable.loc[readable["split"] == "train", "image_id"]
-    known = selected[selected["image_id"].isin(truth.index)]
-    right = known["class_id"].to_numpy() == truth.loc[known["image_id"]].to_numpy()
+    actual = truth_of(selected["image_id"], truth)
+    known, actual = selected[actual >= 0], actual[actual >= 0]
+    right = known["class_id"].to_numpy() == actual
     result: dict[str, Any] = {"selected": len(selected), "candidates": len(pseudo_labels)}
     if len(known):
         result["accuracy"] = float(right.mean())
     result["coverage"] = len(selected) / max(1, len(train))
 
-    belonging = truth[truth.index.isin(train)].value_counts()
+    belonging = np.bincount(truth_of(train, truth) + 1, minlength=len(classes) + 1)[1:]
     per_class: dict[str, dict[str, float | int]] = {}
     for class_id, name in zip(classes["class_id"], classes["name"], strict=True):
         entry: dict[str, float | int] = {"selected": int((selected["class_id"] == class_id).sum())}
         mine = known["class_id"].to_numpy() == class_id
         if mine.any():
             entry["accuracy"] = float(right[mine].mean())
-        if class_id in belonging.index:
+        if belonging[class_id]:
             entry["coverage"] = float(mine.sum() / belonging[class_id])
         per_class[str(name)] = entry
     result["classes"] = per_class
@@ -278,9 +282,7 @@ def knn_accuracy(
     similarity, index = search(gallery, gallery if queries is None or alone else queries, wanted)
     if alone:
         own = index == np.arange(len(gallery))[:, None]
-        own[~own.any(axis=1), -1] = (
-            True  # among more than k exact copies the image itself may be missing: drop the last
-        )
+        own[~own.any(axis=1), -1] = True  # among more than k exact copies the image itself may be missing: drop the last
         similarity = similarity[~own].reshape(len(gallery), wanted - 1)
         index = index[~own].reshape(len(gallery), wanted - 1)
     voted = gallery_classes[index]
@@ -300,16 +302,16 @@ def _probes(
     k: int,
 ) -> dict[str, Any]:
     """k-NN accuracy on the SSL features: the reported split by the train images, or the train images by each other."""
-    known = readable[readable["image_id"].isin(truth.index)]
+    known = readable[truth_of(readable["image_id"], truth) >= 0]
     train = known.loc[known["split"] == "train", "image_id"].tolist()
     asked = known.loc[known["split"] == split, "image_id"].tolist()
     if ssl_features is None or len(train) < 2 or not asked:
         return {}
-    gallery, gallery_classes = ssl_features("train").rows(train), truth.loc[train].to_numpy()
+    gallery, gallery_classes = ssl_features("train").rows(train), truth_of(train, truth)
     if split == "train":
         top1 = knn_accuracy(gallery, gallery_classes, None, None, k)
     else:
-        top1 = knn_accuracy(gallery, gallery_classes, ssl_features(split).rows(asked), truth.loc[asked].to_numpy(), k)
+        top1 = knn_accuracy(gallery, gallery_classes, ssl_features(split).rows(asked), truth_of(asked, truth), k)
     return {"ssl_knn": {"top1": top1, "neighbors": k}}
 
 
@@ -322,9 +324,7 @@ def _groups(
         raise NolaError(f"predictions.parquet names class ids that classes.parquet does not have: {_some(strange)}.")
     by_key = {(str(key[0]), str(key[1])): rows for key, rows in predictions.groupby(["split", "method"], sort=False)}
     if not any(name == split for name, _ in by_key):
-        raise NolaError(
-            f"predictions.parquet has no row of split {split}, the one to report: run the stage predict again."
-        )
+        raise NolaError(f"predictions.parquet has no row of split {split}, the one to report: run the stage predict again.")
     groups = {}
     for name in SPLITS:
         images = pd.Index(readable.loc[readable["split"] == name, "image_id"])
@@ -367,9 +367,9 @@ def _confusion(
 ) -> pd.DataFrame:
     """`image_id, actual, predicted` (class names) of the labelled images of the reported split by the final method."""
     rows = groups[split, final_method(method for name, method in groups if name == split)]
-    rows = rows[rows["image_id"].isin(truth.index)]
+    actual = truth_of(rows["image_id"], truth)
+    rows, actual = rows[actual >= 0], actual[actual >= 0]
     names = classes.sort_values("class_id")["name"].to_numpy()
-    actual = truth.loc[rows["image_id"]].to_numpy()
     columns = {
         "image_id": rows["image_id"].to_numpy(),
         "actual": names[actual],

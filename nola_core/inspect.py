@@ -81,13 +81,9 @@ def features(arguments: argparse.Namespace, console: Console) -> None:
         table = table[table["predicted"] == class_name(folder, arguments.class_name)]
     table = _of_image(table, arguments.image)
     whole, table = len(table), table.iloc[arguments.offset : arguments.offset + arguments.rows]
-    values = [
-        stores[split].features[row].astype(np.float32) for split, row in zip(table["split"], table["row"], strict=True)
-    ]
+    values = [stores[split].features[row].astype(np.float32) for split, row in zip(table["split"], table["row"], strict=True)]
     table = table.assign(norm=[f"{np.linalg.norm(row):.3f}" for row in values])
-    table[f"first {SHOWN_VALUES} values"] = [
-        " ".join(f"{value:+.3f}" for value in row[:SHOWN_VALUES]) for row in values
-    ]
+    table[f"first {SHOWN_VALUES} values"] = [" ".join(f"{value:+.3f}" for value in row[:SHOWN_VALUES]) for row in values]
     _print(console, table, arguments.offset, whole)
 
 
@@ -113,9 +109,7 @@ def descriptions(arguments: argparse.Namespace, console: Console) -> None:
     if table.empty:
         console.print("no class descriptions: templates alone")
         return
-    page = table[["class", "text", "prompt", "provider", "model"]].iloc[
-        arguments.offset : arguments.offset + arguments.rows
-    ]
+    page = table[["class", "text", "prompt", "provider", "model"]].iloc[arguments.offset : arguments.offset + arguments.rows]
     _print(console, page, arguments.offset, len(table))
 
 
@@ -154,9 +148,7 @@ def sheet(arguments: argparse.Namespace, console: Console) -> None:
     folder = dataset_folder(arguments.root, arguments.dataset)
     table = _candidates(folder, arguments.class_name, selected=True).head(arguments.count)
     if table.empty:
-        raise NolaError(
-            f"no pseudo-label of the class '{arguments.class_name}' was selected, so there is nothing to show."
-        )
+        raise NolaError(f"no pseudo-label of the class '{arguments.class_name}' was selected, so there is nothing to show.")
     name = str(table["class"].iloc[0])
     safe = "".join(letter if letter.isalnum() else "-" for letter in name)
     captions = [f"{rank}. {percent(value, 0)}" for rank, value in zip(table["rank"], table["confidence"], strict=True)]
@@ -252,14 +244,8 @@ def _print(console: Console, page: pd.DataFrame, offset: int, whole: int) -> Non
         shown.add_row(*(Text(str(value)) for value in values))
     console.print(shown)
     last = offset + len(page)
-    where = (
-        f"rows {offset + 1:,} to {last:,} of {whole:,}"
-        if len(page)
-        else f"no rows from {offset + 1:,} on, of {whole:,}"
-    )
-    console.print(
-        where + (f"; next: --offset {last}" if len(page) and last < whole else ""), style="dim", highlight=False
-    )
+    where = f"rows {offset + 1:,} to {last:,} of {whole:,}" if len(page) else f"no rows from {offset + 1:,} on, of {whole:,}"
+    console.print(where + (f"; next: --offset {last}" if len(page) and last < whole else ""), style="dim", highlight=False)
 
 
 def _save_sheet(
@@ -288,9 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(
-        name: str, show: Callable[[argparse.Namespace, Console], None], purpose: str
-    ) -> argparse.ArgumentParser:
+    def command(name: str, show: Callable[[argparse.Namespace, Console], None], purpose: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=purpose, description=purpose)
         made.add_argument("dataset", help="a folder under data/")
         made.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
@@ -328,9 +312,7 @@ def _parser() -> argparse.ArgumentParser:
 
     made = command("contact-sheet", sheet, "write a PNG of a class's selected pseudo-labels")
     made.add_argument("--class", dest="class_name", required=True)
-    made.add_argument(
-        "--count", type=_at_least(1), default=40, help="at most this many, most confident first (default: 40)"
-    )
+    made.add_argument("--count", type=_at_least(1), default=40, help="at most this many, most confident first (default: 40)")
     made.add_argument("--out", type=Path, help="the PNG file (default: ./<dataset>-<class>.png)")
     return parser
 

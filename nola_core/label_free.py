@@ -51,9 +51,7 @@ class LabelFreeScores:
             return
         # A float16 softmax over a thousand classes misses 1 by up to about 0.005; NaN fails the comparison as well.
         if not (batch.min() >= 0 and (batch.sum(dim=1) - 1).abs().max() <= 0.01):
-            raise NolaError(
-                "Probabilities must lie between 0 and 1 and sum to 1 in each row; these do not (NaN features?)."
-            )
+            raise NolaError("Probabilities must lie between 0 and 1 and sum to 1 in each row; these do not (NaN features?).")
         assert self._total is not None
         self._images += len(batch)
         self._gram += batch.T @ batch

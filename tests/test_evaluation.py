@@ -79,9 +79,7 @@ def small(**changes: Any) -> Evaluation:
                 prediction_rows("train", "zero_shot", {"a": 0, "b": 0, "c": 1, "d": 2}),
             ]
         ),
-        "pseudo_labels": candidates_of(
-            ("a", 0, True), ("b", 0, True), ("c", 1, True), ("d", 2, False), ("a", 1, False)
-        ),
+        "pseudo_labels": candidates_of(("a", 0, True), ("b", 0, True), ("c", 1, True), ("d", 2, False), ("a", 1, False)),
         "label_free": {},
         "ssl_features": None,
         "bins": 15,

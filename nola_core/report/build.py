@@ -153,9 +153,7 @@ def _inlined(file: Path, alt: str) -> Markup:
     data = base64.b64encode(file.read_bytes()).decode("ascii")
     with Image.open(file) as image:
         width, height = image.size
-    return Markup('<img alt="{}" width="{}" height="{}" src="data:image/png;base64,{}">').format(
-        alt, width, height, data
-    )
+    return Markup('<img alt="{}" width="{}" height="{}" src="data:image/png;base64,{}">').format(alt, width, height, data)
 
 
 def _reasons(pseudo_labels: pd.DataFrame) -> list[tuple[str, int]]:

@@ -47,9 +47,7 @@ def contact_sheet(
         inside = TILE - 2 * FRAME
         draw.rectangle((left + FRAME, top + FRAME, left + FRAME + inside - 1, top + FRAME + inside - 1), fill="white")
         thumbnail = _fitted(image, inside)
-        sheet.paste(
-            thumbnail, (left + FRAME + (inside - thumbnail.width) // 2, top + FRAME + (inside - thumbnail.height) // 2)
-        )
+        sheet.paste(thumbnail, (left + FRAME + (inside - thumbnail.width) // 2, top + FRAME + (inside - thumbnail.height) // 2))
         for number, line in enumerate(caption.split("\n")):
             draw.text((left + 1, top + TILE + 4 + number * LINE), _cut(line, TILE), fill=INK, font=_font())
     return sheet

@@ -13,7 +13,7 @@ import pandas as pd
 
 from nola_core import files
 from nola_core.errors import NolaError
-from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods
+from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods, truth_of
 from nola_core.report.style import method_name, percent, signed
 
 BASELINE = "zero_shot"
@@ -80,9 +80,7 @@ def load(folder: Path) -> Tables:
     metrics = files.read_json(folder / "metrics.json")
     manifest = files.read_table(folder / "manifest.parquet")
     classes = files.read_table(folder / "classes.parquet")
-    predictions = files.read_table(
-        folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"]
-    )
+    predictions = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
     per_class = _read_csv(folder / "per_class.csv")
     stores: dict[str, dict[str, dict[str, Any]]] = {}
     for path in sorted(folder.glob("features/*/*/meta.json")):
@@ -108,9 +106,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise NolaError(f"{path} does not exist: run the stage that writes it (docs/formats.md says which).")
     # Class names such as "nan" or "null" are names; only an empty accuracy is missing.
-    frame = pd.read_csv(
-        path, keep_default_na=False, dtype={"class": str, "actual": str, "predicted": str, "image_id": str}
-    )
+    frame = pd.read_csv(path, keep_default_na=False, dtype={"class": str, "actual": str, "predicted": str, "image_id": str})
     if "predicted" in frame.columns and "accuracy" in frame.columns:
         frame["predicted"] = frame["predicted"].astype(int)
         frame["accuracy"] = pd.to_numeric(frame["accuracy"].replace("", np.nan))
@@ -141,10 +137,10 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float, fl
 def gain_of(tables: Tables, method: str) -> tuple[float, float, float] | None:
     """`paired_gain` of a method over the baseline on the labelled images of the reported split; None without any."""
     answers = tables.predictions.pivot(index="image_id", columns="method", values="class_id")
-    answers = answers[answers.index.isin(tables.truth.index)]
+    actual = truth_of(answers.index, tables.truth)
+    answers, actual = answers[actual >= 0], actual[actual >= 0]
     if answers.empty:
         return None
-    actual = tables.truth.loc[answers.index].to_numpy()
     return paired_gain(answers[tables.baseline].to_numpy() == actual, answers[method].to_numpy() == actual)
 
 
@@ -179,9 +175,7 @@ def headline(tables: Tables) -> list[str]:
     sentences = [first, "No label was used."]
     if mean != 0:
         doubt = ", so it could be chance" if low <= 0 <= high else ""
-        sentences.append(
-            f"The change is {signed(mean)} points (95\u00a0% interval {signed(low)} to {signed(high)}{doubt})."
-        )
+        sentences.append(f"The change is {signed(mean)} points (95\u00a0% interval {signed(low)} to {signed(high)}{doubt}).")
     return sentences
 
 
@@ -206,9 +200,7 @@ def notices(tables: Tables) -> list[str]:
     mine = tables.per_class[tables.per_class["method"] == tables.final]
     nobody = [str(name) for name in mine.loc[mine["predicted"] == 0, "class"]]
     if nobody:
-        found.append(
-            f"{method_name(tables.final)} puts no image of the {split} split into {_several(nobody, 'class')}."
-        )
+        found.append(f"{method_name(tables.final)} puts no image of the {split} split into {_several(nobody, 'class')}.")
     chosen = tables.pseudo_labels.loc[tables.pseudo_labels["selected"].astype(bool), "class_id"]
     without = [name for class_id, name in enumerate(tables.names) if class_id not in set(chosen)]
     if without:
@@ -275,7 +267,7 @@ def split_rows(tables: Tables) -> list[dict[str, Any]]:
                 "split": split,
                 "files": f"{int(inside.sum()):,}",
                 "readable": f"{len(ids):,}",
-                "labelled": f"{int(ids.isin(tables.truth.index).sum()):,}",
+                "labelled": f"{int((truth_of(ids, tables.truth) >= 0).sum()):,}",
                 "top1": [percent(scores[method]["top1"]) if method in scores else "" for method in tables.methods],
             }
         )

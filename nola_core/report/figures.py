@@ -114,9 +114,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], method: str) -> Figure:
     axes = figure.subplots()
     image = axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     font = 9 if rows <= 12 else 7
-    axes.set_xticks(
-        range(len(columns)), [short(name) for name in columns], rotation=90 if rows > 6 else 0, fontsize=font
-    )
+    axes.set_xticks(range(len(columns)), [short(name) for name in columns], rotation=90 if rows > 6 else 0, fontsize=font)
     axes.set_yticks(range(rows), [short(name) for name in names], fontsize=font)
     axes.tick_params(length=0)
     axes.set_xlabel("predicted")
@@ -204,9 +202,7 @@ def tuning(curve: pd.DataFrame) -> Figure:
     marker = "o" if len(curve) < 12 else ""
     left.plot(curve["epoch"], curve["loss"], color=colour("nola"), linewidth=1.8, marker=marker, markersize=4)
     left.set_title("Loss")
-    right.plot(
-        curve["epoch"], curve["teacher_agreement"], color=colour("nola"), linewidth=1.8, marker=marker, markersize=4
-    )
+    right.plot(curve["epoch"], curve["teacher_agreement"], color=colour("nola"), linewidth=1.8, marker=marker, markersize=4)
     right.set_title("Agreement with the teacher")
     right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     right.set_ylim(top=min(1.0, float(curve["teacher_agreement"].max()) * 1.03 + 0.01))
@@ -330,9 +326,7 @@ def class_counts(per_class: pd.DataFrame, methods: Sequence[str]) -> Figure:
     places = np.arange(len(table))[::-1]
     axes.barh(places, table[methods[-1]], height=0.7, color=colour(methods[-1]), label=method_name(methods[-1]))
     if len(methods) > 1:
-        axes.scatter(
-            table[methods[0]], places, marker="|", s=90, linewidth=2, color=INK, label=method_name(methods[0]), zorder=3
-        )
+        axes.scatter(table[methods[0]], places, marker="|", s=90, linewidth=2, color=INK, label=method_name(methods[0]), zorder=3)
     axes.set_yticks(places, [short(str(name), 28) for name in table.index.get_level_values("class")], fontsize=8)
     axes.set_ylim(-0.7, len(table) - 0.3)
     axes.tick_params(axis="y", length=0)

@@ -62,9 +62,7 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
     pseudo = pseudo[["image_id", "class_id", "confidence", "margin"]]
     pseudo["rank"] = pseudo.groupby("class_id")["confidence"].rank(ascending=False, method="first").astype(int)
     pseudo["selected"] = pseudo["rank"] <= 8
-    pseudo["why"] = np.where(
-        pseudo["selected"], "selected: among the 8 most confident", "not selected: beyond the first 8"
-    )
+    pseudo["why"] = np.where(pseudo["selected"], "selected: among the 8 most confident", "not selected: beyond the first 8")
 
     score = {"nuclear_norm": 0.8, "mean_prediction_entropy": 0.9, "mean_confidence": 0.7, "images": 30}
     fallen = score | {"nuclear_norm": 0.8 if student >= 0.7 else 0.4}
@@ -81,9 +79,7 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
         "predictions": predictions,
         "pseudo_labels": pseudo,
     }
-    texts = [
-        (c, NAMES[c], "What does it look like?", f"It looks like {NAMES[c]}.", "hand-written", "") for c in range(3)
-    ]
+    texts = [(c, NAMES[c], "What does it look like?", f"It looks like {NAMES[c]}.", "hand-written", "") for c in range(3)]
     tables["descriptions"] = pd.DataFrame(texts, columns=["class_id", "class", "prompt", "text", "provider", "model"])
     if not described:
         tables["descriptions"] = tables["descriptions"].iloc[:0]

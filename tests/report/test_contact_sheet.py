@@ -36,10 +36,7 @@ def test_any_size_and_mode_is_fitted_whole(size: tuple[int, int], mode: str) -> 
     sheet = contact_sheet([Image.new(mode, size)], [""], [GREEN], columns=1)
     inside = TILE - 2 * FRAME
     black = [
-        (x, y)
-        for x in range(FRAME, FRAME + inside)
-        for y in range(FRAME, FRAME + inside)
-        if sheet.getpixel((x, y)) == (0, 0, 0)
+        (x, y) for x in range(FRAME, FRAME + inside) for y in range(FRAME, FRAME + inside) if sheet.getpixel((x, y)) == (0, 0, 0)
     ]
     width = max(x for x, _ in black) - min(x for x, _ in black) + 1
     height = max(y for _, y in black) - min(y for _, y in black) + 1
@@ -50,9 +47,7 @@ def test_any_size_and_mode_is_fitted_whole(size: tuple[int, int], mode: str) -> 
 def test_long_captions_stay_inside_their_tile_and_lines_make_room() -> None:
     plain = Image.new("RGB", (9, 9), "white")
     one = contact_sheet([plain, plain], ["", ""], [GREEN, GREEN], columns=2)
-    two = contact_sheet(
-        [plain, plain], ["a very long name of a class " * 5 + "\nsecond line", ""], [GREEN, GREEN], columns=2
-    )
+    two = contact_sheet([plain, plain], ["a very long name of a class " * 5 + "\nsecond line", ""], [GREEN, GREEN], columns=2)
     assert two.height > one.height
     beside = two.crop((TILE + 1, TILE, two.width, two.height))
     assert beside.getextrema() == ((255, 255),) * 3

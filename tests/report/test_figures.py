@@ -116,9 +116,7 @@ def candidates(right: list[bool | None]) -> pd.DataFrame:
     ids = [f"i{n}" for n in range(len(right))]
     table = pd.DataFrame({"image_id": ids, "class_id": 0, "confidence": 0.5, "rank": range(1, len(right) + 1)})
     table["selected"] = [*([True] * (len(right) - 1)), False]
-    truth = pd.Series(
-        {i: 0 if kind else 1 for i, kind in zip(ids, right, strict=True) if kind is not None}, dtype="int64"
-    )
+    truth = pd.Series({i: 0 if kind else 1 for i, kind in zip(ids, right, strict=True) if kind is not None}, dtype="int64")
     return judged(table, truth)
 
 
@@ -132,9 +130,7 @@ def test_samples_are_as_many_as_possible_and_half_of_them_may_be_wrong(right: li
     assert len(shown) == min(count, len(selected))
     assert shown["selected"].all()
     assert shown["image_id"].is_unique
-    marks = [
-        kind is not None and not kind for kind in shown["right"].astype(object).where(shown["right"].notna(), None)
-    ]
+    marks = [kind is not None and not kind for kind in shown["right"].astype(object).where(shown["right"].notna(), None)]
     assert marks == sorted(marks)  # the wrong ones come last
     assert sum(marks) == max(min(wrong, count // 2), min(wrong, count - (len(selected) - wrong)))
 
