@@ -16,7 +16,7 @@ from nola_core.progress import progress
 
 
 class AlignmentHead(nn.Sequential):
-    """h of METHODS section 1, step 2: Linear(d, hidden) - ReLU - Linear(hidden, C). Features [B, d] -> logits [B, C]."""
+    """h of the paper (section 3.2): Linear(d, hidden) - ReLU - Linear(hidden, C). Features [B, d] -> logits [B, C]."""
 
     def __init__(self, dim: int, hidden: int, classes: int) -> None:
         super().__init__(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, classes))
@@ -25,12 +25,14 @@ class AlignmentHead(nn.Sequential):
 def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, seed: int) -> AlignmentHead:
     """Train a head on pseudo-labelled features: cross-entropy, Adam, constant learning rate, a fixed last epoch.
 
-    The head is a few hundred kB, so it trains on the CPU wherever the backbones ran; the result depends on `seed` alone.
+    The head is a few hundred kB, so it trains on the CPU wherever the backbones ran; `seed` alone decides the result.
 
     Args:
         features: float32 [n, d] of the selected images.
         targets: int64 [n], pseudo-labels.
         classes: C.
+        options: section `align` of params.yaml.
+        seed: of the initial weights and of the order of the batches.
 
     Raises:
         NolaError: no pseudo-label, or features or the loss are not finite.

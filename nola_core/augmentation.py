@@ -1,10 +1,11 @@
 """The student's strong view, for a whole batch at once.
 
-Crop, flip, colour jitter, perspective, colour jitter, blur, with a draw of its own for every image. The crop is made where the
-image is decoded (it needs the full resolution), everything after it on the batch, on any device. The tests hold every step
-against torchvision's one-image functions.
+Crop, flip, colour jitter, perspective, colour jitter, blur, with a draw of its own for every image. The crop is made
+where the image is decoded (it needs the full resolution), everything after it on the batch, on any device. The tests hold
+every step against torchvision's one-image functions.
 
-What is drawn depends on (seed, epoch, image) alone: not on batches, threads or where an interrupted run was taken up again.
+What is drawn depends on (seed, epoch, image) alone: not on batches, threads or where an interrupted run was taken up
+again.
 """
 
 from __future__ import annotations
@@ -178,9 +179,7 @@ def _hue(x: Tensor, turns: Tensor) -> Tensor:
     chroma = value - lowest
     r, g, b = x.unbind(dim=1)
     safe = chroma[:, 0].clamp(min=torch.finfo(x.dtype).tiny)
-    sixths = torch.where(
-        value[:, 0] == r, (g - b) / safe, torch.where(value[:, 0] == g, 2 + (b - r) / safe, 4 + (r - g) / safe)
-    )
+    sixths = torch.where(value[:, 0] == r, (g - b) / safe, torch.where(value[:, 0] == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
     offsets = torch.tensor([5.0, 3.0, 1.0], device=x.device, dtype=x.dtype)[:, None, None]
     k = (offsets + sixths[:, None] + 6 * turns) % 6
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)

@@ -45,32 +45,44 @@ class Sources(Section):
 
 
 class Prepare(Section):
+    """Stage `prepare`: opening the images."""
+
     max_pixels: Annotated[int, Field(ge=1024)]
     """Images with more pixels than this are recorded as unreadable instead of being decoded."""
 
 
 class Describe(Section):
+    """Stage `describe`: who writes about the classes."""
+
     provider: Literal["table", "none"]
     """`table` reads the committed or imported sentences of the data set; `none` leaves the templates alone."""
 
 
 class Embed(Section):
+    """Stage `embed`: the frozen backbones."""
+
     backbones: str
     """Backbone pair of the data sets that name none of their own; see nola_core/backbones/pairs.yaml."""
 
 
 class Duplicates(Section):
+    """Stage `duplicates`: near-duplicate images."""
+
     neighbors: Positive
     similarity: Fraction
     """Cosine of SSL features from which on two images are listed as near duplicates."""
 
 
 class Classify(Section):
+    """Stage `classify`: the text classifiers."""
+
     texts: Literal["both", "descriptions", "templates"]
     """What the class-description embedding averages."""
 
 
 class Select(Section):
+    """Stage `select`: pseudo-labels."""
+
     fraction: Fraction
     """Pseudo-labels a class, as a share of the average class size N / C."""
     min_per_class: Positive
@@ -80,6 +92,8 @@ class Select(Section):
 
 
 class Align(Section):
+    """Stage `align`: the alignment head."""
+
     hidden: Positive
     epochs: Positive
     batch_size: Positive
@@ -87,6 +101,8 @@ class Align(Section):
 
 
 class Tune(Section):
+    """Stage `tune`: prompt tokens, LayerNorms and classifier."""
+
     prompt_tokens: Annotated[int, Field(ge=0)]
     epochs: Positive
     batch_size: Positive
@@ -96,11 +112,15 @@ class Tune(Section):
 
 
 class Evaluate(Section):
+    """Stage `evaluate`: metrics."""
+
     calibration_bins: Positive
     neighbors: Positive
 
 
 class Report(Section):
+    """Stage `report`: the page."""
+
     images_per_class: Positive
 
 
@@ -228,7 +248,7 @@ def write_preset(path: Path, name: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Check `params.yaml`, or write a preset into it; 0 when it is sound."""
     parser = argparse.ArgumentParser(prog="python -m nola_core.config", description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path("."))
+    parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--preset", choices=["paper", "best"])
     arguments = parser.parse_args(argv)
     try:

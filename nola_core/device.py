@@ -1,12 +1,15 @@
-"""Which device and how many workers: from the environment, never from params (editing those would rerun stages)."""
+"""Device, workers and cache folder: from the environment, never from params (editing those would rerun stages)."""
 
 from __future__ import annotations
 
 import os
-
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nola_core.errors import NolaError
+
+if TYPE_CHECKING:
+    import torch  # imported where it is needed: half of the stages run without it, and it takes seconds
 
 
 def device() -> torch.device:
@@ -15,6 +18,8 @@ def device() -> torch.device:
     Raises:
         NolaError: it names no device, or a GPU that is not there.
     """
+    import torch
+
     name = os.environ.get("NOLA_DEVICE", "auto")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -39,3 +44,8 @@ def workers() -> int:
     if not text.isdigit() or int(text) < 1:
         raise NolaError(f"NOLA_WORKERS={text} must be a number from 1.")
     return int(text)
+
+
+def cache_root() -> Path:
+    """`NOLA_CACHE` (default `.nola`): what may be deleted at the price of computing again."""
+    return Path(os.environ.get("NOLA_CACHE", ".nola"))

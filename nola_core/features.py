@@ -1,4 +1,4 @@
-"""Feature stores, and the extraction that fills them.
+"""Feature stores, and the row cache they are filled from.
 
 A store is a folder: `features.npy` (C-contiguous float16 [N, d], opened as a memory map), `index.parquet` (which image a row is)
 and `meta.json` (which model and transform made it). It is written beside its place and renamed when every row is filled.
@@ -9,11 +9,8 @@ that was killed, or a collection that grew, therefore embeds only the images who
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,20 +19,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
-from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from torch import Tensor
 
-from nola_core.backbones.encoder import ImageEncoder
-from nola_core.device import workers
 from nola_core.errors import NolaError
-from nola_core.files import digest, read_json, read_table, replacing, write_json, write_table
-from nola_core.progress import progress
+from nola_core.files import read_json, read_table, replacing, write_json, write_table
 
 INDEX_SCHEMA = pa.schema([("row", pa.int64()), ("image_id", pa.string()), ("sha256", pa.string())])
-BATCHES_PER_CHUNK = 8  # finished batches between two writes to the row cache: what a kill can cost
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ class FeatureStore:
         shape = (meta["count"], meta["dim"])
         if features.shape != shape or len(index) != meta["count"] or features.dtype != np.float16:
             raise NolaError(
-                f"{path}: features.npy is {features.dtype} {features.shape}, index.parquet has {len(index)} rows and meta.json says "
+                f"{path}: features.npy is {features.dtype} {features.shape}, index.parquet has {len(index)} rows, meta.json says "
                 f"float16 {shape}; delete the folder and run embed again."
             )
         return cls(path, features, index, meta)
@@ -83,7 +73,9 @@ class FeatureStore:
         positions = pd.Index(self.index["image_id"]).get_indexer(pd.Index(image_ids))
         if (positions < 0).any():
             missing = np.asarray(image_ids, dtype=object)[positions < 0]
-            raise NolaError(f"{self.path} has no image '{missing[0]}' ({len(missing)} of {len(image_ids)} asked for are missing).")
+            raise NolaError(
+                f"{self.path} has no image '{missing[0]}' ({len(missing)} of {len(image_ids)} asked for are missing)."
+            )
         return normalized(self.features[positions])
 
     def normalized(self) -> np.ndarray:
@@ -138,103 +130,26 @@ class RowCache:
             self._places[key.tobytes()] = (chunk, row)
 
 
-def cache_root() -> Path:
-    """`NOLA_CACHE` (default `.nola`): what may be deleted at the price of computing again."""
-    return Path(os.environ.get("NOLA_CACHE", ".nola"))
+def write_store(folder: Path, part: pd.DataFrame, rows: RowCache, meta: dict[str, str]) -> None:
+    """Make the store of one split from cached rows.
 
-
-def extract(
-    encoder: ImageEncoder,
-    manifest: pd.DataFrame,
-    open_image: Callable[[str], Image.Image],
-    *,
-    role: str,
-    out: Path,
-    cache: Path,
-    device: torch.device,
-    batch_size: int = 128,
-) -> int:
-    """Embed every usable image of a manifest into one store a split below `out`; see docs/formats.md.
-
-    Batches follow manifest order and are cached whole, so a run that was killed and started again meets the same batches
-    and gives the same bits as an undisturbed one.
-
-    Returns:
-        How many images went through the encoder; all others came from the cache.
+    Args:
+        folder: a new folder.
+        part: `image_id, sha256`, one a row of the store.
+        meta: `role` and what `ImageEncoder.meta` holds.
 
     Raises:
-        NolaError: a feature is NaN or infinite (the image is named), or an image cannot be opened any more.
+        NolaError: a row was never filled.
     """
-    usable = manifest[manifest["ok"]]
-    meta = {"role": role, **encoder.meta}
-    rows = RowCache(cache / "rows" / digest({**encoder.meta, "dim": encoder.dim})[:16], encoder.dim)
-    todo = usable[~usable["sha256"].isin([sha for sha in usable["sha256"] if sha in rows])].drop_duplicates("sha256")
-    with progress(total=len(usable), what=f"embed {role}", unit="images", done=len(usable) - len(todo)) as advance:
-        batches = [todo["image_id"].iloc[start : start + batch_size].tolist() for start in range(0, len(todo), batch_size)]
-        hashes = dict(zip(todo["image_id"], todo["sha256"], strict=True))
-        pending_hashes: list[str] = []
-        pending: list[np.ndarray] = []
-        for number, (batch, images) in enumerate(loaded_batches(batches, encoder.preprocess, open_image), start=1):
-            features = _forward(encoder, images, device).half()
-            bad = ~torch.isfinite(features).all(dim=1)
-            if bad.any():
-                image_id = batch[int(bad.nonzero()[0, 0])]
-                raise NolaError(
-                    f"embed {role}: {encoder.meta['model']} gives NaN or infinite features (in float16) for image '{image_id}' "
-                    f"({int(bad.sum())} of this batch); look at that image, or at the weights."
-                )
-            pending_hashes += [hashes[image_id] for image_id in batch]
-            pending.append(features.numpy())
-            if number % BATCHES_PER_CHUNK == 0 or number == len(batches):
-                rows.append(pending_hashes, np.concatenate(pending))
-                pending_hashes, pending = [], []
-            advance(len(batch))
-    with replacing(out) as scratch:
-        for split, part in usable.groupby("split", sort=True):
-            _write_store(scratch / str(split), part, rows, meta)
-    return len(todo)
-
-
-def loaded_batches(
-    batches: Sequence[Sequence[str]],
-    preprocess: Callable[[Image.Image], Tensor],
-    open_image: Callable[[str], Image.Image],
-) -> Iterator[tuple[Sequence[str], Tensor]]:
-    """Batches of image ids with their preprocessed images [B, 3, H, W], decoded in threads while the caller works on earlier ones.
-
-    At most three batches are held at a time.
-    """
-
-    def load(image_id: str) -> Tensor:
-        return preprocess(open_image(image_id))
-
-    with ThreadPoolExecutor(workers()) as pool:
-        ahead: deque[tuple[Sequence[str], list[Future[Tensor]]]] = deque()
-        for batch in batches:
-            ahead.append((batch, [pool.submit(load, image_id) for image_id in batch]))
-            if len(ahead) == 3:
-                yield _gather(*ahead.popleft())
-        while ahead:
-            yield _gather(*ahead.popleft())
-
-
-def _gather(batch: Sequence[str], futures: list[Future[Tensor]]) -> tuple[Sequence[str], Tensor]:
-    return batch, torch.stack([future.result() for future in futures])
-
-
-@torch.inference_mode()
-def _forward(encoder: ImageEncoder, images: Tensor, device: torch.device) -> Tensor:
-    return encoder.module(images.to(device, non_blocking=True)).float().cpu()
-
-
-def _write_store(folder: Path, part: pd.DataFrame, rows: RowCache, meta: dict[str, str]) -> None:
     folder.mkdir(parents=True)
     store = np.lib.format.open_memmap(folder / "features.npy", mode="w+", dtype=np.float16, shape=(len(part), rows.dim))
     store[:] = np.nan
     rows.fill(part["sha256"].tolist(), store)
     empty = np.flatnonzero(np.isnan(store).any(axis=1))
     if len(empty):
-        raise NolaError(f"{folder}: {len(empty)} of {len(part)} rows were never filled (image '{part['image_id'].iloc[empty[0]]}').")
+        raise NolaError(
+            f"{folder}: {len(empty)} of {len(part)} rows were never filled (image '{part['image_id'].iloc[empty[0]]}')."
+        )
     store.flush()
     index = pd.DataFrame({"row": range(len(part)), "image_id": part["image_id"].tolist(), "sha256": part["sha256"].tolist()})
     write_table(folder / "index.parquet", index, INDEX_SCHEMA)

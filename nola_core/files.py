@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -44,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield scratch
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        os.replace(scratch, path)
+        scratch.replace(path)
     finally:
         remove(scratch)
 
@@ -77,9 +76,8 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
 @contextmanager
 def table_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that appends a table; the file appears when all of them are written. Memory: one table at a time."""
-    with replacing(path) as scratch:
-        with pq.ParquetWriter(scratch, schema) as writer:
-            yield lambda table: writer.write_table(table.cast(schema))
+    with replacing(path) as scratch, pq.ParquetWriter(scratch, schema) as writer:
+        yield lambda table: writer.write_table(table.cast(schema))
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

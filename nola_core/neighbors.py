@@ -36,10 +36,12 @@ def search(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray
         NolaError: widths differ, the gallery is empty, or a value is NaN.
     """
     if gallery.ndim != 2 or queries.ndim != 2 or gallery.shape[1] != queries.shape[1] or not len(gallery):
-        raise NolaError(f"neighbour search needs a non-empty N x d gallery and q x d queries, got {gallery.shape}, {queries.shape}.")
+        raise NolaError(
+            f"neighbour search needs a non-empty N x d gallery and q x d queries, got {gallery.shape}, {queries.shape}."
+        )
     if np.isnan(gallery).any() or np.isnan(queries).any():
         raise NolaError("neighbour search got NaN features; run embed again and look at the model it names.")
-    index = faiss.IndexFlatIP(gallery.shape[1])
+    index: faiss.Index = faiss.IndexFlatIP(gallery.shape[1])
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     index.add(np.ascontiguousarray(gallery, dtype=np.float32))

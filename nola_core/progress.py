@@ -37,7 +37,11 @@ def progress(*, total: int, what: str, unit: str, done: int = 0) -> Iterator[Cal
     def line(note: str) -> None:
         nonlocal shown
         rate = (position - done) / max(time.monotonic() - start, 1e-9)
-        print(f"{what}: {position:,}/{total:,} {unit}, {rate:,.0f}/s{', ' + note if note else ''}", file=sys.stderr, flush=True)
+        print(
+            f"{what}: {position:,}/{total:,} {unit}, {rate:,.0f}/s{', ' + note if note else ''}",
+            file=sys.stderr,
+            flush=True,
+        )
         shown = position
 
     def advance(count: int = 1, note: str = "") -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from open_clip.timm_model import TimmModel
@@ -34,9 +35,12 @@ class PromptedTower(nn.Module):
         NolaError: the tower is of a kind that takes no prompt tokens.
     """
 
+    tower: Any
+
     def __init__(self, tower: nn.Module, *, count: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.tower = tower
+        self._blocks: Callable[[Tensor], Tensor]
         self._embed: Callable[[Tensor], Tensor]
         self._finish: Callable[[Tensor], Tensor]
         if isinstance(tower, VisionTransformer):

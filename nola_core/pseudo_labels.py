@@ -26,7 +26,7 @@ ORDINALS = ("first", "second", "third")
 
 
 def per_class(images: int, classes: int, *, fraction: float, minimum: int, maximum: int | None) -> int:
-    """k = max(minimum, floor(fraction * N / C)), at most `maximum` if there is one (METHODS section 1, step 2)."""
+    """K = max(minimum, floor(fraction * N / C)), at most `maximum` if there is one (METHODS section 1, step 2)."""
     k = max(minimum, math.floor(fraction * images / classes))
     return k if maximum is None else min(k, maximum)
 

@@ -20,7 +20,7 @@ def fill(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
 
 
 def build(encode: Encode, texts: Sequence[Sequence[str]], *, names: Sequence[str]) -> Tensor:
-    """phi of METHODS section 1: encode each text, L2-normalise, average over the class, L2-normalise again.
+    """Phi of METHODS section 1: encode each text, L2-normalise, average over the class, L2-normalise again.
 
     All texts go through the encoder in one list, each distinct text once, and are averaged by class afterwards.
 

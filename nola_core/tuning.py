@@ -237,9 +237,7 @@ def _save_checkpoint(
         torch.save({"parameters": state, "optimizer": optimizer.state_dict(), "curve": curve}, scratch)
 
 
-def _resume(
-    path: Path | None, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> list[list[float]]:
+def _resume(path: Path | None, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> list[list[float]]:
     if path is None or not path.is_file():
         return []
     stored = torch.load(path, map_location="cpu", weights_only=True)

@@ -7,14 +7,23 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
-from nola_core.backbones.encoder import ImageEncoder, check_sha256, describe, freeze, no_weights, resolve, weights_sha256
+from nola_core.backbones.encoder import (
+    ImageEncoder,
+    check_sha256,
+    describe,
+    freeze,
+    no_weights,
+    resolve,
+    weights_sha256,
+)
 from nola_core.backbones.pairs import ClipSpec
 from nola_core.errors import NolaError
 
@@ -30,7 +39,7 @@ class Clip:
     """
 
     image: ImageEncoder
-    model: nn.Module
+    model: Any
     tokenize: Callable[[list[str]], Tensor]
     logit_scale: float
     context_length: int
@@ -46,7 +55,7 @@ class Clip:
         return torch.cat(rows).cpu() if rows else torch.empty(0, self.image.dim)
 
 
-def load_clip(spec: ClipSpec, *, root: Path = Path("."), device: torch.device | str = "cpu") -> Clip:
+def load_clip(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> Clip:
     """Build an open_clip model with its weights, frozen.
 
     Raises:
@@ -83,7 +92,7 @@ def load_clip(spec: ClipSpec, *, root: Path = Path("."), device: torch.device | 
     return Clip(image, model, tokenizer, scale, int(tokenizer.context_length))
 
 
-def _width(model: nn.Module) -> int:
+def _width(model: Any) -> int:
     size = model.visual.image_size
     height, width = (size, size) if isinstance(size, int) else size
     place = next(model.parameters()).device

@@ -7,14 +7,23 @@ from pathlib import Path
 
 import timm
 import torch
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 
-from nola_core.backbones.encoder import ImageEncoder, check_sha256, describe, freeze, no_weights, resolve, weights_sha256
+from nola_core.backbones.encoder import (
+    ImageEncoder,
+    check_sha256,
+    describe,
+    freeze,
+    no_weights,
+    resolve,
+    weights_sha256,
+)
 from nola_core.backbones.pairs import SslSpec
 from nola_core.errors import NolaError
 
 
-def load_ssl(spec: SslSpec, *, root: Path = Path("."), device: torch.device | str = "cpu") -> ImageEncoder:
+def load_ssl(spec: SslSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> ImageEncoder:
     """Build a timm model without its classification head, with its weights, frozen.
 
     The feature is the model's own pooled one: for DINO's ViTs the class token after the last LayerNorm.
@@ -46,7 +55,7 @@ def load_ssl(spec: SslSpec, *, root: Path = Path("."), device: torch.device | st
         "weights_sha256": digest,
         "transform": describe({"library": f"timm {timm.__version__}", **data}),
     }
-    return ImageEncoder(module, create_transform(**data, is_training=False), int(module.num_features), meta)
+    return ImageEncoder(module, create_transform(**data, is_training=False), int(str(module.num_features)), meta)
 
 
 def _check_name(model: str) -> None:

@@ -12,6 +12,8 @@ from nola_core.errors import NolaError
 
 
 class Images(Section):
+    """Where the images are, how they are split and who knows the truth."""
+
     reader: Literal["folder", "digits"]
     holdout: Annotated[float, Field(ge=0)]
     """Test images of a collection without a split of its own: a share below 1, else a number. Chosen by hash, not by label."""

@@ -125,7 +125,7 @@ def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
         if image_id not in manifest.index:
             raise NolaError(f"data set '{dataset}' has no image '{image_id}'.")
         row = manifest.loc[image_id]
-        data = reader.read(path=str(row["path"]), shard=str(row["shard"]), row=int(row["row"]))
+        data = reader.read(path=str(row["path"]), shard=str(row["shard"]), row=int(str(row["row"])))
         return decode(data, max_pixels=max_pixels)
 
     return open_image

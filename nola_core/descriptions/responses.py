@@ -40,7 +40,7 @@ class Responses:
         columns = ["class", "prompt", "text", "provider", "model"]
         keys = [digest(dict(zip(columns, row, strict=True))) for row in rows[columns].itertuples(index=False)]
         known = self.read()
-        new = rows[columns].assign(key=keys, time=pd.Timestamp.now("UTC"))
+        new = rows[columns].assign(key=keys, time=pd.Timestamp.now("UTC").floor("ms"))
         new = new[~new["key"].isin(known["key"])].drop_duplicates("key")
         if len(new):
             number = len(list(self.folder.glob("*.parquet")))

@@ -57,10 +57,11 @@ def describe(provided: pd.DataFrame, classes: pd.DataFrame, *, source: str) -> p
     Raises:
         NolaError: a class of the list has no sentence, or a sentence belongs to no class (both lists are named).
     """
-    ids = {name: int(row.class_id) for row in classes.itertuples() for name in (row.display_name, row.name)}
+    ids = dict(zip(classes["display_name"], classes["class_id"], strict=True))
+    ids |= dict(zip(classes["name"], classes["class_id"], strict=True))
     extra = sorted(set(provided["class"]) - set(ids))
     described = {ids[name] for name in provided["class"] if name in ids}
-    lacking = [row.name for row in classes.itertuples() if row.class_id not in described]
+    lacking = classes.loc[~classes["class_id"].isin(described), "name"].tolist()
     if extra or lacking:
         near = [f"'{name}' is near '{match[0]}'" for name in extra if (match := difflib.get_close_matches(name, ids, n=1))]
         raise NolaError(

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--dataset", required=True, help="a name under `datasets:` in params.yaml")
     parser.add_argument("--role", choices=["clip", "ssl"], help="which backbone; for embed alone")
-    parser.add_argument("--root", type=Path, default=Path("."), help="the project's folder (default: here)")
+    parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
     arguments = parser.parse_args(argv)
     if (arguments.stage == "embed") != (arguments.role is not None):
         parser.error("embed, and embed alone, takes --role clip or --role ssl")

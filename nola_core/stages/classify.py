@@ -31,16 +31,18 @@ def run(paths: Paths) -> None:
         "descriptions": sentences if len(described) else templates,
         "templates": templates,
     }
-    texts = {"zero_shot": [filled[:1] for filled in templates], "templates": templates, "cde": both[settings.classify.texts]}
+    texts = {
+        "zero_shot": [filled[:1] for filled in templates],
+        "templates": templates,
+        "cde": both[settings.classify.texts],
+    }
     pair = load_pair(definition.backbones or settings.embed.backbones)
     clip = load_clip(pair.clip, root=paths.root, device=device())
     stores = {split: FeatureStore.open(paths.store("clip", split)) for split in paths.splits("clip")}
     for store in stores.values():
         if store.meta["weights_sha256"] != clip.image.meta["weights_sha256"]:
             raise NolaError(f"{store.path} was made with other CLIP weights than {pair.clip.model} has now; run embed again.")
-    classifiers = {
-        method: text_classifier.build(clip.encode_texts, groups, names=names) for method, groups in texts.items()
-    }
+    classifiers = {method: text_classifier.build(clip.encode_texts, groups, names=names) for method, groups in texts.items()}
     with replacing(paths["text_classifier.safetensors"]) as scratch:
         save_file({**classifiers, "logit_scale": torch.tensor(clip.logit_scale)}, scratch)
     with table_writer(paths["zero_shot.parquet"], PREDICTION_SCHEMA) as write:

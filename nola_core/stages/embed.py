@@ -6,7 +6,7 @@ from nola_core.backbones import load_clip, load_pair, load_ssl
 from nola_core.config import load
 from nola_core.datasets import image_opener, load_definition
 from nola_core.device import device
-from nola_core.features import extract
+from nola_core.extraction import extract
 from nola_core.files import read_table
 from nola_core.stages.paths import Paths
 

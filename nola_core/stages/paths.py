@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nola_core import features
+from nola_core.device import cache_root
 
 
 @dataclass(frozen=True)
@@ -34,5 +34,5 @@ class Paths:
 
     @property
     def cache(self) -> Path:
-        """The cache that is no output; see `features.cache_root`."""
-        return self.root / features.cache_root()
+        """The cache that is no output; see `device.cache_root`."""
+        return self.root / cache_root()

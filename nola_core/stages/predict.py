@@ -11,7 +11,8 @@ from nola_core.backbones import load_clip, load_pair
 from nola_core.config import load
 from nola_core.datasets import image_opener, load_definition
 from nola_core.device import device
-from nola_core.features import FeatureStore, loaded_batches, normalized
+from nola_core.extraction import loaded_batches
+from nola_core.features import FeatureStore, normalized
 from nola_core.files import PREDICTION_SCHEMA, table_writer, write_json
 from nola_core.label_free import LabelFreeScores
 from nola_core.prediction import prediction_table
@@ -49,9 +50,9 @@ def run(paths: Paths) -> None:
                 answer("alignment", part, alignment.predict(head, torch.from_numpy(ssl.rows(part))))
             batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
             with progress(total=len(ids), what=f"predict {split}", unit="images") as advance:
-                for part, images in loaded_batches(batches, clip.image.preprocess, open_image):
-                    answer("nola", part, tuning.predict(student, images.to(place)))
-                    advance(len(part))
+                for batch, images in loaded_batches(batches, clip.image.preprocess, open_image):
+                    answer("nola", list(batch), tuning.predict(student, images.to(place)))
+                    advance(len(batch))
     results = {split: {method: score.result() for method, score in mine.items()} for split, mine in scores.items()}
     write_json(paths["label_free.json"], results)
 

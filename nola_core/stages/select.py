@@ -1,5 +1,7 @@
 """Stage `select`: zero-shot predictions of the train images -> pseudo-labels."""
 
+import numpy as np
+
 from nola_core import pseudo_labels
 from nola_core.config import load
 from nola_core.files import read_table, write_table
@@ -22,5 +24,6 @@ def run(paths: Paths) -> None:
     table = pseudo_labels.select(predictions, names, k=k, unpredicted=options.unpredicted)
     write_table(paths["pseudo_labels.parquet"], table, pseudo_labels.SCHEMA)
     chosen = table[table["selected"]]
-    least = chosen["class_id"].value_counts().reindex(range(len(names)), fill_value=0)
-    print(f"{len(chosen)} pseudo-labels from {len(predictions):,} images, k = {k}; fewest for '{names[least.idxmin()]}': {least.min()}")
+    least = np.bincount(chosen["class_id"], minlength=len(names))
+    fewest = f"fewest for '{names[least.argmin()]}': {least.min()}"
+    print(f"{len(chosen)} pseudo-labels from {len(predictions):,} images, k = {k}; {fewest}")

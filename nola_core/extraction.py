@@ -1,0 +1,107 @@
+"""Extraction: images through a frozen encoder into the row cache, and from there into feature stores."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nola_core.backbones.encoder import ImageEncoder
+from nola_core.device import workers
+from nola_core.errors import NolaError
+from nola_core.features import RowCache, write_store
+from nola_core.files import digest, replacing
+from nola_core.progress import progress
+
+BATCHES_PER_CHUNK = 8  # finished batches between two writes to the row cache: what a kill can cost
+
+
+def extract(
+    encoder: ImageEncoder,
+    manifest: pd.DataFrame,
+    open_image: Callable[[str], Image.Image],
+    *,
+    role: str,
+    out: Path,
+    cache: Path,
+    device: torch.device,
+    batch_size: int = 128,
+) -> int:
+    """Embed every usable image of a manifest into one store a split below `out`; see docs/formats.md.
+
+    Batches follow manifest order and are cached whole, so a run that was killed and started again meets the same batches
+    and gives the same bits as an undisturbed one.
+
+    Returns:
+        How many images went through the encoder; all others came from the cache.
+
+    Raises:
+        NolaError: a feature is NaN or infinite (the image is named), or an image cannot be opened any more.
+    """
+    usable = manifest[manifest["ok"]]
+    meta = {"role": role, **encoder.meta}
+    rows = RowCache(cache / "rows" / digest({**encoder.meta, "dim": encoder.dim})[:16], encoder.dim)
+    todo = usable[~usable["sha256"].isin([sha for sha in usable["sha256"] if sha in rows])].drop_duplicates("sha256")
+    with progress(total=len(usable), what=f"embed {role}", unit="images", done=len(usable) - len(todo)) as advance:
+        batches = [todo["image_id"].iloc[start : start + batch_size].tolist() for start in range(0, len(todo), batch_size)]
+        hashes = dict(zip(todo["image_id"], todo["sha256"], strict=True))
+        pending_hashes: list[str] = []
+        pending: list[np.ndarray] = []
+        for number, (batch, images) in enumerate(loaded_batches(batches, encoder.preprocess, open_image), start=1):
+            features = _forward(encoder, images, device).half()
+            bad = ~torch.isfinite(features).all(dim=1)
+            if bad.any():
+                image_id = batch[int(bad.nonzero()[0, 0])]
+                raise NolaError(
+                    f"embed {role}: {encoder.meta['model']} gives NaN or infinite features (in float16) for image '{image_id}' "
+                    f"({int(bad.sum())} of this batch); look at that image, or at the weights."
+                )
+            pending_hashes += [hashes[image_id] for image_id in batch]
+            pending.append(features.numpy())
+            if number % BATCHES_PER_CHUNK == 0 or number == len(batches):
+                rows.append(pending_hashes, np.concatenate(pending))
+                pending_hashes, pending = [], []
+            advance(len(batch))
+    with replacing(out) as scratch:
+        for split, part in usable.groupby("split", sort=True):
+            write_store(scratch / str(split), part, rows, meta)
+    return len(todo)
+
+
+def loaded_batches(
+    batches: Sequence[Sequence[str]],
+    preprocess: Callable[[Image.Image], Tensor],
+    open_image: Callable[[str], Image.Image],
+) -> Iterator[tuple[Sequence[str], Tensor]]:
+    """Batches of image ids with their preprocessed images [B, 3, H, W], decoded in threads while the caller works on others.
+
+    At most three batches are held at a time.
+    """
+
+    def load(image_id: str) -> Tensor:
+        return preprocess(open_image(image_id))
+
+    with ThreadPoolExecutor(workers()) as pool:
+        ahead: deque[tuple[Sequence[str], list[Future[Tensor]]]] = deque()
+        for batch in batches:
+            ahead.append((batch, [pool.submit(load, image_id) for image_id in batch]))
+            if len(ahead) == 3:
+                yield _gather(*ahead.popleft())
+        while ahead:
+            yield _gather(*ahead.popleft())
+
+
+def _gather(batch: Sequence[str], futures: list[Future[Tensor]]) -> tuple[Sequence[str], Tensor]:
+    return batch, torch.stack([future.result() for future in futures])
+
+
+@torch.inference_mode()
+def _forward(encoder: ImageEncoder, images: Tensor, device: torch.device) -> Tensor:
+    return encoder.module(images.to(device, non_blocking=True)).float().cpu()
