@@ -143,10 +143,7 @@ def _per_class(path: Path, dataset: str, split: str) -> Artifact:
 def _label_free_rows(scores: dict[str, dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
     return [
         {"split": split, "method": method.replace("_", "-")}
-        | {
-            name.replace("_", " "): value if isinstance(value, int) else f"{value:.4f}"
-            for name, value in values.items()
-        }
+        | {name.replace("_", " "): value if isinstance(value, int) else f"{value:.4f}" for name, value in values.items()}
         for split, methods in scores.items()
         for method, values in methods.items()
     ]
@@ -173,9 +170,7 @@ def _data_uri(path: Path) -> str:
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     while len(data) > MAX_PICTURE_BYTES:
-        picture = picture.resize(
-            (max(1, picture.width * 3 // 4), max(1, picture.height * 3 // 4)), Image.Resampling.LANCZOS
-        )
+        picture = picture.resize((max(1, picture.width * 3 // 4), max(1, picture.height * 3 // 4)), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         picture.quantize(256).save(buffer, "PNG", optimize=True)
         data = buffer.getvalue()

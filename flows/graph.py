@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -73,37 +74,35 @@ def read_graph(root: Path, *, datasets: Iterable[str] | None = None, targets: It
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
+    from dvc.stage import PipelineStage
 
     try:
         with Repo(str(root), _wait_for_lock=True) as repo:
-            stages = _select(_stages(repo, root), datasets, targets)
-            stale = repo.status(targets=list(stages)) if stages else {}
+            nodes = {node.addressing: node for node in repo.index.graph.nodes if isinstance(node, PipelineStage)}
+            stages = _select(_stages(repo.index.graph, nodes, root), datasets, targets)
+            with repo.lock:  # as `dvc status` does; with targets it would read dvc.yaml once more for each of them
+                stale = frozenset(address for address in stages if nodes[address].status(check_updates=True))
     except LockError as error:
         raise NolaError(f"another DVC command is at work in {root}; wait for it or stop it: {error}") from error
     except DvcException as error:
         raise NolaError(f"DVC cannot read the pipeline in {root}: {error}") from error
-    return Graph(stages, frozenset(stale))
+    return Graph(stages, stale)
 
 
-def _stages(repo: object, root: Path) -> dict[str, Stage]:
+def _stages(graph: Any, nodes: dict[str, Any], root: Path) -> dict[str, Stage]:
     """Every pipeline stage that writes below `data/<dataset>/`, in topological order."""
-    from dvc.stage import PipelineStage
-
-    graph = repo.index.graph  # type: ignore[attr-defined]
     found: dict[str, Stage] = {}
-    for node in graph.nodes:
-        dataset = _dataset(root, [Path(out.fs_path) for out in node.outs]) if isinstance(node, PipelineStage) else None
+    for address, node in nodes.items():
+        dataset = _dataset(root, [Path(out.fs_path) for out in node.outs])
         if dataset is None:
             continue
         name = str(node.name).split("@", 1)[0]
-        upstream = tuple(above.addressing for above in graph.successors(node) if isinstance(above, PipelineStage))
-        found[node.addressing] = Stage(node.addressing, name, dataset, upstream, name in GPU_STAGES)
+        upstream = tuple(above.addressing for above in graph.successors(node) if above.addressing in nodes)
+        found[address] = Stage(address, name, dataset, upstream, name in GPU_STAGES)
     for stage in found.values():
         for above in stage.upstream:
             if above not in found:
-                raise NolaError(
-                    f"dvc.yaml: {stage.address} reads from {above}, which must write below {DATA}/<data set>/."
-                )
+                raise NolaError(f"dvc.yaml: {stage.address} reads from {above}, which must write below {DATA}/<data set>/.")
     ordered: dict[str, Stage] = {}
     for address in found:
         _place(address, found, ordered)
@@ -129,9 +128,7 @@ def _dataset(root: Path, outs: list[Path]) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _select(
-    stages: dict[str, Stage], datasets: Iterable[str] | None, targets: Iterable[str] | None
-) -> dict[str, Stage]:
+def _select(stages: dict[str, Stage], datasets: Iterable[str] | None, targets: Iterable[str] | None) -> dict[str, Stage]:
     known = dict.fromkeys(stage.dataset for stage in stages.values())
     wanted = list(known) if datasets is None else list(datasets)
     for dataset in wanted:
@@ -139,9 +136,7 @@ def _select(
             raise NolaError(f"params.yaml has no data set {dataset!r}; it has: {', '.join(known) or 'none'}.")
     needed = {stage.address for stage in stages.values() if stage.dataset in wanted}
     if targets is not None:
-        needed = {
-            address for target in targets for address in _matches(target, [stages[a] for a in stages if a in needed])
-        }
+        needed = {address for target in targets for address in _matches(target, [stages[a] for a in stages if a in needed])}
     for address in reversed(stages):  # all that is downstream of a stage has been seen before it
         if address in needed:
             needed.update(stages[address].upstream)

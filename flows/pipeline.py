@@ -16,6 +16,7 @@ from typing import Any
 
 from prefect import Task, flow, get_client, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
@@ -52,9 +53,7 @@ def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[
         graph = with_publishing(read_graph(root, datasets=datasets, targets=targets))
     except NolaError as error:
         return Failed(message=str(error), data=PipelineError(str(error), Results()))
-    get_run_logger().info(
-        "%s: %d stages, %d out of date", ", ".join(graph.datasets), len(graph.stages), len(graph.stale)
-    )
+    get_run_logger().info("%s: %d stages, %d out of date", ", ".join(graph.datasets), len(graph.stages), len(graph.stale))
     runner = StageRunner(root)
     slots = ensure_gpu_limit() if gpu_in_use() else 0
     session = Session(
@@ -66,8 +65,8 @@ def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[
     schedule = Schedule(graph.stages.values(), workers=max_workers, gpu_slots=slots or max_workers)
     try:
         pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max_workers)
-        with pool:
-            _drive(graph, session, schedule, pool)
+        with pool, get_client(sync_client=True) as client:
+            _drive(graph, session, schedule, pool, client)
     except StoppedError:
         message = "The run was cancelled; the stages that were running have been ended."
         return Cancelled(message=message, data=PipelineError(message, session.ordered()))
@@ -91,23 +90,26 @@ def _says_something(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Task run failed with state")
 
 
-def _drive(graph: Graph, session: Session, schedule: Schedule, pool: ThreadPoolTaskRunner[Any]) -> None:
+def _drive(
+    graph: Graph, session: Session, schedule: Schedule, pool: ThreadPoolTaskRunner[Any], client: SyncPrefectClient
+) -> None:
     """Submit each stage once its upstream has ended; on any exception end the stages that are running."""
     ended: queue.Queue[str] = queue.Queue()
     futures: dict[str, PrefectFuture[Any]] = {}
-    progress = Progress()
+    progress = Progress(client)
     try:
         while not schedule.done:
             for stage in schedule.take():
                 futures[stage.address] = _submit(pool, session, stage, [futures[above] for above in stage.upstream])
                 futures[stage.address].add_done_callback(partial(_note, ended, stage.address))
-            address = _next(ended)
+            address = _next(ended, client)
             session.settle(address)
             schedule.finish(address)
             dataset = graph.stages[address].dataset
             so_far = session.results.of(dataset)
             done = sum(result.ok for result in so_far.values())
-            progress.show(dataset, done, len(graph.of(dataset)), so_far.tally())
+            total = len(graph.of(dataset))
+            progress.show(dataset, done, total, so_far.tally(), last=len(so_far) == total)
     except BaseException:
         session.stop()
         raise
@@ -148,21 +150,18 @@ def _note(ended: queue.Queue[str], address: str, _: PrefectFuture[Any]) -> None:
     ended.put(address)
 
 
-def _next(ended: queue.Queue[str]) -> str:
+def _next(ended: queue.Queue[str], client: SyncPrefectClient) -> str:
     """The next stage that ends; now and then look whether somebody cancelled the run in the interface."""
     while True:
         try:
             return ended.get(timeout=POLL_SECONDS)
         except queue.Empty:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(flow_run.id).state
+            state = client.read_flow_run(flow_run.id).state
             if state is not None and (state.is_cancelling() or state.is_cancelled()):
                 raise StoppedError from None
 
 
-def run_pipeline(
-    datasets: Iterable[str] | None = None, *, max_workers: int = 2, targets: Iterable[str] | None = None
-) -> None:
+def run_pipeline(datasets: Iterable[str] | None = None, *, max_workers: int = 2, targets: Iterable[str] | None = None) -> None:
     """Run the flow and print what became of every data set.
 
     Raises:

@@ -6,7 +6,9 @@ python -m flows.publish [--dataset NAME ...]
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from flows.artifacts import Artifact, artifact_key, dataset_artifacts
 from flows.environment import project_root
 from flows.graph import dataset_names
 from nola_core.errors import NolaError
+
+PROGRESS_SECONDS = 1.0
 
 
 def publish_dataset(root: Path, dataset: str) -> int:
@@ -46,21 +50,28 @@ def send(artifacts: list[Artifact]) -> int:
 
 
 class Progress:
-    """One progress artifact a data set, `digits-progress`: a new version each run, updated as stages finish."""
+    """One progress artifact a data set, `digits-progress`: a new version each run, updated at most once a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self._client = client
         self._ids: dict[str, Any] = {}
+        self._shown: dict[str, float] = {}
 
-    def show(self, dataset: str, done: int, total: int, tally: str) -> None:
-        """Set the share of stages that are up to date; `tally` says in words what became of those that ended."""
+    def show(self, dataset: str, done: int, total: int, tally: str, *, last: bool) -> None:
+        """Set the share of stages that are up to date; `tally` says in words what became of those that ended.
+
+        Nothing is left out for lack of time if it is the `last` of the data set.
+        """
+        if not last and time.monotonic() - self._shown.get(dataset, -math.inf) < PROGRESS_SECONDS:
+            return
+        self._shown[dataset] = time.monotonic()
         percent = round(100 * done / total, 1)
         text = f"{dataset}: {done} of {total} stages up to date ({tally})"
-        with get_client(sync_client=True) as client:
-            if dataset in self._ids:
-                client.update_artifact(self._ids[dataset], ArtifactUpdate(data=percent, description=text))
-            else:
-                request = _request(artifact_key(dataset, "progress"), "progress", percent, text)
-                self._ids[dataset] = client.create_artifact(request).id
+        if dataset in self._ids:
+            self._client.update_artifact(self._ids[dataset], ArtifactUpdate(data=percent, description=text))
+        else:
+            request = _request(artifact_key(dataset, "progress"), "progress", percent, text)
+            self._ids[dataset] = self._client.create_artifact(request).id
 
 
 def _request(key: str, kind: str, data: str | float, description: str) -> ArtifactCreate:
@@ -112,9 +123,7 @@ def run_publish(datasets: Iterable[str] | None = None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.publish", description="Publish finished data sets to Prefect."
-    )
+    parser = argparse.ArgumentParser(prog="python -m flows.publish", description="Publish finished data sets to Prefect.")
     add_dataset_argument(parser)
     arguments = parser.parse_args(argv)
     return guarded(lambda: run_publish(arguments.dataset))

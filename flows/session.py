@@ -104,9 +104,7 @@ class Session:
 
     def settle(self, address: str) -> None:
         """Count a stage as failed if its task ended without a result."""
-        lost = Result(
-            self._graph.stages[address], Outcome.FAILED, "The task run broke off; its log in Prefect says why."
-        )
+        lost = Result(self._graph.stages[address], Outcome.FAILED, "The task run broke off; its log in Prefect says why.")
         self.results.setdefault(address, lost)
 
     def ordered(self) -> Results:

@@ -58,9 +58,7 @@ def test_the_server_noted_is_used_while_it_answers(tmp_path: Path, prefect_serve
     assert environment.running_server(tmp_path) == prefect_server
 
 
-@pytest.mark.parametrize(
-    ("device", "visible", "used"), [("cpu", "0", False), ("cuda:1", "", True), ("auto", "", False)]
-)
+@pytest.mark.parametrize(("device", "visible", "used"), [("cpu", "0", False), ("cuda:1", "", True), ("auto", "", False)])
 def test_device(monkeypatch: pytest.MonkeyPatch, device: str, visible: str, used: bool) -> None:
     monkeypatch.setenv("NOLA_DEVICE", device)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

@@ -20,9 +20,7 @@ def test_graph_is_the_one_of_dvc_yaml(make_repo: Callable[..., Path]) -> None:
     graph = read_graph(root)
     assert graph.datasets == ["digits", "digits-clip"]
     assert len(graph.stages) == 14
-    assert graph.stages["embed@digits-clip"] == Stage(
-        "embed@digits-clip", "embed", "digits", ("prepare@digits",), gpu=True
-    )
+    assert graph.stages["embed@digits-clip"] == Stage("embed@digits-clip", "embed", "digits", ("prepare@digits",), gpu=True)
     assert graph.stages["embed@digits-clip-clip"].dataset == "digits-clip"
     assert graph.stages["select@digits-clip"].dataset == "digits-clip"
     assert set(graph.stages["tune@digits"].upstream) == {"embed@digits-ssl", "select@digits"}

@@ -46,9 +46,7 @@ def task_states(flow_run_id: UUID, expected: int) -> dict[str, str]:
             of_flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
             runs = client.read_task_runs(flow_run_filter=of_flow_run, sort=TaskRunSort.NAME_ASC, limit=200)
         states = {run.name: run.state for run in runs if run.state is not None}
-        if (
-            len(states) == expected and all(state.is_final() for state in states.values())
-        ) or time.monotonic() > deadline:
+        if (len(states) == expected and all(state.is_final() for state in states.values())) or time.monotonic() > deadline:
             return {name: str(state.name) for name, state in states.items()}
         time.sleep(0.2)
 
@@ -99,9 +97,7 @@ def test_two_data_sets_then_all_cached(make_repo: Callable[..., Path], monkeypat
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_failing_stage_stops_its_own_data_set_only(
-    make_repo: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failing_stage_stops_its_own_data_set_only(make_repo: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     make_repo(digits="fail-embed", leaves="")
     status = main(["--target", "tune", "--max-workers", "2"])
     assert status == 1

@@ -21,9 +21,7 @@ from flows.artifacts import artifact_key, dataset_artifacts, sample_pseudo_label
 from flows.publish import main
 from nola_core.errors import NolaError
 
-TRICKY = st.lists(
-    st.sampled_from(["a", "b", "A", "0", "_", "-", " ", "é", "figure", "metrics", "per_class"]), min_size=1
-)
+TRICKY = st.lists(st.sampled_from(["a", "b", "A", "0", "_", "-", " ", "é", "figure", "metrics", "per_class"]), min_size=1)
 NAMES = TRICKY.map("".join)
 KINDS = st.sampled_from(["metrics", "per_class", "report"]) | NAMES.map(lambda stem: f"figure_{stem}")
 
