@@ -15,7 +15,6 @@ import yaml
 
 # Before Prefect is imported: nothing of these tests may land in the user's or the project's own server.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="nola-prefect-")
-os.environ["NOLA_DEVICE"] = "cpu"
 os.environ["PREFECT_SERVER_LOGGING_LEVEL"] = "ERROR"
 os.environ.pop("PREFECT_API_URL", None)
 
@@ -132,6 +131,7 @@ def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRepo:
         for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
             subprocess.run(command, cwd=root, check=True)
         monkeypatch.chdir(root)
+        monkeypatch.setenv("NOLA_DEVICE", "cpu")
         return root
 
     return make

@@ -110,7 +110,7 @@ def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: 
 def test_pictures_fit_the_interface_and_files_must_be_there(make_repo: Callable[..., Path]) -> None:
     root = make_repo(digits="")
     fill(root, "digits")
-    Image.effect_noise((2400, 1600), 80).convert("RGB").save(root / "data/digits/figures/big.png")
+    Image.effect_noise((1200, 800), 80).convert("RGB").save(root / "data/digits/figures/big.png")
     pictures = [artifact for artifact in dataset_artifacts(root, "digits") if "-figure-" in artifact.key]
     assert [picture.key for picture in pictures] == ["digits-figure-accuracy", "digits-figure-big"]
     for picture in pictures:
