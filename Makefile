@@ -1,0 +1,57 @@
+# Every target sets itself up: all it needs is Python 3.11 and git.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_HOME ?= $(CURDIR)/.prefect
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test run server lint lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: $(READY)  ## make .venv with everything pinned in requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here; install Python 3.11 or call make PYTHON=..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --requirement requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
+	@echo "compiling the packages once, so that every later start is quick ..."
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@touch $@
+
+demo: $(READY)  ## the whole of NoLA on handwritten digits, offline: dvc repro, then a table and the report
+	@$(BIN)/python -m demo.run
+
+run: $(READY)  ## the same as a Prefect flow over all data sets of params.yaml
+	@$(BIN)/nola run
+
+server: $(READY)  ## the Prefect UI at http://127.0.0.1:4200, offline
+	@$(BIN)/nola server
+
+test: $(READY)  ## lint and all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff and mypy alone
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+
+lock: $(READY)  ## pin the newest fitting version of every package again
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-emit-index-url \
+		--upgrade pyproject.toml --output-file requirements.lock
+
+clean:  ## delete what can be computed again (data, caches), not the environment
+	rm -rf .nola .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find data -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from nola_core import alignment
+from nola_core.config import Align
+from nola_core.errors import NolaError
+
+OPTIONS = Align(hidden=16, epochs=30, batch_size=8, learning_rate=0.01)
+
+
+def blobs() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(60) % 3
+    return torch.eye(3)[targets].repeat(1, 2) + 0.2 * torch.randn(60, 6, generator=generator), targets
+
+
+def test_it_learns_separable_classes_and_repeats_with_the_seed(tmp_path: Path) -> None:
+    features, targets = blobs()
+    before = torch.random.get_rng_state()
+    head = alignment.train(features, targets, classes=3, options=OPTIONS, seed=1)
+    assert torch.equal(torch.random.get_rng_state(), before), "the global generator is the caller's"
+    p = alignment.predict(head, features)
+    assert (p.argmax(1) == targets).all()
+    torch.testing.assert_close(p.sum(1), torch.ones(60))
+    again = alignment.train(features, targets, classes=3, options=OPTIONS, seed=1)
+    other = alignment.train(features, targets, classes=3, options=OPTIONS, seed=2)
+    assert torch.equal(alignment.predict(again, features), p)
+    assert not torch.equal(alignment.predict(other, features), p)
+    alignment.save(head, tmp_path / "head.safetensors")
+    assert torch.equal(alignment.predict(alignment.load(tmp_path / "head.safetensors"), features), p)
+
+
+def test_it_is_the_papers_head() -> None:
+    head = alignment.AlignmentHead(768, 256, 10)
+    assert [tuple(p.shape) for p in head.parameters()] == [(256, 768), (256,), (10, 256), (10,)]
+    x = torch.randn(2, 768)
+    first, second = head[0], head[2]
+    expected = torch.relu(x @ first.weight.T + first.bias) @ second.weight.T + second.bias
+    torch.testing.assert_close(head(x), expected)
+
+
+def test_a_class_without_pseudo_labels_keeps_its_logit() -> None:
+    features, targets = blobs()
+    head = alignment.train(features[targets < 2], targets[targets < 2], classes=3, options=OPTIONS, seed=1)
+    assert alignment.predict(head, features).shape == (60, 3)
+
+
+def test_bad_input_is_one_sentence() -> None:
+    features, targets = blobs()
+    with pytest.raises(NolaError, match="no pseudo-label was selected"):
+        alignment.train(features[:0], targets[:0], classes=3, options=OPTIONS, seed=1)
+    features[3, 2] = torch.nan
+    with pytest.raises(NolaError, match="hold NaN"):
+        alignment.train(features, targets, classes=3, options=OPTIONS, seed=1)

@@ -1,0 +1,129 @@
+"""Every batched step against torchvision's function for one image."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.v2.functional as reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from nola_core import augmentation
+from nola_core.augmentation import Draws, blur, crop_box, draw, jitter, perspective, random_crop, strong_view
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(12, 3, 20, 26, generator=torch.Generator().manual_seed(1))
+
+
+def test_jitter_is_torchvisions_in_each_images_own_order(images: torch.Tensor) -> None:
+    draws = draw(len(images), seed=3, epoch=1)
+    on = torch.tensor([True] * 10 + [False] * 2)
+    steps = (
+        reference.adjust_brightness,
+        reference.adjust_contrast,
+        reference.adjust_saturation,
+        reference.adjust_hue,
+    )
+    expected = images.clone()
+    for row in range(10):
+        for step in draws.order[row, 0].tolist():
+            expected[row] = steps[step](expected[row], draws.factors[row, 0, step].item())
+    actual = jitter(images, draws.factors[:, 0], draws.order[:, 0], on)
+    torch.testing.assert_close(actual, expected, atol=2e-5, rtol=0)
+    assert len({tuple(order) for order in draws.order[:, 0].tolist()}) > 3
+    assert torch.equal(actual[10:], images[10:])
+
+
+def test_gray_pixels_have_no_hue_to_turn() -> None:
+    gray = torch.rand(4, 1, 5, 5).expand(4, 3, 5, 5)
+    turned = jitter(gray, torch.tensor([[1.0, 1, 1, 0.1]]).expand(4, 4), torch.arange(4).expand(4, 4), torch.ones(4) > 0)
+    torch.testing.assert_close(turned, gray)
+
+
+def test_perspective_is_torchvisions(images: torch.Tensor) -> None:
+    draws = draw(len(images), seed=5, epoch=2)
+    height, width = images.shape[-2:]
+    start = [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]
+    expected = images.clone()
+    for row in draws.perspective.nonzero()[:, 0].tolist():
+        shifts = torch.floor(draws.corners[row] * torch.tensor([width // 2, height // 2])).int().tolist()
+        signs = [[1, 1], [-1, 1], [-1, -1], [1, -1]]
+        end = [[x + sx * dx, y + sy * dy] for (x, y), (sx, sy), (dx, dy) in zip(start, signs, shifts, strict=True)]
+        expected[row] = reference.perspective(images[row], start, end)
+    assert 0 < int(draws.perspective.sum()) < len(images)
+    torch.testing.assert_close(perspective(images, draws.corners, draws.perspective), expected, atol=1e-4, rtol=0)
+
+
+def test_blur_is_torchvisions(images: torch.Tensor) -> None:
+    sigma = torch.linspace(*augmentation.BLUR_SIGMA, len(images))
+    expected = torch.stack([reference.gaussian_blur(x, [17, 17], [s, s]) for x, s in zip(images, sigma.tolist(), strict=True)])
+    torch.testing.assert_close(blur(images, sigma), expected, atol=1e-5, rtol=0)
+
+
+def test_blur_keeps_a_constant_image_even_when_the_kernel_is_wider_than_it() -> None:
+    flat = torch.full((2, 3, 4, 6), 0.3)
+    torch.testing.assert_close(blur(flat, torch.tensor([2.0, 0.1])), flat)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**31))
+def test_crop_boxes_lie_inside_and_keep_scale_and_ratio(width: int, height: int, seed: int) -> None:
+    numbers = draw(1, seed=seed, epoch=0).crop[0]
+    left, top, right, bottom = crop_box(width, height, numbers)
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    if min(width, height) > 30:  # below, rounding to whole pixels bends the ratio
+        ratio = (right - left) / (bottom - top)
+        assert 0.7 < ratio < 1.45 or (right - left, bottom - top) in {(width, bottom - top), (right - left, height)}
+
+
+def test_crop_areas_follow_the_papers_range() -> None:
+    draws = draw(3000, seed=0, epoch=0)
+    boxes = [crop_box(200, 200, numbers) for numbers in draws.crop]
+    areas = np.array([(r - x) * (b - y) / 40_000 for x, y, r, b in boxes])
+    assert areas.min() > 0.19
+    assert areas.max() <= 1.0
+    # Uniform on [0.2, 1] has mean 0.6; boxes that do not fit are drawn again, which favours small ones a little.
+    assert 0.53 < areas.mean() < 0.6
+
+
+def test_random_crop_resizes_the_box() -> None:
+    ramp = Image.fromarray(np.uint8(np.arange(64)[None, :, None].repeat(64, 0).repeat(3, 2) * 4))
+    numbers = draw(1, seed=11, epoch=0).crop[0]
+    left, _, right, _ = crop_box(64, 64, numbers)
+    crop = random_crop(ramp, numbers, (10, 12))
+    assert crop.shape == (3, 10, 12)
+    assert crop.dtype == torch.uint8
+    assert abs(crop[0, 5].float().mean().item() - 4 * (left + right - 1) / 2) < 4
+
+
+def test_a_view_depends_on_seed_epoch_and_image_alone() -> None:
+    full = draw(40, seed=7, epoch=3)
+    some = torch.tensor([31, 2, 17])
+    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    kwargs = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.4, 0.3)}
+    whole = strong_view(images, full, **kwargs)
+    part = strong_view(images[some], full[some], **kwargs)
+    torch.testing.assert_close(part, whole[some], atol=1e-6, rtol=0)
+    assert not torch.equal(draw(40, seed=7, epoch=4).sigma, full.sigma)
+    assert not torch.equal(draw(40, seed=8, epoch=3).sigma, full.sigma)
+
+
+def test_without_any_draw_a_view_is_the_normalised_image() -> None:
+    images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    still = Draws(
+        crop=torch.zeros(2, 22),
+        flip=torch.tensor([False, True]),
+        factors=torch.tensor([1.0, 1, 1, 0]).expand(2, 2, 4),
+        order=torch.arange(4).expand(2, 2, 4),
+        jitter=torch.zeros(2, 2) > 0,
+        perspective=torch.zeros(2) > 0,
+        corners=torch.zeros(2, 4, 2),
+        sigma=torch.full((2,), 1e-3),
+    )
+    view = strong_view(images, still, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    expected = (images / 255 - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.5, 0.6, 0.7])[:, None, None]
+    torch.testing.assert_close(view[0], expected[0])
+    torch.testing.assert_close(view[1], expected[1].flip(-1))

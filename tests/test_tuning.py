@@ -1,0 +1,156 @@
+"""Step 3 on a tiny CLIP: what is trained, that it learns, repeats, resumes and is loaded again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn.functional import cross_entropy, normalize
+
+from nola_core import augmentation, tuning
+from nola_core.backbones import Clip, ClipSpec, load_clip
+from nola_core.config import Tune
+from nola_core.errors import NolaError
+from nola_core.prompting import layer_norms
+from tests.tiny import write_clip
+
+OPTIONS = Tune(prompt_tokens=3, epochs=4, batch_size=8, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1)
+COUNT = 20
+
+
+@pytest.fixture
+def new_clip(tmp_path: Path) -> Callable[[], Clip]:
+    write_clip(tmp_path / "clip")
+    return lambda: load_clip(ClipSpec(model="local-dir:clip", pretrained=None, sha256=None), root=tmp_path)
+
+
+def make_images() -> tuple[tuning.Images, torch.Tensor]:
+    """Bright and dark images: a difference that survives every strong view."""
+    rng = np.random.default_rng(0)
+    targets = torch.arange(COUNT) % 2
+    pixels = [np.uint8(rng.integers(0, 80, (18, 22, 3)) + 150 * int(t)) for t in targets]
+    opened = {f"i{row}": Image.fromarray(value) for row, value in enumerate(pixels)}
+    return tuning.Images(list(opened), opened.__getitem__, (16, 16), (0.5,) * 3, (0.5,) * 3), targets
+
+
+def make_student(clip: Clip) -> tuning.Student:
+    phi = normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(2)), dim=-1)
+    return tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, seed=5)
+
+
+def tune(student: tuning.Student, options: Tune = OPTIONS, checkpoint: Path | None = None) -> list[list[float]]:
+    images, targets = make_images()
+    curve = tuning.tune(
+        student, images, targets, options=options, seed=5, device=torch.device("cpu"), checkpoint=checkpoint
+    )
+    return curve.drop(columns="seconds").to_numpy().tolist()
+
+
+def trained(student: tuning.Student) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in student.trained().items()}
+
+
+def test_it_trains_tokens_norms_and_classifier_and_nothing_else(new_clip: Callable[[], Clip]) -> None:
+    clip, untouched = new_clip(), new_clip()
+    student = make_student(clip)
+    before = trained(student)
+    tune(student)
+    after = trained(student)
+    assert set(after) == {"tokens", "classifier", *(f"norm.{name}" for name in layer_norms(clip.image.module))}
+    assert all(not torch.equal(before[name], after[name]) for name in after)
+    norms = set(layer_norms(clip.image.module))
+    old = untouched.model.state_dict()
+    for name, tensor in clip.model.state_dict().items():
+        if name.removeprefix("visual.") not in norms:
+            assert torch.equal(tensor, old[name]), name
+
+
+def test_the_curve_falls_and_the_student_comes_to_agree(new_clip: Callable[[], Clip]) -> None:
+    curve = tune(make_student(new_clip()), OPTIONS.model_copy(update={"epochs": 25}))
+    assert [row[0] for row in curve] == list(range(1, 26))
+    assert curve[-1][1] < curve[0][1]
+    assert curve[-1][2] >= 0.9
+
+
+def test_one_step_is_the_papers_loss_and_optimizer(new_clip: Callable[[], Clip]) -> None:
+    """The oracle: one full-batch step written out: unnormalised feature times classifier, no temperature, AdamW."""
+    options = OPTIONS.model_copy(update={"epochs": 1, "batch_size": COUNT})
+    student = make_student(new_clip())
+    (_, loss, agreement, _), *_ = tune(student, options)
+    twin = make_student(new_clip())
+    images, targets = make_images()
+    draws = augmentation.draw(COUNT, seed=5, epoch=1)
+    crops = torch.stack([augmentation.random_crop(images.open(i), draws.crop[r], (16, 16)) for r, i in enumerate(images.ids)])
+    views = augmentation.strong_view(crops, draws, mean=images.mean, std=images.std)
+    parameters = twin.trained()
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    logits = twin.tower(views) @ parameters["classifier"].T
+    expected = cross_entropy(logits, targets, label_smoothing=0.1)
+    assert loss == pytest.approx(expected.item(), abs=1e-4)
+    assert agreement == pytest.approx((logits.argmax(1) == targets).float().mean().item(), abs=1e-4)
+    gradients = torch.autograd.grad(expected, list(parameters.values()))
+    for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+        decay = 0.0 if name.endswith("bias") else 0.01
+        # AdamW's first step: decoupled decay, then lr times gradient / (|gradient| + eps)
+        stepped = parameter * (1 - 0.01 * decay) - 0.01 * gradient / (gradient.abs() + 1e-8)
+        sure = gradient.abs() > 1e-4  # elsewhere rounding decides the sign
+        torch.testing.assert_close(student.trained()[name][sure], stepped[sure], atol=2e-4, rtol=0)
+
+
+def test_same_seed_same_weights(new_clip: Callable[[], Clip]) -> None:
+    one, two = make_student(new_clip()), make_student(new_clip())
+    assert tune(one) == tune(two)
+    assert all(torch.equal(value, trained(two)[name]) for name, value in trained(one).items())
+
+
+def test_an_interrupted_tuning_ends_where_an_undisturbed_one_does(
+    new_clip: Callable[[], Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_student(new_clip())
+    curve = tune(whole)
+    checkpoint = tmp_path / "checkpoint.pt"
+    broken = make_student(new_clip())
+    real, calls = tuning._epoch, []
+
+    def dies_in_the_third(*args: object, **kwargs: object) -> tuple[float, float]:
+        calls.append(kwargs["epoch"])
+        if kwargs["epoch"] == 3:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tuning, "_epoch", dies_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        tune(broken, checkpoint=checkpoint)
+    monkeypatch.setattr(tuning, "_epoch", lambda *args, **kwargs: (calls.append(kwargs["epoch"]), real(*args, **kwargs))[1])
+    resumed = make_student(new_clip())
+    assert tune(resumed, checkpoint=checkpoint) == curve
+    assert calls == [1, 2, 3, 3, 4]
+    assert all(torch.equal(value, trained(whole)[name]) for name, value in trained(resumed).items())
+    assert not checkpoint.exists()
+
+
+def test_a_saved_student_answers_the_same_and_knows_its_clip(new_clip: Callable[[], Clip], tmp_path: Path) -> None:
+    clip = new_clip()
+    student = make_student(clip)
+    tune(student)
+    x = torch.randn(4, 3, 16, 16)
+    expected = tuning.predict(student, x)
+    path = tmp_path / "student.safetensors"
+    student.save(path, weights_sha256=clip.image.meta["weights_sha256"])
+    loaded = tuning.Student.load(path, new_clip())
+    assert torch.equal(tuning.predict(loaded, x), expected)
+    write_clip(tmp_path / "other", seed=9)
+    other = load_clip(ClipSpec(model="local-dir:other", pretrained=None, sha256=None), root=tmp_path)
+    with pytest.raises(NolaError, match="was tuned from other CLIP weights than local-dir:other has now"):
+        tuning.Student.load(path, other)
+
+
+def test_a_loss_that_blows_up_is_one_sentence(new_clip: Callable[[], Clip]) -> None:
+    student = make_student(new_clip())
+    with torch.no_grad():
+        student.classifier[0, 0] = torch.inf
+    with pytest.raises(NolaError, match=r"not finite in epoch 1; lower tune.learning_rate"):
+        tune(student)
