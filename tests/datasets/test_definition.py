@@ -1,0 +1,61 @@
+"""data/<name>.yaml: what one can get wrong in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nola_core.datasets import load_definition
+from nola_core.errors import NolaError
+from tests.project import PARAMS, write_project
+
+IMAGES = {"reader": "folder", "holdout": 0, "labels": "none"}
+
+
+def test_the_embedded_default() -> None:
+    definition = load_definition(PARAMS.parent, "digits")
+    assert definition.images.reader == "digits" and definition.images.holdout == 500
+    assert isinstance(definition.classes, list) and len(definition.classes) == 10 and definition.backbones == "demo"
+
+
+def test_paths_are_taken_from_the_project(tmp_path: Path) -> None:
+    definition = load_definition(write_project(tmp_path, classes="names.txt"), "toy")
+    assert (definition.source, definition.classes) == (str(tmp_path / "images"), str(tmp_path / "names.txt"))
+    assert load_definition(write_project(tmp_path, classes="folders"), "toy").classes == "folders"
+
+
+def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    with pytest.raises(NolaError, match=re.escape("params.yaml has no data set 'tyo' (it has: toy); add it under `datasets:`")):
+        load_definition(tmp_path, "tyo")
+    (tmp_path / "data" / "toy.yaml").unlink()
+    with pytest.raises(NolaError, match=r"data/toy.yaml does not exist"):
+        load_definition(tmp_path, "toy")
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"classes": ["cat", None, "dog"]}, "class 2 of 3 has no name."),
+        ({"classes": ["cat", "dog", True]}, "class 3 of 3 is True, no text to YAML; put it in quotes."),
+        ({"classes": [1, 2]}, "class 1 of 2 is 1, no text to YAML; put it in quotes."),
+        ({"classes": {"cat": 1}}, "classes must be a list of names, a text file with one a line, or `folders`."),
+        ({"classes": None}, "classes must be a list of names, a text file with one a line, or `folders`."),
+        ({"templates": []}, "templates = []: List should have at least 1 item"),
+        ({"templates": ["a photo"]}, "template 'a photo' must hold {} once"),
+        ({"templates": ["{} and {}"]}, "template '{} and {}' must hold {} once"),
+        ({"images": {**IMAGES, "reader": "floder"}}, "images.reader = 'floder': must be 'folder' or 'digits'."),
+        ({"images": {**IMAGES, "holdout": -1}}, "images.holdout = -1: must be greater than or equal to 0."),
+        ({"images": {**IMAGES, "holdout": float("inf")}}, "images.holdout = inf: must be a finite number."),
+        ({"images": {**IMAGES, "label": "none"}}, "unknown key 'images.label': did you mean 'labels'?"),
+        ({"clases": []}, "unknown key 'clases': did you mean 'classes'?"),
+    ],
+)
+def test_a_wrong_key_is_one_sentence(tmp_path: Path, keys: dict[str, Any], sentence: str) -> None:
+    write_project(tmp_path, **keys)
+    with pytest.raises(NolaError, match=r"data/toy.yaml: .*" + re.escape(sentence)) as caught:
+        load_definition(tmp_path, "toy")
+    assert ";" not in str(caught.value).replace("; put it in quotes", "")

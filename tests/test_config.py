@@ -1,0 +1,138 @@
+"""params.yaml: what is wrong is named together with what is allowed; presets are written without touching the rest."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nola_core import config
+from nola_core.errors import NolaError
+from tests.project import PARAMS
+
+ROOT = PARAMS.parent
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """The real params.yaml with one dotted key set, or taken away where the value is `...`."""
+    values = yaml.safe_load(PARAMS.read_text())
+    *sections, last = key.split(".")
+    place = values
+    for section in sections:
+        place = place[section]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return values
+
+
+def test_the_projects_own_params_are_sound_and_equal_their_preset() -> None:
+    settings = config.load(ROOT)
+    assert settings.overrides() == []
+    assert settings.align.epochs == 50 and "digits" in settings.datasets
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("align.hiden", 3, "unknown key 'align.hiden': did you mean 'hidden'?"),
+        ("describe.zzz", 3, "unknown key 'describe.zzz': allowed are provider."),
+        ("datasets.digits.image", "x", "unknown key 'datasets.digits.image': did you mean 'images'?"),
+        ("tune.epochs", ..., "key 'tune.epochs' is missing."),
+        ("align.hidden", 0, "align.hidden = 0: must be greater than or equal to 1."),
+        ("align.hidden", True, "align.hidden = True: must be a valid integer."),
+        ("seed", -1, "seed = -1: must be greater than or equal to 0."),
+        ("select.fraction", 1.5, "select.fraction = 1.5: must be less than or equal to 1."),
+        ("tune.weight_decay", float("nan"), "tune.weight_decay = nan: must be a finite number."),
+        ("describe.provider", "llm", "describe.provider = 'llm': must be 'table' or 'none'."),
+        ("preset", "fast", "preset = 'fast': must be 'paper' or 'best'."),
+        ("align", None, "'align' must hold `key: value` lines; found None."),
+        ("select.max_per_class", 3, "select.max_per_class is below select.min_per_class."),
+        ("datasets.Cats-1", {"images": "a", "descriptions": "b"}, "data set name 'Cats-1' may hold only a-z, 0-9 and _"),
+        ("datasets._x", {"images": "a", "descriptions": "b"}, "data set name '_x' may hold only a-z, 0-9 and _"),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_is_allowed(key: str, value: Any, sentence: str) -> None:
+    with pytest.raises(NolaError, match=re.escape(f"params.yaml: {sentence}")):
+        config.parse(changed(key, value))
+
+
+def test_all_wrong_keys_are_listed_at_once() -> None:
+    values = changed("align.hiden", 3)
+    del values["seed"]
+    with pytest.raises(NolaError, match=r"key 'seed' is missing; .*'align.hiden'"):
+        config.parse(values)
+
+
+@pytest.mark.parametrize(("text", "advice"), [("1e-3", "write 0.001."), ("4E-6", "write 4.0e-06.")])
+def test_a_number_that_yaml_takes_for_text_comes_with_how_to_write_it(tmp_path: Path, text: str, advice: str) -> None:
+    line = "learning_rate: 0.001"
+    assert line in PARAMS.read_text()
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text().replace(line, f"learning_rate: {text}"))
+    with pytest.raises(NolaError, match=re.escape(f"align.learning_rate = '{text}' is text to YAML, not a number; {advice}")):
+        config.load(tmp_path)
+    number = advice.removeprefix("write ").removesuffix(".")
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text().replace(line, f"learning_rate: {number}"))
+    assert config.load(tmp_path).align.learning_rate == float(text)
+
+
+def test_overrides_name_key_value_and_the_presets_value() -> None:
+    values = changed("align.epochs", 7)
+    values["select"]["max_per_class"] = 40
+    values["duplicates"]["neighbors"] = 9  # in no preset, so no override
+    overrides = config.parse(values).overrides()
+    assert overrides == ["select.max_per_class=40 (preset paper: None)", "align.epochs=7 (preset paper: 50)"]
+
+
+def test_writing_a_preset_changes_its_values_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    original = PARAMS.read_text()
+    edited = (
+        original.replace("  epochs: 50", "  epochs: 3     # for a quick look", 1)
+        .replace("max_per_class: null", "max_per_class: 20")
+        .replace("  learning_rate: 0.001", "  learning_rate: 1.0e-05")
+        .replace("calibration_bins: 15", "calibration_bins: 10")
+    )
+    assert edited != original
+    path.write_text(edited)
+    assert len(config.load(tmp_path).overrides()) == 3
+
+    config.write_preset(path, "best")
+    settings = config.load(tmp_path)
+    assert settings.preset == "best" and settings.overrides() == []
+    assert settings.evaluate.calibration_bins == 10
+    assert "  epochs: 50     # for a quick look" in path.read_text()
+
+    config.write_preset(path, "paper")
+    restored = path.read_text().replace("     # for a quick look", "").replace("calibration_bins: 10", "calibration_bins: 15")
+    assert restored == original
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "params.yaml does not exist."),
+        ("a: [1, 2", "params.yaml is no valid YAML"),
+        ("- a\n- b\n", "params.yaml must hold `key: value` lines; found list."),
+        ("", "params.yaml must hold `key: value` lines; found NoneType."),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_one_sentence(tmp_path: Path, content: str | None, sentence: str) -> None:
+    if content is not None:
+        (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(NolaError, match=re.escape(sentence)):
+        config.load(tmp_path)
+
+
+def test_command_prints_overrides_and_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert config.main(["--root", str(tmp_path), "--preset", "best"]) == 1
+    assert "params.yaml does not exist" in capsys.readouterr().err
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text().replace("min_per_class: 16", "min_per_class: 8"))
+    assert config.main(["--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "params.yaml is preset paper, except select.min_per_class=8 (preset paper: 16)\n"
+    assert config.main(["--root", str(tmp_path), "--preset", "best"]) == 0
+    assert capsys.readouterr().out == "params.yaml is preset best unchanged\n"

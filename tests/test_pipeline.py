@@ -1,0 +1,154 @@
+"""The real stages in a real DVC repository, driven once by the Prefect flow: what reruns, what is restored, what a kill costs."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.project import ROOT, change, make_project, make_repository
+from tests.tiny import write_photos
+
+pytestmark = pytest.mark.timeout(900)
+FIRST = ["prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify"]
+LAST = ["select", "align", "tune", "predict", "evaluate", "report"]
+
+
+def environment(root: Path) -> dict[str, str]:
+    quiet = {"DVC_NO_ANALYTICS": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
+    own = {"PREFECT_HOME": str(root.parent / "prefect"), "NOLA_DEVICE": "cpu", "NOLA_WORKERS": "2"}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "DVC_", "NOLA_"))}
+    return {**inherited, **quiet, **own, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def call(root: Path, *arguments: str, timeout: float = 600) -> str:
+    """Run `python -m ...` in the project; what it printed."""
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def repro(root: Path, *targets: str) -> tuple[list[str], str]:
+    """`dvc repro`: the stages that ran (embed with its role, without the data set), and the output."""
+    output = call(root, "dvc", "repro", *targets)
+    ran = re.findall(r"Running stage '(\w+)@\w+?(-clip|-ssl)?'", output)
+    return [name + role for name, role in ran], output
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits and a folder of photos, run by the flow from nothing with no server configured."""
+    root = make_project(tmp_path_factory.mktemp("repository") / "p")
+    change(root / "params.yaml", "datasets", "digits", value={"images": "data/digits.yaml", "descriptions": "digits.csv"})
+    change(root / "params.yaml", "tune", "epochs", value=6)
+    change(root / "params.yaml", "tune", "batch_size", value=64)
+    shutil.copy(ROOT / "data" / "digits.yaml", root / "data" / "digits.yaml")
+    shutil.copy(ROOT / "demo" / "descriptions.csv", root / "digits.csv")
+    make_repository(root)
+    output = call(root, "flows.pipeline", "--max-workers", "2")
+    assert "digits" in output
+    return root
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the finished project: its data, DVC's cache and lock."""
+    shutil.copytree(finished, tmp_path / "p", symlinks=True)
+    yield tmp_path / "p"
+    shutil.rmtree(tmp_path / "p")
+
+
+def metrics(root: Path, dataset: str) -> dict[str, object]:
+    return json.loads((root / "data" / dataset / "metrics.json").read_text())
+
+
+def test_the_flow_ran_every_stage_and_then_nothing_is_left_to_do(finished: Path) -> None:
+    for dataset in ("digits", "blobs"):
+        assert metrics(finished, dataset)["methods"]
+        assert (finished / "data" / dataset / "report.html").stat().st_size > 50_000
+    again = call(finished, "flows.pipeline")
+    assert again.count("Cached") >= 24, again
+    ran, output = repro(finished)
+    assert ran == []
+    assert "Data and pipelines are up to date." in output
+
+
+def test_select_fraction_reruns_select_and_what_follows(project: Path) -> None:
+    change(project / "params.yaml", "select", "fraction", value=0.6)
+    ran, _ = repro(project, "report@blobs")
+    assert ran == LAST
+
+
+def test_twenty_new_images_are_the_only_ones_embedded(project: Path) -> None:
+    for photo in write_photos(project / "new", count=20, seed=77).iterdir():
+        photo.rename(project / "photos" / "cat" / f"new-{photo.name}")
+    ran, output = repro(project, "embed@blobs-clip", "embed@blobs-ssl")
+    assert ran == ["prepare", "embed-clip", "embed-ssl"]
+    assert "44 images in the clip store, 20 of them embedded now" in output
+    assert "44 images in the ssl store, 20 of them embedded now" in output
+
+
+def test_a_deleted_output_comes_back_and_nothing_behind_it_runs(project: Path) -> None:
+    head = project / "data" / "blobs" / "alignment.safetensors"
+    before = head.read_bytes()
+    head.unlink()
+    ran, output = repro(project)
+    assert ran in ([], ["align"])
+    assert head.read_bytes() == before
+    assert "'align@blobs'" in output
+    # The same with an empty cache: now the stage itself has to run, and still nothing behind it, for its outs are equal.
+    shutil.rmtree(project / ".dvc" / "cache")
+    head.unlink()
+    ran, _ = repro(project, "--single-item", "align@blobs")
+    assert ran == ["align"]
+    assert head.read_bytes() == before
+
+
+def test_a_changed_template_spares_the_features(project: Path) -> None:
+    change(project / "data" / "blobs.yaml", "templates", value=["a blurry photo of a {}."])
+    ran, _ = repro(project, "classify@blobs")
+    assert ran == ["classify"]
+
+
+def killed(root: Path, *arguments: str, when: Path, count: int) -> None:
+    """Start a stage and kill -9 it as soon as `when` (a folder) holds `count` files."""
+    process = subprocess.Popen([sys.executable, "-m", "nola_core.stages", *arguments], cwd=root, env=environment(root))
+    try:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None:
+            if when.is_dir() and len([path for path in when.rglob("*") if path.suffix in {".safetensors", ".pt"}]) >= count:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.002)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL, "the stage ended before it could be killed"
+
+
+def test_kill_in_the_middle_of_embed_and_of_tune_changes_no_figure(project: Path) -> None:
+    folder, cache = project / "data" / "digits", project / ".nola"
+    wanted = metrics(project, "digits")
+    stores = {path: path.read_bytes() for path in folder.rglob("features.npy")}
+    shutil.rmtree(project / ".dvc" / "cache")
+    shutil.rmtree(cache)
+    for name in ("features", "student.safetensors", "predictions.parquet", "metrics.json"):
+        (shutil.rmtree if (folder / name).is_dir() else Path.unlink)(folder / name)
+    killed(project, "embed", "--dataset", "digits", "--role", "clip", when=cache / "rows", count=1)
+    assert not (folder / "features" / "clip").exists(), "half a store is no store"
+    _, output = repro(project, "embed@digits-clip", "embed@digits-ssl", "align@digits")
+    embedded = re.search(r"1,797 images in the clip store, (\S+) of them embedded now", output)
+    assert embedded
+    assert 0 < int(embedded.group(1).replace(",", "")) < 1797
+    assert {path: path.read_bytes() for path in folder.rglob("features.npy")} == stores
+    killed(project, "tune", "--dataset", "digits", when=cache / "checkpoints", count=1)
+    assert not (folder / "student.safetensors").exists()
+    repro(project, "report@digits")
+    assert metrics(project, "digits") == wanted

@@ -1,0 +1,56 @@
+"""Without a terminal progress is lines: position, total and a rate that leaves out what was done before."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from nola_core import progress as module
+from nola_core.progress import progress, track
+
+
+class Clock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_a_line_every_few_seconds_and_one_at_the_end(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(total=3000, what="embed clip", unit="images", done=1000) as advance:
+        for _ in range(8):
+            clock.now += 2
+            advance(250, "loss 0.5")
+    assert capsys.readouterr().err.splitlines() == [
+        "embed clip: 1,750/3,000 images, 125/s, loss 0.5",
+        "embed clip: 2,500/3,000 images, 125/s, loss 0.5",
+        "embed clip: 3,000/3,000 images, 125/s, loss 0.5",
+    ]
+
+
+def test_what_was_all_done_before_is_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(total=40, what="embed ssl", unit="images", done=40):
+        pass
+    assert capsys.readouterr().err == "embed ssl: 40/40 images, 0/s\n"
+
+
+def test_an_early_end_shows_how_far_it_came(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(total=40, what="read", unit="rows") as advance:
+        clock.now += 1
+        advance(10)
+    assert capsys.readouterr().err == "read: 10/40 rows, 10/s\n"
+
+
+def test_track_gives_the_items_and_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
+    start = time.monotonic()
+    assert list(track(iter("abc"), total=3, what="prepare toy", unit="images")) == ["a", "b", "c"]
+    assert time.monotonic() - start < module.SECONDS_BETWEEN_LINES
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("prepare toy: 3/3 images, ") and line.endswith("/s")
