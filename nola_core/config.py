@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Section(BaseModel):
     """Base of every section: frozen, complete and without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Sources(Section):
@@ -181,8 +182,8 @@ def validate(model: type[Model], values: Any, *, source: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = [_sentence(model, problem) for problem in error.errors()]
-        raise NolaError(f"{source}: " + "; ".join(problems) + ".") from None
+        problems = "; ".join(_sentence(model, problem) for problem in error.errors())
+        raise NolaError(f"{source}: {problems}" + ("" if problems.endswith("?") else ".")) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -218,7 +219,20 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
         return f"key '{key}' is missing"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
+    if problem["type"] == "model_type":
+        return (f"'{key}'" if key else "the entry") + f" must hold `key: value` lines; found {problem['input']!r}"
+    if problem["type"] in ("float_type", "int_type") and _is_number(problem["input"]):
+        number = yaml.safe_dump(float(problem["input"])).split()[0]
+        return f"{key} = {problem['input']!r} is text to YAML, not a number; write {number}"
     return f"{key} = {problem['input']!r}: {problem['msg'].replace('Input should be', 'must be')}"
+
+
+def _is_number(value: Any) -> bool:
+    """Whether `value` is text that people read as a number, such as 1e-3, which YAML 1.1 takes for a word."""
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
@@ -229,6 +243,7 @@ def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
 
 def write_preset(path: Path, name: str) -> None:
     """Write a preset's values into the text of `path`, keeping its comments and all other keys."""
+    read_yaml(path)  # says what is wrong with a file that is absent or no YAML
     values = preset_values(name)
     section, lines = "", []
     for line in path.read_text().splitlines():

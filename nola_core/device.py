@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +21,15 @@ def device() -> torch.device:
     """
     import torch
 
-    name = os.environ.get("NOLA_DEVICE", "auto")
+    name = os.environ.get("NOLA_DEVICE") or "auto"
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(name)
-    except RuntimeError:
-        raise NolaError(f"NOLA_DEVICE={name} names no device; use auto, cpu, cuda or cuda:0.") from None
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+    kind = re.fullmatch(r"cpu|cuda(?::(\d+))?", name, re.ASCII)
+    if kind is None:
+        raise NolaError(f"NOLA_DEVICE={name} names no device; use auto, cpu, cuda or cuda:0.")
+    if name != "cpu" and int(kind.group(1) or 0) >= torch.cuda.device_count():
         raise NolaError(f"NOLA_DEVICE={name}, but this machine shows {torch.cuda.device_count()} GPUs; use auto or cpu.")
-    return chosen
+    return torch.device(name)
 
 
 def workers() -> int:
@@ -41,11 +41,11 @@ def workers() -> int:
     text = os.environ.get("NOLA_WORKERS", "")
     if not text:
         return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise NolaError(f"NOLA_WORKERS={text} must be a number from 1.")
     return int(text)
 
 
 def cache_root() -> Path:
     """`NOLA_CACHE` (default `.nola`): what may be deleted at the price of computing again."""
-    return Path(os.environ.get("NOLA_CACHE", ".nola"))
+    return Path(os.environ.get("NOLA_CACHE") or ".nola")

@@ -83,10 +83,18 @@ def loaded_batches(
     """Batches of image ids with their preprocessed images [B, 3, H, W], decoded in threads while the caller works on others.
 
     At most three batches are held at a time.
+
+    Raises:
+        NolaError: an image cannot be opened or preprocessed (it is named).
     """
 
     def load(image_id: str) -> Tensor:
-        return preprocess(open_image(image_id))
+        try:
+            return preprocess(open_image(image_id))
+        except NolaError:
+            raise
+        except Exception as error:  # a transform may raise anything; what matters is which image it met
+            raise NolaError(f"image '{image_id}' cannot be loaded ({type(error).__name__}: {error}).") from error
 
     with ThreadPoolExecutor(workers()) as pool:
         ahead: deque[tuple[Sequence[str], list[Future[Tensor]]]] = deque()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from nola_core.errors import NolaError
@@ -48,16 +48,16 @@ class FeatureStore:
         """Open a store and check that its three files belong together.
 
         Raises:
-            NolaError: a file is absent or damaged, counts differ, or a row was never filled.
+            NolaError: a file is absent or damaged, or their counts differ.
         """
         meta = read_json(path / "meta.json")
         index = read_table(path / "index.parquet")
         try:
             features = np.load(path / "features.npy", mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise NolaError(f"{path / 'features.npy'} cannot be read ({error}); delete {path} and run embed again.") from None
-        shape = (meta["count"], meta["dim"])
-        if features.shape != shape or len(index) != meta["count"] or features.dtype != np.float16:
+        shape = (meta.get("count"), meta.get("dim"))
+        if features.shape != shape or len(index) != len(features) or features.dtype != np.float16:
             raise NolaError(
                 f"{path}: features.npy is {features.dtype} {features.shape}, index.parquet has {len(index)} rows, meta.json says "
                 f"float16 {shape}; delete the folder and run embed again."
@@ -99,8 +99,11 @@ class RowCache:
         self._places: dict[bytes, tuple[Path, int]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         for chunk in sorted(folder.glob("*.safetensors")):
-            with safe_open(chunk, framework="numpy") as tensors:
-                self._remember(chunk, tensors.get_tensor("keys"))
+            try:
+                with safe_open(chunk, framework="numpy") as tensors:
+                    self._remember(chunk, tensors.get_tensor("keys"))
+            except SafetensorError as error:
+                raise NolaError(f"{chunk} is damaged ({error}); delete it and its images are embedded again.") from None
 
     def __contains__(self, sha256: str) -> bool:
         return bytes.fromhex(sha256) in self._places
@@ -114,11 +117,12 @@ class RowCache:
         self._remember(chunk, keys)
 
     def fill(self, hashes: Sequence[str], out: np.ndarray) -> None:
-        """Write the row of hashes[i] into out[i], chunk by chunk."""
+        """Write the row of hashes[i] into out[i], chunk by chunk; rows of unknown hashes stay as they are."""
         wanted: dict[Path, list[tuple[int, int]]] = {}
         for target, sha256 in enumerate(hashes):
-            chunk, row = self._places[bytes.fromhex(sha256)]
-            wanted.setdefault(chunk, []).append((target, row))
+            if sha256 in self:
+                chunk, row = self._places[bytes.fromhex(sha256)]
+                wanted.setdefault(chunk, []).append((target, row))
         for chunk, pairs in wanted.items():
             with safe_open(chunk, framework="numpy") as tensors:
                 rows = tensors.get_tensor("rows")

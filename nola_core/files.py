@@ -39,13 +39,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    old = scratch.with_suffix(".old")
     try:
         yield scratch
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+        if path.is_dir() and not path.is_symlink() and scratch.exists():
+            path.rename(old)  # a folder cannot be renamed over another; deleting it here could be interrupted halfway
         scratch.replace(path)
     finally:
         remove(scratch)
+        remove(old)
 
 
 def remove(path: Path) -> None:
@@ -91,7 +93,8 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
         return pq.read_table(path, columns=columns).to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
-        raise NolaError(f"{path} cannot be read as a Parquet table ({error}); delete it and run its stage again.") from error
+        reason = " ".join(str(error).split())
+        raise NolaError(f"{path} cannot be read as a Parquet table ({reason}); delete it and run its stage again.") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -110,7 +113,7 @@ def read_json(path: Path) -> Any:
         raise NolaError(f"{path} does not exist: run the stage that writes it (docs/formats.md says which).")
     try:
         return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no UTF-8
         raise NolaError(f"{path} is no JSON ({error}); delete it and run its stage again.") from error
 
 

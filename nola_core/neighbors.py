@@ -49,26 +49,6 @@ def search(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray
     return similarities, rows
 
 
-def knn_predict(gallery: np.ndarray, labels: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
-    """Class of each query by majority among its k nearest gallery rows; ties go to the class with the larger similarity sum.
-
-    Args:
-        labels: int [N], class ids of the gallery.
-
-    Returns:
-        int64 [q].
-    """
-    similarities, rows = search(gallery, queries, k)
-    classes = int(labels.max()) + 1
-    votes = np.zeros((len(queries), classes))
-    sums = np.zeros((len(queries), classes))
-    for column in range(rows.shape[1]):
-        picked = labels[rows[:, column]]
-        votes[np.arange(len(queries)), picked] += 1
-        sums[np.arange(len(queries)), picked] += similarities[:, column]
-    return np.lexsort((sums, votes), axis=1)[:, -1]
-
-
 def near_duplicates(
     manifest: pd.DataFrame, image_ids: list[str], features: np.ndarray, *, neighbors: int, similarity: float
 ) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +68,8 @@ def load_clip(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str
     if pretrained is not None and (root / pretrained).is_file():
         pretrained = str(root / pretrained)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="QuickGELU mismatch")
-            model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True, precision="fp32")
+        model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True, precision="fp32")
         tokenizer = open_clip.get_tokenizer(name)
-    except UserWarning as error:
-        raise NolaError(f"{what}: {error} Use the model name that ends in -quickgelu (or drop that ending).") from None
     except Exception as error:  # open_clip and its hub client raise many kinds
         raise no_weights(what, error) from error
     freeze(model).to(device)
@@ -102,6 +97,8 @@ def _width(model: Any) -> int:
 
 def _check_names(spec: ClipSpec, root: Path) -> None:
     if spec.model.startswith(("local-dir:", "hf-hub:")):
+        if spec.pretrained is not None:
+            raise NolaError(f"CLIP model {spec.model} brings its own weights; set `pretrained` to null.")
         return
     models = open_clip.list_models()
     if spec.model not in models:
@@ -114,3 +111,11 @@ def _check_names(spec: ClipSpec, root: Path) -> None:
         raise NolaError(
             f"CLIP model {spec.model} has no weights '{spec.pretrained}', neither a tag nor a file; tags: {', '.join(tags)}."
         )
+    if spec.pretrained in tags:  # before the download: open_clip itself only warns, and after it
+        trained = bool(open_clip.get_pretrained_cfg(spec.model, spec.pretrained).get("quick_gelu"))
+        if trained != bool(open_clip.get_model_config(spec.model).get("quick_gelu")):
+            use, other = ("with", "ends in") if trained else ("without", "does not end in")
+            raise NolaError(
+                f"CLIP model {spec.model} / {spec.pretrained}: QuickGELU mismatch, these weights were trained {use} it; "
+                f"use the model name that {other} -quickgelu."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any, cast
 
 import timm
 import torch
@@ -40,8 +41,11 @@ def load_ssl(spec: SslSpec, *, root: Path = Path(), device: torch.device | str =
         if not checkpoint.is_file():
             raise NolaError(f"{what}: the checkpoint {checkpoint} does not exist.")
     try:
-        module = timm.create_model(name, pretrained=checkpoint is None, num_classes=0)
-        if checkpoint is not None:
+        if checkpoint is None:
+            module = timm.create_model(name, pretrained=True)  # head included: without it timm lets missing weights pass
+            cast(Any, module).reset_classifier(0)
+        else:
+            module = timm.create_model(name, pretrained=False, num_classes=0)
             timm.models.load_checkpoint(module, str(checkpoint), strict=True, weights_only=True)
     except Exception as error:  # timm and its hub client raise many kinds
         raise no_weights(what, error) from error
@@ -49,13 +53,15 @@ def load_ssl(spec: SslSpec, *, root: Path = Path(), device: torch.device | str =
     digest = weights_sha256(module)
     check_sha256(digest, spec.sha256, what=what)
     data = resolve_model_data_config(module)
+    with torch.inference_mode():  # num_features is not what every family returns
+        dim = int(module(torch.zeros(1, *data["input_size"], device=device)).shape[-1])
     meta = {
         "model": spec.model,
         "weights": spec.checkpoint or spec.model,
         "weights_sha256": digest,
         "transform": describe({"library": f"timm {timm.__version__}", **data}),
     }
-    return ImageEncoder(module, create_transform(**data, is_training=False), int(str(module.num_features)), meta)
+    return ImageEncoder(module, create_transform(**data, is_training=False), dim, meta)
 
 
 def _check_name(model: str) -> None:

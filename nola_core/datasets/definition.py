@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nola_core.config import Section, load, read_yaml, validate
 from nola_core.errors import NolaError
@@ -35,6 +35,20 @@ class DatasetDefinition(Section):
     backbones: str | None
     """Name of the backbone pair, or null for `embed.backbones` of params.yaml."""
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _names_are_text(cls, classes: Any) -> Any:
+        if isinstance(classes, str):
+            return classes
+        if not isinstance(classes, list):
+            raise ValueError("classes must be a list of names, a text file with one a line, or `folders`")
+        for position, name in enumerate(classes, start=1):
+            if name is None:
+                raise ValueError(f"class {position} of {len(classes)} has no name")
+            if not isinstance(name, str):
+                raise ValueError(f"class {position} of {len(classes)} is {name!r}, no text to YAML; put it in quotes")
+        return classes
+
 
 def load_definition(root: Path, dataset: str) -> DatasetDefinition:
     """Read `root/data/<dataset>.yaml`.
@@ -49,6 +63,8 @@ def load_definition(root: Path, dataset: str) -> DatasetDefinition:
     path = root / "data" / f"{dataset}.yaml"
     source = settings.datasets[dataset].images
     values = {**read_yaml(path), "name": dataset, "source": str(root / source)}
+    if isinstance(values.get("classes"), str) and values["classes"] != "folders":
+        values["classes"] = str(root / values["classes"])
     definition = validate(DatasetDefinition, values, source=str(path))
     for template in definition.templates:
         if template.count("{}") != 1:

@@ -16,8 +16,8 @@ Image.MAX_IMAGE_PIXELS = None  # ours is the limit: a sentence with both numbers
 def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
     """Decode an image file to 8-bit RGB.
 
-    EXIF rotation is applied, the first frame of an animation is taken, transparency is laid on white, 16-bit and float
-    images are scaled to their own range of 0 to 65535 or of minimum to maximum.
+    EXIF rotation is applied, the first frame of an animation is taken, transparency is laid on white. Integer images of
+    more than 8 bits are scaled from 0 to 65535 (to 255 where no pixel is above), float ones from minimum to maximum.
 
     Raises:
         NolaError: no image, truncated, or more than `max_pixels` pixels; the text is the manifest's `reason`.

@@ -69,7 +69,8 @@ def prepare(definition: DatasetDefinition, *, max_pixels: int) -> Prepared:
     manifest = pd.DataFrame([{**row, "split": split} for row, split in zip(rows, splits, strict=True)])
     usable = int(((manifest["split"] == "train") & manifest["ok"]).sum())
     if usable == 0:
-        reason = manifest["reason"].iloc[0] or "all images are held out"
+        reasons = manifest.loc[~manifest["ok"] & (manifest["split"] == "train"), "reason"].tolist()
+        reason = reasons[0] if reasons else "all images are held out"
         raise NolaError(f"{definition.source}: none of its {len(found)} images can be used for training ({reason}).")
     if usable < len(classes):
         raise NolaError(
@@ -93,9 +94,10 @@ def class_table(definition: DatasetDefinition, reader: Reader) -> pd.DataFrame:
     else:
         where = definition.classes
         try:
-            names = Path(definition.classes).read_text().splitlines()
-        except OSError as error:
-            raise NolaError(f"data/{definition.name}.yaml: the class list {where} cannot be read ({error.strerror}).") from None
+            names = Path(definition.classes).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            raise NolaError(f"data/{definition.name}.yaml: the class list {where} cannot be read ({reason}).") from None
     for position, name in enumerate(names, start=1):
         if not name.strip():
             raise NolaError(f"{where}: class {position} of {len(names)} has no name.")
@@ -115,17 +117,30 @@ def display_name(name: str) -> str:
 
 
 def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
-    """A function from image id to the RGB image, by way of the manifest."""
+    """A function from image id to the RGB image, by way of the manifest.
+
+    The function raises NolaError when an image is unknown, unusable, or not the one any more that the manifest recorded:
+    features are cached by the recorded hash.
+    """
     definition = load_definition(root, dataset)
     reader = open_reader(definition)
     max_pixels = load(root).prepare.max_pixels
     manifest = read_table(root / "data" / dataset / "manifest.parquet").set_index("image_id")
+    again = f"restore it, or run `python -m nola_core.stages prepare --dataset {dataset}` and what follows again."
 
     def open_image(image_id: str) -> Image.Image:
         if image_id not in manifest.index:
             raise NolaError(f"data set '{dataset}' has no image '{image_id}'.")
         row = manifest.loc[image_id]
-        data = reader.read(path=str(row["path"]), shard=str(row["shard"]), row=int(str(row["row"])))
+        if not row["ok"]:
+            raise NolaError(f"image '{image_id}' of {definition.source} cannot be used: {row['reason']}.")
+        try:
+            data = reader.read(path=str(row["path"]), shard=str(row["shard"]), row=int(str(row["row"])))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise NolaError(f"image '{image_id}' of {definition.source} cannot be read ({reason}); {again}") from None
+        if hashlib.sha256(data).hexdigest() != row["sha256"]:
+            raise NolaError(f"image '{image_id}' of {definition.source} has changed since it was listed; {again}")
         return decode(data, max_pixels=max_pixels)
 
     return open_image

@@ -46,8 +46,8 @@ class Reader(Protocol):
 class FolderReader:
     """A folder of image files, nested as one likes.
 
-    Sub-folders named train, val or test at the top are splits. The folder an image lies in is its label, for whoever asks.
-    Anything with an image's suffix is listed; other files are not images and are passed over.
+    Sub-folders named train, val or test at the top, and no others, are splits. The folder an image lies in is its label, for
+    whoever asks. Anything with an image's suffix is listed; other files, and hidden ones, are passed over.
     """
 
     def __init__(self, root: Path) -> None:
@@ -60,11 +60,21 @@ class FolderReader:
     def scan(self) -> Iterator[Found]:
         for path in sorted(self.root.rglob("*")):
             relative = path.relative_to(self.root)
-            if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            hidden = any(part.startswith(".") for part in relative.parts)
+            if path.suffix.lower() in SUFFIXES and not hidden and not path.is_dir():  # a broken link is listed, as unreadable
+                self._check(relative)
                 split = relative.parts[0] if self.has_splits else None
                 folders = relative.parts[1 if self.has_splits else 0 : -1]
                 label = folders[-1] if folders else None
                 yield Found(relative.as_posix(), relative.as_posix(), "", -1, split, label)
+
+    def _check(self, relative: Path) -> None:
+        if self.has_splits and len(relative.parts) == 1:
+            raise NolaError(f"{self.root}: image '{relative}' lies beside the split folders; move it into one of them.")
+        try:
+            str(relative).encode()
+        except UnicodeEncodeError:
+            raise NolaError(f"{self.root}: the file name {str(relative)!r} is no UTF-8; rename it.") from None
 
     def read(self, *, path: str, shard: str, row: int) -> bytes:
         return (self.root / path).read_bytes()

@@ -38,7 +38,9 @@ def read_provided(path: Path) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise NolaError(f"{path} lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
-    frame = frame[COLUMNS].fillna("").astype(str)
+    if path.suffix != ".parquet" and not isinstance(frame.index, pd.RangeIndex):  # pandas took the surplus for row names
+        raise NolaError(f"{path}: row 1 has more fields than the header; put texts that hold a comma in quotes.")
+    frame = frame[COLUMNS].reset_index(drop=True).fillna("").astype(str)
     for column in ("class", "text"):
         empty = frame.index[frame[column].str.strip() == ""]
         if len(empty):

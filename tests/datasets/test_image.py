@@ -56,7 +56,6 @@ def test_transparency_is_laid_on_white() -> None:
 
 
 def test_cmyk() -> None:
-    ink = of([[[0, 0, 0, 0], [0, 0, 0, 255], [255, 0, 0, 0]]]).convert("CMYK")
     ink = Image.frombytes("CMYK", (3, 1), bytes([0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0]))
     assert pixels(encoded(ink, "TIFF")) == [[[255, 255, 255], [0, 0, 0], [0, 255, 255]]]
     flat = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
@@ -106,8 +105,6 @@ def test_what_is_no_image_is_refused() -> None:
         decode(b"")
     with pytest.raises(NolaError, match="not an image of a known format"):
         decode(b"a shopping list\n" * 100)
-    with pytest.raises(NolaError, match="damaged image"):
-        decode(encoded(Image.new("L", (4, 4)))[:40])
 
 
 def test_too_many_pixels_are_refused_without_decoding_them() -> None:
@@ -115,6 +112,8 @@ def test_too_many_pixels_are_refused_without_decoding_them() -> None:
     assert decode(data, max_pixels=60_000).size == (3000, 20)
     with pytest.raises(NolaError, match=re.escape("3000 x 20 pixels are more than prepare.max_pixels = 59999")):
         decode(data, max_pixels=59_999)
-    header = data[:33]  # signature and IHDR: enough to know the size, and nothing to decode
+    header = data[:45]  # enough to know the size, and nothing to decode
     with pytest.raises(NolaError, match="pixels are more than"):
         decode(header, max_pixels=59_999)
+    with pytest.raises(NolaError, match="damaged image"):
+        decode(header)

@@ -31,14 +31,17 @@ def test_csv_and_parquet_read_the_same(tmp_path: Path) -> None:
     frame = read_provided(path)
     assert frame.to_numpy().tolist() == [["dog", "p", "barks, a lot", "hand", ""], ["null", "p", "007", "hand", "m"]]
     other = tmp_path / "descriptions.parquet"
-    frame.assign(model=[None, "m"], extra=1).set_axis([5, 9]).to_parquet(other)
+    frame.assign(model=pd.Series([None, "m"]), extra=1).set_axis([5, 9]).to_parquet(other)
     assert read_provided(other).equals(frame)
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("class,text,provider\ndog,barks,hand\n", "lacks the columns prompt, model; it needs class, prompt, text, provider, model"),
+        (
+            "class,text,provider\ndog,barks,hand\n",
+            "lacks the columns prompt, model; it needs class, prompt, text, provider, model",
+        ),
         (HEADER + "dog,p,barks,hand,\ndog,p,  ,hand,\n", "row 2 has no text"),
         (HEADER + "dog,p,barks,hand,\n,p,barks,hand,\n", "row 2 has no class"),
         (HEADER + "dog,p,barks, a lot,hand,m\n", "row 1 has more fields than the header; put texts that hold a comma in quotes"),
@@ -59,7 +62,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for name in ("latin.csv", "bad.parquet"):
         with pytest.raises(NolaError, match="cannot be read as a table of descriptions"):
             read_provided(tmp_path / name)
-    write_table(tmp_path / "null.parquet", provided(("dog", "barks")).assign(class_id=0, text=[None]), SCHEMA)
+    write_table(tmp_path / "null.parquet", provided(("dog", "barks")).assign(class_id=0, text=pd.Series([None])), SCHEMA)
     with pytest.raises(NolaError, match="row 1 has no text"):
         read_provided(tmp_path / "null.parquet")
 
@@ -78,8 +81,8 @@ def test_every_class_needs_a_sentence_and_every_sentence_a_class() -> None:
     with pytest.raises(NolaError) as caught:
         describe(provided(("dog", "barks"), ("sealion", "swims"), ("xyz", "?")), CLASSES, source="d.csv")
     assert str(caught.value) == (
-        "d.csv does not fit the class list; classes without a description: sea_lion; descriptions of unknown classes: sealion, xyz "
-        "('sealion' is near 'sea_lion'). Mend the table, or set describe.provider to none."
+        "d.csv does not fit the class list; classes without a description: sea_lion; descriptions of unknown classes: "
+        "sealion, xyz ('sealion' is near 'sea_lion'). Mend the table, or set describe.provider to none."
     )
     with pytest.raises(NolaError, match="without a description: sea_lion, dog"):
         describe(provided(), CLASSES, source="d.csv")

@@ -1,0 +1,145 @@
+"""Feature stores open only when their three files belong together; the row cache gives back what it was given."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nola_core.errors import NolaError
+from nola_core.features import FeatureStore, RowCache, normalized, write_store
+from nola_core.files import digest, read_table
+
+META = {"role": "ssl", "model": "m", "weights": "w", "weights_sha256": "0" * 64, "transform": "t"}
+
+
+def sha(name: object) -> str:
+    return digest(str(name))
+
+
+def random_rows(count: int, dim: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float16)
+
+
+def store_of(folder: Path, count: int = 6) -> tuple[Path, np.ndarray]:
+    """A store of images '0', '1', ... below `folder`, and its rows."""
+    rows = random_rows(count)
+    cache = RowCache(folder / "rows", 4)
+    cache.append([sha(number) for number in range(count)], rows)
+    names = [str(number) for number in range(count)]
+    write_store(folder / "store", pd.DataFrame({"image_id": names, "sha256": [sha(n) for n in names]}), cache, META)
+    return folder / "store", rows
+
+
+def test_a_store_gives_back_its_rows_by_image(tmp_path: Path) -> None:
+    path, rows = store_of(tmp_path)
+    store = FeatureStore.open(path)
+    assert store.features.dtype == np.float16 and store.features.flags.c_contiguous and isinstance(store.features, np.memmap)
+    assert np.array_equal(store.features, rows)
+    assert store.index.to_dict("list") == {
+        "row": list(range(6)),
+        "image_id": list("012345"),
+        "sha256": [sha(number) for number in range(6)],
+    }
+    assert store.meta.items() >= {**META, "dtype": "float16", "dim": 4, "count": 6}.items()
+    assert set(store.meta["versions"]) == {"torch", "open_clip_torch", "timm", "pillow"}
+
+    asked = store.rows(["4", "0", "4"])
+    assert asked.dtype == np.float32 and np.allclose(np.linalg.norm(asked, axis=1), 1, atol=1e-6)
+    expected = rows[[4, 0, 4]].astype(np.float32)
+    assert np.allclose(asked, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+    assert np.array_equal(store.normalized()[[4, 0, 4]], asked)
+    with pytest.raises(NolaError, match=r"store has no image '7' \(2 of 3 asked for are missing\)"):
+        store.rows(["1", "7", "x"])
+
+
+@given(st.integers(0, 5), st.integers(1, 5), st.integers(0, 99))
+def test_normalised_rows_have_unit_length_and_zero_rows_stay(count: int, dim: int, seed: int) -> None:
+    rows = random_rows(count, dim, seed)
+    rows[: count // 2] = 0
+    lengths = np.linalg.norm(normalized(rows), axis=1)
+    assert np.allclose(lengths, (rows != 0).any(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, 10, 100, -2])
+def test_a_truncated_array_is_refused(tmp_path: Path, size: int) -> None:
+    path, _ = store_of(tmp_path)
+    data = (path / "features.npy").read_bytes()
+    (path / "features.npy").write_bytes(data[:size])
+    with pytest.raises(NolaError, match=r"features.npy cannot be read \(.*\); delete .*/store and run embed again"):
+        FeatureStore.open(path)
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    path, rows = store_of(tmp_path)
+    index = read_table(path / "index.parquet")
+    index.head(5).to_parquet(path / "index.parquet")
+    with pytest.raises(NolaError, match=r"float16 \(6, 4\), index.parquet has 5 rows, meta.json says float16 \(6, 4\); delete"):
+        FeatureStore.open(path)
+    index.to_parquet(path / "index.parquet")
+    for other in (rows[:5], rows[:, :3], rows.astype(np.float32)):
+        np.save(path / "features.npy", other)
+        with pytest.raises(NolaError, match=r"features.npy is .*; delete the folder and run embed again"):
+            FeatureStore.open(path)
+    np.save(path / "features.npy", rows)
+    FeatureStore.open(path)
+    (path / "meta.json").write_text(json.dumps(META))
+    with pytest.raises(NolaError, match="delete the folder and run embed again"):
+        FeatureStore.open(path)
+
+
+@pytest.mark.parametrize("name", ["meta.json", "index.parquet", "features.npy"])
+def test_an_absent_file_is_named(tmp_path: Path, name: str) -> None:
+    path, _ = store_of(tmp_path)
+    (path / name).unlink()
+    with pytest.raises(NolaError, match=name):
+        FeatureStore.open(path)
+
+
+def test_a_row_that_was_never_filled_is_named(tmp_path: Path) -> None:
+    cache = RowCache(tmp_path / "rows", 4)
+    cache.append([sha("a"), sha("c")], random_rows(2))
+    part = pd.DataFrame({"image_id": ["a", "b", "c"], "sha256": [sha("a"), sha("b"), sha("c")]})
+    with pytest.raises(NolaError, match=r"1 of 3 rows were never filled \(image 'b'\)"):
+        write_store(tmp_path / "store", part, cache, META)
+    assert not (tmp_path / "store" / "meta.json").exists()
+
+
+def test_identical_files_share_a_row(tmp_path: Path) -> None:
+    cache = RowCache(tmp_path / "rows", 4)
+    cache.append([sha("a")], random_rows(1))
+    part = pd.DataFrame({"image_id": ["one", "two"], "sha256": [sha("a")] * 2})
+    write_store(tmp_path / "store", part, cache, META)
+    features = FeatureStore.open(tmp_path / "store").features
+    assert np.array_equal(features[0], features[1])
+
+
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=6, unique=True), max_size=5), st.lists(st.integers(0, 30)))
+@settings(max_examples=30, deadline=None)
+def test_the_cache_gives_back_every_row_and_keeps_it(chunks: list[list[int]], asked: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = RowCache(Path(folder) / "rows", 4)
+        known: set[int] = set()
+        for chunk in chunks:
+            cache.append([sha(number) for number in chunk], np.full((len(chunk), 4), np.array(chunk)[:, None], np.float16))
+            known |= set(chunk)
+        for view in (cache, RowCache(Path(folder) / "rows", 4)):
+            assert [sha(number) in view for number in range(31)] == [number in known for number in range(31)]
+            out = np.full((len(asked), 4), -1, np.float16)
+            view.fill([sha(number) for number in asked], out)
+            assert out.tolist() == [[number if number in known else -1] * 4 for number in asked]
+
+
+def test_a_damaged_chunk_is_named_with_what_to_do(tmp_path: Path) -> None:
+    cache = RowCache(tmp_path, 4)
+    cache.append([sha("a")], random_rows(1))
+    (chunk,) = tmp_path.iterdir()
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    with pytest.raises(NolaError, match=rf"{chunk.name} is damaged \(.*\); delete it and its images are embedded again"):
+        RowCache(tmp_path, 4)
