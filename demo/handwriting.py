@@ -23,7 +23,7 @@ class Handwriting(NamedTuple):
 
 
 def load_handwriting() -> Handwriting:
-    """Orders the 1,797 images by the SHA-256 of their id; the first 1,297 are the train split, the last 500 the test split."""
+    """Orders the 1,797 images by the SHA-256 of their id: the first 1,297 are the train split, the last 500 test."""
     bunch = load_digits()
     pictures = np.stack([show(image) for image in bunch.images])
     labels = np.asarray(bunch.target, dtype=np.int64)

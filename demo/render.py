@@ -1,8 +1,8 @@
 """Digits rendered from the fonts that ship with matplotlib, roughened until they look a little like handwriting.
 
-No handwriting goes in. Each picture is one glyph, bent (affine and elastic), made thicker or thinner, cut to its bounding
-box and set to full height. Most are then reduced to 8x8 counts from 0 to 16 and enlarged exactly as the reader of the
-`digits` collection does it; the rest stay sharp, so that the models know both looks.
+No handwriting goes in. Each picture is one glyph, bent (affine and elastic), made thicker or thinner, cut to its
+bounding box and set to full height. Most are then reduced to 8x8 counts from 0 to 16 and enlarged exactly as the reader
+of the `digits` collection does it; the rest stay sharp, so that the models know both looks.
 
     python -m demo.render sheet.png     # a contact sheet to look at
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from torch.nn import functional
 
 SIZE = 32
 FAMILIES = ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif", "STIXGeneral")
@@ -26,12 +26,14 @@ COMPUTER_MODERN = ("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10")  # 
 CANVAS = 64  # pixels a glyph is drawn and bent at
 GLYPH = 44  # its height on the canvas: leaves a margin to turn in
 
+CROSSED_SEVEN = 10  # the glyph after the ten digits: many hands cross the seven, no font does
+
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
 def show(counts: NDArray[np.floating]) -> Pixels:
-    """8x8 counts (0 to 16) as the 32x32 RGB picture (uint8) that the reader of the `digits` collection makes of them."""
+    """8x8 counts (0 to 16) as the 32x32 RGB picture (uint8) that the reader of `digits` makes of them."""
     grey = Image.fromarray(np.uint8(np.round(counts * 255 / 16)))
     return np.asarray(grey.resize((SIZE, SIZE), Image.Resampling.BICUBIC).convert("RGB"))
 
@@ -45,29 +47,39 @@ def font_paths() -> list[Path]:
     names = {family + style for family in FAMILIES for style in STYLES} | set(COMPUTER_MODERN)
     found = sorted(path for path in folder.glob("*.ttf") if path.stem in names)
     if not found:
-        raise RuntimeError(
-            f"matplotlib {matplotlib.__version__} ships none of the fonts with digits that the demo draws"
-        )
+        raise RuntimeError(f"matplotlib {matplotlib.__version__} ships none of the fonts with digits that the demo draws")
     return found
 
 
+def cross(page: Image.Image, box: tuple[int, int, int, int]) -> None:
+    """Draws a short bar across the middle of the stem of the seven whose bounding box is given."""
+    left, top, right, bottom = box
+    middle, half = (top + bottom) // 2, (right - left) // 3
+    stem = int(np.flatnonzero(np.asarray(page)[middle]).mean())
+    thick = (bottom - top) // 20
+    ends = (max(left, stem - half), middle - thick, min(right, stem + half), middle + thick)
+    ImageDraw.Draw(page).rectangle(ends, fill=255)
+
+
 def draw_glyphs(paths: list[Path]) -> torch.Tensor:
-    """Every digit in every font, centred and GLYPH pixels high: fonts x 10 x CANVAS x CANVAS, 0 to 1."""
+    """Every digit in every font, then a crossed seven, centred and GLYPH pixels high: fonts x 11 x CANVAS x CANVAS, 0 to 1."""
     sheets = []
     for path in paths:
         font = ImageFont.truetype(str(path), 4 * CANVAS)
-        for digit in "0123456789":
+        for variant, digit in enumerate("01234567897"):
             page = Image.new("L", (8 * CANVAS, 8 * CANVAS))
             ImageDraw.Draw(page).text((2 * CANVAS, CANVAS), digit, fill=255, font=font)
             box = page.getbbox()
             if box is None:
                 raise RuntimeError(f"the font {path.name} draws nothing for the digit {digit}")
+            if variant == CROSSED_SEVEN:
+                cross(page, box)
             width = max(1, round((box[2] - box[0]) * GLYPH / (box[3] - box[1])))
             sheet = Image.new("L", (CANVAS, CANVAS))
             glyph = page.crop(box).resize((width, GLYPH), Image.Resampling.BICUBIC)
             sheet.paste(glyph, ((CANVAS - width) // 2, (CANVAS - GLYPH) // 2))
             sheets.append(np.asarray(sheet, dtype=np.float32) / 255)
-    return torch.from_numpy(np.stack(sheets)).view(len(paths), 10, CANVAS, CANVAS)
+    return torch.from_numpy(np.stack(sheets)).view(len(paths), 11, CANVAS, CANVAS)
 
 
 def warp(
@@ -83,8 +95,8 @@ def warp(
 ) -> torch.Tensor:
     """Bends each image (N x channels x H x W) by an affine map and a smooth displacement field of its own.
 
-    `degrees`, `shear`, `scale` and `shift` bound uniform draws (`shift` as a fraction of the image); `elastic` is the standard
-    deviation of the displacement at the `knots` x `knots` control points, as a fraction of half the image.
+    `degrees`, `shear`, `scale` and `shift` bound uniform draws (`shift` as a fraction of the image); `elastic` is the
+    standard deviation of the displacement at the `knots` x `knots` control points, as a fraction of half the image.
     """
     count, _, height, width = images.shape
 
@@ -102,10 +114,10 @@ def warp(
         (lean * sin + cos) * high,
         uniform(2 * shift),
     ]
-    grid = F.affine_grid(torch.stack(rows, dim=1).view(count, 2, 3), [count, 1, height, width], align_corners=False)
+    grid = functional.affine_grid(torch.stack(rows, dim=1).view(count, 2, 3), [count, 1, height, width], align_corners=False)
     field = torch.randn(count, 2, knots, knots, generator=generator) * elastic
-    field = F.interpolate(field, size=(height, width), mode="bicubic", align_corners=True)
-    return F.grid_sample(images, grid + field.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False)
+    field = functional.interpolate(field, size=(height, width), mode="bicubic", align_corners=True)
+    return functional.grid_sample(images, grid + field.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False)
 
 
 def blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -113,15 +125,15 @@ def blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
     reach = max(1, int(3 * sigma + 0.5))
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
     kernel = (kernel / kernel.sum()).repeat(images.shape[1], 1, 1)
-    images = F.conv2d(images, kernel[:, :, :, None], padding=(reach, 0), groups=images.shape[1])
-    return F.conv2d(images, kernel[:, :, None, :], padding=(0, reach), groups=images.shape[1])
+    images = functional.conv2d(images, kernel[:, :, :, None], padding=(reach, 0), groups=images.shape[1])
+    return functional.conv2d(images, kernel[:, :, None, :], padding=(0, reach), groups=images.shape[1])
 
 
 def thicken(strokes: torch.Tensor, pixels: int) -> torch.Tensor:
     """Widens (or, below zero, thins) the strokes of N x 1 x H x W by `pixels` on either side, with rounded ends."""
     for _ in range(abs(pixels)):
         sign = 1 if pixels > 0 else -1
-        strokes = sign * F.max_pool2d(sign * strokes, 3, stride=1, padding=1)
+        strokes = sign * functional.max_pool2d(sign * strokes, 3, stride=1, padding=1)
     return strokes
 
 
@@ -153,21 +165,20 @@ def render(count: int, seed: int, low_resolution: float = 0.8) -> tuple[Pixels, 
     pictures = np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
     for start in range(0, count, 128):
         part = slice(start, min(start + 128, count))
-        strokes = glyphs[fonts[part], digits[part]][:, None]
-        strokes = thicken(strokes, int(rng.integers(-1, 4)))
+        crossed = (digits[part] == 7) & (rng.random(len(digits[part])) < 0.5)
+        strokes = glyphs[fonts[part], np.where(crossed, CROSSED_SEVEN, digits[part])][:, None]
+        strokes = thicken(strokes, int(rng.integers(-1, 3)))
         strokes = warp(strokes, generator, degrees=12, shear=0.25, scale=0.15, shift=0.03, elastic=0.06)
         strokes = blur(strokes, float(rng.uniform(0.8, 2.0)))
-        ink = (strokes[:, 0] > float(rng.uniform(0.3, 0.5))).numpy()
+        ink = (strokes[:, 0] > float(rng.uniform(0.35, 0.55))).numpy()
         for row, stroke in zip(range(start, part.stop), ink, strict=True):
             page = fit(stroke, rng)
             if rng.random() < low_resolution:
-                cells = (page > 0.5).reshape(8, 4, 8, 4).sum(axis=(1, 3)) + rng.normal(0, 0.7, (8, 8)) * (
-                    rng.random() < 0.5
-                )
+                cells = (page > 0.5).reshape(8, 4, 8, 4).sum(axis=(1, 3)) + rng.normal(0, 0.7, (8, 8)) * (rng.random() < 0.5)
                 pictures[row] = show(np.clip(np.round(cells), 0, 16))
             else:
                 noisy = page + rng.normal(0, 0.03, page.shape)
-                pictures[row] = np.uint8(np.clip(noisy, 0, 1) * 255)[..., None]
+                pictures[row] = (np.clip(noisy, 0, 1) * 255).astype(np.uint8)[..., None]
     return pictures, digits.astype(np.int64)
 
 

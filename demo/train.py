@@ -2,8 +2,9 @@
 
     python -m demo.train all | tee demo/train.log     # or `clip`, or `ssl`
 
-Both folders load by open_clip's and timm's own `local-dir:` names; weights are stored as float16 safetensors. One thread, so
-that the number of cores cannot change the sums: the same versions on the same kind of processor give the same bytes.
+Both folders load by open_clip's and timm's own `local-dir:` names; weights are stored as float16 safetensors. One
+thread, so that the number of cores cannot change the sums: the same versions on the same kind of processor give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 import numpy as np
 import open_clip
 import timm
-import timm.data
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from torch import nn
 
 from demo import train_clip, train_ssl
@@ -47,8 +49,11 @@ def make_clip() -> Path:
     """Trains and stores the CLIP; its weights file."""
     weights = CLIP_FOLDER / "open_clip_model.safetensors"
     preprocess = {
-        "mean": list(train_clip.MEAN), "std": list(train_clip.STD), "interpolation": "bicubic", "resize_mode": "shortest",
-    }  # fmt: skip
+        "mean": train_clip.MEAN,
+        "std": train_clip.STD,
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
     content = {"model_cfg": train_clip.CONFIG, "preprocess_cfg": preprocess}
     save_model(train_clip.train_clip(SEED), weights, CLIP_FOLDER / "open_clip_config.json", content)
     return weights
@@ -59,9 +64,13 @@ def make_ssl() -> Path:
     weights = SSL_FOLDER / "model.safetensors"
     size = train_ssl.MODEL_ARGS["img_size"]
     pretrained = {
-        "input_size": [3, size, size], "mean": [train_ssl.MEAN] * 3, "std": [train_ssl.STD] * 3, "interpolation": "bicubic",
-        "crop_pct": 1.0, "num_classes": 0,
-    }  # fmt: skip
+        "input_size": [3, size, size],
+        "mean": [train_ssl.MEAN] * 3,
+        "std": [train_ssl.STD] * 3,
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "num_classes": 0,
+    }
     content = {
         "architecture": train_ssl.ARCHITECTURE,
         "num_classes": 0,
@@ -91,9 +100,9 @@ def check_clip() -> float:
 
 @torch.inference_mode()
 def check_ssl(neighbors: int = 5) -> float:
-    """Loads the stored backbone by timm's own means; its cosine k-NN accuracy, train split as gallery, test as query."""
+    """Loads the stored backbone by timm's own means; its cosine k-NN accuracy (gallery train, queries test)."""
     model = timm.create_model(f"local-dir:{SSL_FOLDER}", pretrained=True, num_classes=0).eval()
-    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    transform = create_transform(**resolve_model_data_config(model), is_training=False)
     handwriting = load_handwriting()
     gallery, queries = (
         nn.functional.normalize(model(torch.stack([transform(Image.fromarray(p)) for p in split])), dim=1)

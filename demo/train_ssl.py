@@ -1,7 +1,7 @@
-"""Trains the demo's self-supervised backbone: SimCLR on the train split of the handwriting and on renderings, without labels.
+"""Trains the demo's self-supervised backbone: SimCLR on the handwriting's train split and on renderings, without labels.
 
-Two views of a picture differ in geometry (affine and elastic), stroke contrast, blur and noise. Nothing is flipped: a mirrored
-digit is no digit.
+Two views of a picture differ in geometry (affine and elastic), stroke contrast, blur and noise. Nothing is flipped: a
+mirrored digit is no digit.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from demo.render import Pixels, blur, render, warp
 
@@ -27,7 +27,7 @@ MODEL_ARGS: dict[str, Any] = {
     "global_pool": "avg",
 }
 MEAN, STD = 0.3, 0.35
-RENDERINGS, EPOCHS, BATCH, LEARNING_RATE, TEMPERATURE = 1000, 60, 384, 1.5e-3, 0.15
+RENDERINGS, EPOCHS, BATCH, LEARNING_RATE, WARM_UP, TEMPERATURE = 700, 45, 128, 1e-3, 60, 0.15
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -37,23 +37,23 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 
 def augment(grey: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """One random view of each picture: N x 1 x 32 x 32 in 0 to 1, to N x 3 x 32 x 32 normalised."""
-    view = warp(grey, generator, degrees=12, shear=0.2, scale=0.15, shift=0.06, elastic=0.08)
+    view = warp(grey, generator, degrees=10, shear=0.2, scale=0.15, shift=0.05, elastic=0.06)
     soft = (torch.rand(len(view), 1, 1, 1, generator=generator) < 0.3).float()
     view = soft * blur(view, 1.2) + (1 - soft) * view
     gain = 0.7 + 0.7 * torch.rand(len(view), 1, 1, 1, generator=generator)
-    power = torch.exp(0.5 * torch.randn(len(view), 1, 1, 1, generator=generator))
+    power = torch.exp(0.3 * torch.randn(len(view), 1, 1, 1, generator=generator))
     view = (gain * view.clamp(0, 1) ** power).clamp(0, 1) + 0.04 * torch.randn(view.shape, generator=generator)
     return ((view - MEAN) / STD).expand(-1, 3, -1, -1)
 
 
 def nt_xent(first: torch.Tensor, second: torch.Tensor, temperature: float) -> torch.Tensor:
     """SimCLR's loss of two views (N x d each, any norm): each finds its partner among the other 2N - 1."""
-    features = F.normalize(torch.cat([first, second]), dim=1)
+    features = functional.normalize(torch.cat([first, second]), dim=1)
     similarity = features @ features.T / temperature
     similarity.fill_diagonal_(-torch.inf)
     count = len(first)
     partner = torch.cat([torch.arange(count, 2 * count), torch.arange(count)])
-    return F.cross_entropy(similarity, partner)
+    return functional.cross_entropy(similarity, partner)
 
 
 def train_ssl(handwriting: Pixels, seed: int) -> nn.Module:
@@ -75,7 +75,7 @@ def train_ssl(handwriting: Pixels, seed: int) -> nn.Module:
     per_epoch = len(grey) // BATCH
     steps = EPOCHS * per_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer, lambda step: min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
     for epoch in range(EPOCHS):
         total = 0.0
