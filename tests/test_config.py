@@ -11,7 +11,7 @@ import yaml
 
 from nola_core import config
 from nola_core.errors import NolaError
-from tests.project import PARAMS
+from tests.collection import PARAMS
 
 ROOT = PARAMS.parent
 

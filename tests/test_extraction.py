@@ -25,7 +25,7 @@ from nola_core.extraction import BATCHES_PER_CHUNK, extract, loaded_batches
 from nola_core.features import FeatureStore
 from nola_core.files import read_table
 from nola_core.stages.__main__ import main as stage
-from tests.project import write_project
+from tests.collection import write_collection
 from tests.tiny import write_photos, write_ssl
 
 Open = Callable[[str], Image.Image]
@@ -61,7 +61,7 @@ def prepared(root: Path) -> pd.DataFrame:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A project of 30 images in two splits, one of which cannot be read."""
-    write_project(tmp_path, images={"reader": "folder", "holdout": 0.3, "labels": "none"})
+    write_collection(tmp_path, images={"reader": "folder", "holdout": 0.3, "labels": "none"})
     write_photos(tmp_path / "images", count=30)
     (tmp_path / "images" / "bad.png").write_text("no picture")
     prepared(tmp_path)
@@ -221,7 +221,7 @@ def embed_in_child(root: Path, model: Path, out: str, kill_at: int | None) -> No
 
 
 def test_kill_9_in_the_middle_costs_only_what_was_not_cached(tmp_path: Path, model: Path) -> None:
-    write_project(tmp_path, images={"reader": "folder", "holdout": 0.3, "labels": "none"})
+    write_collection(tmp_path, images={"reader": "folder", "holdout": 0.3, "labels": "none"})
     write_photos(tmp_path / "images", count=60)
     prepared(tmp_path)
     children = multiprocessing.get_context("forkserver")

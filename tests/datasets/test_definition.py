@@ -10,7 +10,7 @@ import pytest
 
 from nola_core.datasets import load_definition
 from nola_core.errors import NolaError
-from tests.project import PARAMS, write_project
+from tests.collection import PARAMS, write_collection
 
 IMAGES = {"reader": "folder", "holdout": 0, "labels": "none"}
 
@@ -22,13 +22,13 @@ def test_the_embedded_default() -> None:
 
 
 def test_paths_are_taken_from_the_project(tmp_path: Path) -> None:
-    definition = load_definition(write_project(tmp_path, classes="names.txt"), "toy")
+    definition = load_definition(write_collection(tmp_path, classes="names.txt"), "toy")
     assert (definition.source, definition.classes) == (str(tmp_path / "images"), str(tmp_path / "names.txt"))
-    assert load_definition(write_project(tmp_path, classes="folders"), "toy").classes == "folders"
+    assert load_definition(write_collection(tmp_path, classes="folders"), "toy").classes == "folders"
 
 
 def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> None:
-    write_project(tmp_path)
+    write_collection(tmp_path)
     with pytest.raises(NolaError, match=re.escape("params.yaml has no data set 'tyo' (it has: toy); add it under `datasets:`")):
         load_definition(tmp_path, "tyo")
     (tmp_path / "data" / "toy.yaml").unlink()
@@ -55,7 +55,7 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
     ],
 )
 def test_a_wrong_key_is_one_sentence(tmp_path: Path, keys: dict[str, Any], sentence: str) -> None:
-    write_project(tmp_path, **keys)
+    write_collection(tmp_path, **keys)
     with pytest.raises(NolaError, match=r"data/toy.yaml: .*" + re.escape(sentence)) as caught:
         load_definition(tmp_path, "toy")
     assert ";" not in str(caught.value).replace("; put it in quotes", "")

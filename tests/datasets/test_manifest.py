@@ -19,13 +19,13 @@ from nola_core.datasets.definition import Images
 from nola_core.datasets.manifest import MANIFEST_SCHEMA, _splits, display_name
 from nola_core.errors import NolaError
 from nola_core.stages.__main__ import main as stage
-from tests.project import write_project
+from tests.collection import write_collection
 from tests.tiny import write_photos
 
 
 def definition_of(root: Path, *, holdout: float = 0, labels: str = "none", **keys: Any) -> DatasetDefinition:
     images = {"reader": "folder", "holdout": holdout, "labels": labels}
-    return load_definition(write_project(root, images=images, **keys), "toy")
+    return load_definition(write_collection(root, images=images, **keys), "toy")
 
 
 def prepared(root: Path, **keys: Any) -> Prepared:
@@ -58,7 +58,7 @@ def test_every_file_is_recorded_usable_or_with_its_reason(tmp_path: Path) -> Non
 
 
 def test_the_stage_goes_on_and_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_project(tmp_path)
+    write_collection(tmp_path)
     (write_photos(tmp_path / "images", count=3) / "bad.jpg").write_text("not a picture")
     assert stage(["prepare", "--dataset", "toy", "--root", str(tmp_path)]) == 0
     out = capsys.readouterr().out
@@ -196,7 +196,7 @@ def test_the_digits_have_exactly_their_held_out_images() -> None:
 
 
 def test_images_are_opened_by_id_and_every_failure_names_them(tmp_path: Path) -> None:
-    write_project(tmp_path)
+    write_collection(tmp_path)
     folder = write_photos(tmp_path / "images", count=4)
     (folder / "bad.png").write_text("not a picture")
     assert stage(["prepare", "--dataset", "toy", "--root", str(tmp_path)]) == 0

@@ -10,7 +10,7 @@ import pytest
 from nola_core.descriptions import SCHEMA, describe, read_provided
 from nola_core.errors import NolaError
 from nola_core.files import read_table, write_table
-from tests.project import PARAMS
+from tests.collection import PARAMS
 
 HEADER = "class,prompt,text,provider,model\n"
 CLASSES = pd.DataFrame({"class_id": [0, 1], "name": ["sea_lion", "dog"], "display_name": ["sea lion", "dog"]})
