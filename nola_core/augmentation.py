@@ -26,7 +26,8 @@ JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
 JITTER_PROBABILITY = 0.8  # of the first of the two jitters; the second is always on
 PERSPECTIVE = 0.2
 PERSPECTIVE_PROBABILITY = 0.5
-BLUR_SIGMA = (0.1, 2.0)
+BLUR_SIGMA = (0.1, 2.0)  # pixels of an image REFERENCE_SIDE wide; it grows and shrinks with the tower's input
+REFERENCE_SIDE = 224
 GRAY = (0.2989, 0.587, 0.114)  # the luma weights torchvision uses
 
 
@@ -42,7 +43,7 @@ class Draws:
         jitter: bool [N, 2], whether it is on.
         perspective: bool [N].
         corners: [N, 4, 2], how far each corner moves inwards, as shares of half the width and height.
-        sigma: [N], blur in pixels.
+        sigma: [N], blur in pixels of an image 224 wide.
     """
 
     crop: Tensor
@@ -132,7 +133,8 @@ def strong_view(images: Tensor, draws: Draws, *, mean: tuple[float, ...], std: t
     x = jitter(x, draws.factors[:, 0], draws.order[:, 0], draws.jitter[:, 0])
     x = perspective(x, draws.corners, draws.perspective)
     x = jitter(x, draws.factors[:, 1], draws.order[:, 1], draws.jitter[:, 1])
-    x = blur(x, draws.sigma)
+    scale = x.shape[-1] / REFERENCE_SIDE
+    x = blur(x, draws.sigma * scale, largest=BLUR_SIGMA[1] * scale)
     center, spread = (torch.tensor(values, device=x.device)[:, None, None] for values in (mean, std))
     return (x - center) / spread
 
@@ -226,7 +228,7 @@ def _homography(points: Tensor, images: Tensor) -> Tensor:
     return torch.linalg.solve(torch.cat([upper, lower], dim=1), torch.cat([ix, iy], dim=1)).float()
 
 
-def blur(x: Tensor, sigma: Tensor) -> Tensor:
+def blur(x: Tensor, sigma: Tensor, *, largest: float = BLUR_SIGMA[1]) -> Tensor:
     """Gaussian blur with a sigma of its own for each image, mirrored at the borders.
 
     Both passes are a product with a [side, side] matrix an image, which is faster than a grouped convolution on any device.
@@ -234,15 +236,16 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
     Args:
         x: float [B, 3, H, W].
         sigma: [B], pixels.
+        largest: of all sigmas; kernels end at four of it.
     """
     height, width = x.shape[-2:]
-    vertical, horizontal = _blur_matrices(sigma, height), _blur_matrices(sigma, width)
+    vertical, horizontal = _blur_matrices(sigma, height, largest), _blur_matrices(sigma, width, largest)
     return vertical[:, None].to(x.dtype) @ x @ horizontal[:, None].mT.to(x.dtype)
 
 
-def _blur_matrices(sigma: Tensor, side: int) -> Tensor:
-    """[B, side, side]: row i holds the weights of the input pixels that make output pixel i. Kernels end at four sigma."""
-    radius = min(math.ceil(4 * BLUR_SIGMA[1]), side - 1)
+def _blur_matrices(sigma: Tensor, side: int, largest: float) -> Tensor:
+    """[B, side, side]: row i holds the weights of the input pixels that make output pixel i."""
+    radius = min(math.ceil(4 * largest), side - 1)
     offsets = torch.arange(-radius, radius + 1, device=sigma.device)
     kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
     kernel = kernel / kernel.sum(dim=1, keepdim=True)

@@ -20,7 +20,9 @@ def paths(entries: list[Any]) -> list[str]:
 
 
 def test_only_evaluate_and_report_may_read_the_labels() -> None:
-    readers = {name for name, stage in STAGES.items() if any("labels.parquet" in p for p in paths(stage["deps"]) if "pseudo" not in p)}
+    readers = {
+        name for name, stage in STAGES.items() if any("labels.parquet" in p for p in paths(stage["deps"]) if "pseudo" not in p)
+    }
     assert readers == {"evaluate", "report"}
 
 
@@ -31,7 +33,12 @@ def test_no_stage_depends_on_a_folder_that_holds_the_labels() -> None:
 
 
 def test_nothing_before_evaluate_depends_on_what_evaluate_writes() -> None:
-    truth = {path for name in ("evaluate", "report") for kind in ("outs", "metrics", "plots") for path in paths(STAGES[name].get(kind, []))}
+    truth = {
+        path
+        for name in ("evaluate", "report")
+        for kind in ("outs", "metrics", "plots")
+        for path in paths(STAGES[name].get(kind, []))
+    }
     for name, stage in STAGES.items():
         if name not in ("evaluate", "report"):
             assert not truth & set(paths(stage["deps"])), name

@@ -27,7 +27,12 @@ def test_the_most_confident_of_each_class_are_selected_and_every_candidate_is_re
     p = [[0.7, 0.2, 0.1], [0.9, 0.1, 0.0], [0.5, 0.4, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]
     chosen = select(table(p), ["a", "b", "c"], k=2, unpredicted="error")
     assert len(chosen) == 5
-    assert chosen[chosen["selected"]][["class_id", "image_id"]].to_numpy().tolist() == [[0, "i1"], [0, "i0"], [1, "i3"], [2, "i4"]]
+    assert chosen[chosen["selected"]][["class_id", "image_id"]].to_numpy().tolist() == [
+        [0, "i1"],
+        [0, "i0"],
+        [1, "i3"],
+        [2, "i4"],
+    ]
     last = chosen[chosen["image_id"] == "i2"].iloc[0]
     assert (last["rank"], last["why"]) == (3, "not selected: first answer, beyond the first 2")
     assert last["margin"] == pytest.approx(0.1)

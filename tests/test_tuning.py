@@ -42,9 +42,7 @@ def make_student(clip: Clip) -> tuning.Student:
 
 def tune(student: tuning.Student, options: Tune = OPTIONS, checkpoint: Path | None = None) -> list[list[float]]:
     images, targets = make_images()
-    curve = tuning.tune(
-        student, images, targets, options=options, seed=5, device=torch.device("cpu"), checkpoint=checkpoint
-    )
+    curve = tuning.tune(student, images, targets, options=options, seed=5, device=torch.device("cpu"), checkpoint=checkpoint)
     return curve.drop(columns="seconds").to_numpy().tolist()
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
-from nola_core.files import read_json, read_table, write_table
 from nola_core.datasets.manifest import LABELS_SCHEMA
+from nola_core.files import read_json, read_table, write_table
 from tests.project import AFTER_TRUTH, CLASSES, ORDER, ROOT, change, make_project, run, write_definition
 from tests.tiny import write_clip, write_photos
 
@@ -127,9 +127,7 @@ def says(capsys: pytest.CaptureFixture[str], root: Path, stage: str) -> str:
     return lines[0]
 
 
-def test_an_unreadable_image_is_recorded_and_left_out(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unreadable_image_is_recorded_and_left_out(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = broken(finished, tmp_path)
     bad = root / "photos" / "cat" / "000.png"
     bad.write_bytes(bad.read_bytes()[:60])
@@ -204,9 +202,7 @@ def test_a_class_nobody_predicts_is_named(finished: Path, tmp_path: Path, capsys
     assert "nobody predicts the class 'dog', 'bird'" in says(capsys, root, "select")
 
 
-def test_a_grown_collection_embeds_only_what_is_new(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_grown_collection_embeds_only_what_is_new(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = broken(finished, tmp_path)
     write_photos(root / "photos" / "more", count=20, seed=77)
     write_definition(root, "blobs", labels="none")

@@ -1,0 +1,150 @@
+"""Accuracy over seeds: what the methods reach on finished data sets, and what labels would have reached.
+
+    dvc repro                                                        # features, classifiers and pseudo-labels: no seed in them
+    python -m benchmarks.accuracy --dataset digits --seeds 7777 1 2  # align, tune, predict and evaluate once a seed
+
+Runs in a scratch folder, leaves data/ alone, and writes accuracy.csv, accuracy.md and accuracy.png under benchmarks/results/.
+Labels are read by `evaluate` and by the supervised linear probe, the ceiling, alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nola_core.config import load
+from nola_core.datasets import load_definition
+from nola_core.errors import NolaError
+from nola_core.features import FeatureStore
+from nola_core.files import read_json, read_table, replacing
+from nola_core.stages.__main__ import main as run_stage
+from nola_core.stages.paths import Paths
+
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = ["dataset", "method", "backbones", "seeds", "top1_mean", "top1_std", "gain_over_zero_shot", "gap_closed"]
+CEILING = "linear_probe"
+
+
+def run_seed(root: Path, dataset: str, seed: int) -> dict[str, float]:
+    """Top-1 a method, and the k-NN probe, with this seed; `root` is left as it was.
+
+    Raises:
+        NolaError: a stage failed (its own sentence stands above this one).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        shutil.copytree(root / "data" / dataset, scratch / "data" / dataset)
+        shutil.copy(root / "data" / f"{dataset}.yaml", scratch / "data")
+        (scratch / "demo").symlink_to((root / "demo").resolve())
+        params = re.sub(r"(?m)^seed: .*$", f"seed: {seed}", (root / "params.yaml").read_text())
+        (scratch / "params.yaml").write_text(params)
+        for stage in ("align", "tune", "predict", "evaluate"):
+            print(f"-- {dataset}, seed {seed}: {stage}", flush=True)
+            if run_stage([stage, "--dataset", dataset, "--root", str(scratch)]) != 0:
+                raise NolaError(f"{dataset}, seed {seed}: stage {stage} failed.")
+        metrics = read_json(scratch / "data" / dataset / "metrics.json")
+    probes = {name: probe["top1"] for name, probe in metrics["probes"].items()}
+    return {method: scores["top1"] for method, scores in metrics["methods"].items()} | probes
+
+
+def linear_probe(root: Path, dataset: str) -> float:
+    """The ceiling: top-1 of a logistic regression on CLIP's features of the train images with their true labels."""
+    from sklearn.linear_model import LogisticRegression
+
+    paths = Paths(root, dataset)
+    truth = read_table(paths["labels.parquet"]).set_index("image_id")["class_id"]
+    split = read_json(paths["metrics.json"])["split"]
+    stores = {name: FeatureStore.open(paths.store("clip", name)) for name in ("train", split)}
+    ids = {name: [i for i in store.index["image_id"] if i in truth.index] for name, store in stores.items()}
+    probe = LogisticRegression(C=100.0, max_iter=2000)  # features are of unit length, so a weak penalty
+    probe.fit(stores["train"].rows(ids["train"]), truth.loc[ids["train"]])
+    return float(np.mean(probe.predict(stores[split].rows(ids[split])) == truth.loc[ids[split]].to_numpy()))
+
+
+def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], ceiling: float) -> pd.DataFrame:
+    """One row a method, in percent and points, columns `COLUMNS`."""
+    values = {method: 100 * np.array([run[method] for run in runs.values()]) for method in next(iter(runs.values()))}
+    values[CEILING] = np.array([100 * ceiling])
+    start, top = values["zero_shot"].mean(), 100 * ceiling
+    rows = [
+        {
+            "dataset": dataset,
+            "method": method,
+            "backbones": backbones,
+            "seeds": " ".join(map(str, runs)),
+            "top1_mean": round(float(figures.mean()), 2),
+            "top1_std": round(float(figures.std(ddof=1)) if len(figures) > 1 else 0.0, 2),
+            "gain_over_zero_shot": round(float(figures.mean() - start), 2),
+            "gap_closed": round(float((figures.mean() - start) / (top - start)), 3) if top > start else float("nan"),
+        }
+        for method, figures in values.items()
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def write(table: pd.DataFrame, command: str, folder: Path) -> None:
+    """accuracy.csv, accuracy.md and accuracy.png."""
+    from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "accuracy.csv") as scratch:
+        table.to_csv(scratch, index=False)
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "open_clip_torch", "timm"))
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
+    lines = ["# Accuracy", "", f"    {command}", "", f"Machine: {machine}.", "", "Top-1 in percent on the reported split,"]
+    lines += ["mean and standard deviation over seeds. Gap closed: share of the way from zero-shot to the supervised linear"]
+    lines += ["probe on the same CLIP features (the one row, with `ssl_knn`, that learns from labels).", ""]
+    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in table.itertuples(index=False)]
+    with replacing(folder / "accuracy.md") as scratch:
+        scratch.write_text("\n".join(lines) + "\n")
+    figure = Figure(figsize=(8, 0.6 + 0.32 * len(table)), layout="constrained")
+    axes = figure.subplots()
+    names = [f"{row.dataset}: {row.method}" for row in table.itertuples()]
+    colours = ["#999999" if name in (CEILING, "ssl_knn") else "#0072b2" for name in table["method"]]
+    bars = axes.barh(names, table["top1_mean"], xerr=table["top1_std"], color=colours, capsize=3)
+    axes.bar_label(bars, labels=[f"{value:.1f}" for value in table["top1_mean"]], padding=4)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 108), xlabel="top-1 %, grey learns from labels")
+    axes.spines[["top", "right"]].set_visible(False)
+    with replacing(folder / "accuracy.png") as scratch:
+        figure.savefig(scratch, dpi=120, format="png")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run all data sets and seeds, print and write the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--dataset", action="append", help="may be repeated; default: all of params.yaml")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7777, 1, 2])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args(argv)
+    try:
+        settings = load(arguments.root)
+        tables = []
+        for dataset in arguments.dataset or list(settings.datasets):
+            backbones = load_definition(arguments.root, dataset).backbones or settings.embed.backbones
+            runs = {seed: run_seed(arguments.root, dataset, seed) for seed in arguments.seeds}
+            tables.append(summarise(dataset, backbones, runs, linear_probe(arguments.root, dataset)))
+    except NolaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    table = pd.concat(tables, ignore_index=True)
+    datasets = "".join(f" --dataset {name}" for name in arguments.dataset or [])
+    write(table, f"python -m benchmarks.accuracy{datasets} --seeds {' '.join(map(str, arguments.seeds))}", arguments.results)
+    print(table.to_string(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
