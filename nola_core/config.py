@@ -43,6 +43,7 @@ class Sources(Section):
 
     images: str
     descriptions: str
+    """A CSV or Parquet table of sentences, or the data set's own YAML file where there is none."""
 
 
 class Prepare(Section):

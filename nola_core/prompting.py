@@ -63,11 +63,11 @@ class PromptedTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         sequence = self._embed(images)
-        prefix, patches = sequence[:, : self._prefix], sequence[:, self._prefix :]
+        prefix, patches = sequence.split([self._prefix, sequence.shape[1] - self._prefix], dim=1)
         prompts = self.tokens.to(sequence.dtype).expand(len(sequence), -1, -1)
         sequence = self._blocks(torch.cat([prefix, prompts, patches], dim=1))
-        start = self._prefix + len(self.tokens)
-        return self._finish(torch.cat([sequence[:, : self._prefix], sequence[:, start:]], dim=1))
+        prefix, _, patches = sequence.split([self._prefix, len(self.tokens), patches.shape[1]], dim=1)
+        return self._finish(torch.cat([prefix, patches], dim=1))
 
     def _finish_native(self, sequence: Tensor) -> Tensor:
         pooled, _ = self.tower._pool(sequence)

@@ -127,3 +127,13 @@ def test_without_any_draw_a_view_is_the_normalised_image() -> None:
     expected = (images / 255 - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.5, 0.6, 0.7])[:, None, None]
     torch.testing.assert_close(view[0], expected[0])
     torch.testing.assert_close(view[1], expected[1].flip(-1))
+
+
+def test_blur_is_in_proportion_to_the_input() -> None:
+    images = torch.randint(0, 256, (1, 3, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    draws = draw(1, seed=0, epoch=0)
+    draws = Draws(
+        **{**vars(draws), "flip": torch.tensor([False]), "jitter": torch.zeros(1, 2) > 0, "perspective": torch.tensor([False])}
+    )
+    view = strong_view(images, draws, mean=(0, 0, 0), std=(1, 1, 1))
+    torch.testing.assert_close(view, blur(images / 255, draws.sigma / 8), atol=1e-3, rtol=0)

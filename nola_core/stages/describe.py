@@ -11,10 +11,10 @@ def run(paths: Paths) -> None:
     """Bring the provider's sentences into the response cache, and those of this class list into one table."""
     settings = load(paths.root)
     responses = Responses(paths["responses"])
-    if settings.describe.provider == "none":
+    source = settings.datasets[paths.dataset].descriptions
+    if settings.describe.provider == "none" or source.endswith((".yaml", ".yml")):
         table = descriptions.SCHEMA.empty_table().to_pandas()
     else:
-        source = settings.datasets[paths.dataset].descriptions
         provided = descriptions.read_provided(paths.root / source)
         responses.add(provided)
         table = descriptions.describe(provided, read_table(paths["classes.parquet"]), source=source)

@@ -209,3 +209,16 @@ def test_a_grown_collection_embeds_only_what_is_new(finished: Path, tmp_path: Pa
     assert run(root, "prepare") == 0
     assert run(root, "embed ssl") == 0
     assert "44 images in the ssl store, 20 of them embedded now" in capsys.readouterr().out
+
+
+def test_without_descriptions_the_templates_stand_alone(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = broken(finished, tmp_path)
+    change(root / "params.yaml", "datasets", "blobs", "descriptions", value="data/blobs.yaml")
+    for stage in ("describe", "classify"):
+        assert run(root, stage) == 0
+    assert "no descriptions: templates alone" in capsys.readouterr().out
+    table = read_table(root / "data" / "blobs" / "zero_shot.parquet")
+    by_method = {method: part["class_id"].tolist() for method, part in table.groupby("method")}
+    assert by_method["cde"] == by_method["templates"]
