@@ -152,10 +152,10 @@ def fit(ink: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]
     return np.asarray(page, dtype=np.float64) / 255
 
 
-def render(count: int, seed: int, low_resolution: float = 0.8) -> tuple[Pixels, Labels]:
+def render(count: int, seed: int, low_resolution: float = 0.8, crossed: float = 0.5) -> tuple[Pixels, Labels]:
     """Draws `count` pictures, N x 32 x 32 x 3 uint8, white on black, and the digit of each (0 to 9, in random order).
 
-    `low_resolution` is the share that goes through the 8x8 counts.
+    `low_resolution` is the share that goes through the 8x8 counts, `crossed` the share of the sevens with a bar.
     """
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -165,8 +165,8 @@ def render(count: int, seed: int, low_resolution: float = 0.8) -> tuple[Pixels, 
     pictures = np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
     for start in range(0, count, 128):
         part = slice(start, min(start + 128, count))
-        crossed = (digits[part] == 7) & (rng.random(len(digits[part])) < 0.5)
-        strokes = glyphs[fonts[part], np.where(crossed, CROSSED_SEVEN, digits[part])][:, None]
+        bar = (digits[part] == 7) & (rng.random(len(digits[part])) < crossed)
+        strokes = glyphs[fonts[part], np.where(bar, CROSSED_SEVEN, digits[part])][:, None]
         strokes = thicken(strokes, int(rng.integers(-1, 3)))
         strokes = warp(strokes, generator, degrees=12, shear=0.25, scale=0.15, shift=0.03, elastic=0.06)
         strokes = blur(strokes, float(rng.uniform(0.8, 2.0)))

@@ -25,7 +25,8 @@ CONFIG: dict[str, Any] = {
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 20, "heads": 2, "layers": 2},
 }
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD  # open_clip's default, so no setting is needed
-PICTURES, EPOCHS, BATCH, LEARNING_RATE, WARM_UP = 16_000, 10, 125, 1.5e-3, 100
+PICTURES, EPOCHS, BATCH, LEARNING_RATE, WARM_UP = 16_000, 6, 125, 1.5e-3, 100
+LOW_RESOLUTION = 0.25  # share of the pictures as coarse as the handwriting
 SMALLEST_CROP = 0.35  # share of the area
 FLIPPED = 0.1  # share of the pictures
 PATCH_DROPOUT = 0.2
@@ -79,7 +80,7 @@ def train_clip(seed: int) -> open_clip.CLIP:
     """Renders the pictures, trains the model and scales its visual projection to the mean feature norm FEATURE_NORM."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    pixels, digits = render(PICTURES, seed)
+    pixels, digits = render(PICTURES, seed, LOW_RESOLUTION)
     pictures = torch.from_numpy(pixels)
 
     pools = [named_captions(), shape_captions()]

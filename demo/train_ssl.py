@@ -27,7 +27,7 @@ MODEL_ARGS: dict[str, Any] = {
     "global_pool": "avg",
 }
 MEAN, STD = 0.3, 0.35
-RENDERINGS, EPOCHS, BATCH, LEARNING_RATE, WARM_UP, TEMPERATURE = 700, 45, 128, 1e-3, 60, 0.15
+RENDERINGS, EPOCHS, BATCH, LEARNING_RATE, WARM_UP, TEMPERATURE = 700, 70, 128, 1e-3, 60, 0.25
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 
 def augment(grey: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """One random view of each picture: N x 1 x 32 x 32 in 0 to 1, to N x 3 x 32 x 32 normalised."""
-    view = warp(grey, generator, degrees=10, shear=0.2, scale=0.15, shift=0.05, elastic=0.06)
+    view = warp(grey, generator, degrees=12, shear=0.25, scale=0.15, shift=0.05, elastic=0.07)
     soft = (torch.rand(len(view), 1, 1, 1, generator=generator) < 0.3).float()
     view = soft * blur(view, 1.2) + (1 - soft) * view
     gain = 0.7 + 0.7 * torch.rand(len(view), 1, 1, 1, generator=generator)
