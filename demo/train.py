@@ -3,8 +3,8 @@
     python -m demo.train all | tee demo/train.log     # or `clip`, or `ssl`
 
 Both folders load by open_clip's and timm's own `local-dir:` names; weights are stored as float16 safetensors. One
-thread, so that the number of cores cannot change the sums: meant to make the same versions on the same kind of processor
-give the same bytes; that has not been checked by a second run.
+thread, so that the number of cores cannot change the sums: two runs with the same versions on the same machine gave the
+same tensors.
 """
 
 from __future__ import annotations

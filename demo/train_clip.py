@@ -30,6 +30,7 @@ LOW_RESOLUTION = 0.25  # share of the pictures as coarse as the handwriting
 SMALLEST_CROP = 0.35  # share of the area
 FLIPPED = 0.1  # share of the pictures
 PATCH_DROPOUT = 0.2
+NAMED = 0.1  # share of the captions that name the digit in a template; all others tell of its shape
 FEATURE_NORM = 10.0  # as OpenAI's CLIP has it: prompt tuning works on image features that are not normalised
 
 
@@ -110,7 +111,7 @@ def train_clip(seed: int) -> open_clip.CLIP:
         total, order = 0.0, rng.permutation(PICTURES)
         for start in range(0, PICTURES - BATCH + 1, BATCH):
             rows = order[start : start + BATCH]
-            kinds = rng.integers(0, len(pools), size=BATCH)
+            kinds = (rng.random(BATCH) >= NAMED).astype(int)
             chosen = [int(rng.choice(choices[kind][digit])) for kind, digit in zip(kinds, digits[rows], strict=True)]
             image_features = model.encode_image(augment(pictures[rows], generator), normalize=True)
             text_features = model.encode_text(tokens[chosen], normalize=True)

@@ -27,7 +27,7 @@ MODEL_ARGS: dict[str, Any] = {
     "global_pool": "avg",
 }
 MEAN, STD = 0.3, 0.35
-RENDERINGS, EPOCHS, BATCH, LEARNING_RATE, WARM_UP, TEMPERATURE = 700, 70, 128, 1e-3, 60, 0.25
+RENDERINGS, EPOCHS, BATCH, LEARNING_RATE, WARM_UP, TEMPERATURE = 700, 70, 128, 1e-3, 60, 0.5
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:

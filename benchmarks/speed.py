@@ -1,0 +1,306 @@
+"""Speed, as ratios of two things measured in one run on one machine.
+
+    python -m benchmarks.speed extraction   # images per second of `embed` over those of the bare forward pass
+    python -m benchmarks.speed tuning       # an epoch with the teacher's stored answers against one that asks DINO every step
+    python -m benchmarks.speed noop         # `dvc repro` and the flow over 1, 4 and 14 finished data sets: nothing to do
+    python -m benchmarks.speed report       # benchmarks/results/speed.md from all that was measured
+
+Each writes benchmarks/results/speed-<what>-<device>.csv and the page. Models have the shapes of ViT-B/32, ViT-B/16 and DINO
+ViT-B/16 with random weights: speed does not depend on their values, and nothing has to be downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pandas as pd
+import timm
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
+from torch import Tensor
+
+from benchmarks.accuracy import RESULTS
+from nola_core import alignment, tuning
+from nola_core.backbones import Clip, ImageEncoder
+from nola_core.config import Tune
+from nola_core.datasets.image import decode
+from nola_core.device import device, workers
+from nola_core.extraction import extract
+from nola_core.files import replacing, sha256_file
+
+DINO = "vit_base_patch16_224.dino"
+CLASSES = 100
+
+
+def synchronize(place: torch.device) -> None:
+    """Wait until the device has done what was asked of it."""
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+
+
+def write_photos(folder: Path, count: int) -> list[Path]:
+    """JPEGs of 500 x 375 pixels, smooth with some noise, so that they weigh what photographs of that size do."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)).resize((500, 375), Image.Resampling.BICUBIC)
+        noisy = np.clip(np.asarray(coarse, dtype=np.int16) + rng.integers(-12, 13, (375, 500, 1)), 0, 255)
+        paths.append(folder / f"{number:05d}.jpg")
+        Image.fromarray(noisy.astype(np.uint8)).save(paths[-1], quality=90)
+    return paths
+
+
+def random_clip(name: str, place: torch.device) -> Clip:
+    """An open_clip model of this architecture with random weights, as `load_clip` gives one."""
+    torch.manual_seed(0)
+    model = open_clip.create_model(name, pretrained=None, precision="fp32").eval().requires_grad_(False).to(place)
+    preprocess = PreprocessCfg(**model.visual.preprocess_cfg)
+    meta = {"model": name, "weights": "random", "weights_sha256": "0" * 64, "transform": str(preprocess)}
+    image = ImageEncoder(model.visual, image_transform_v2(preprocess, is_train=False), model.visual.output_dim, meta)
+    return Clip(image, model, open_clip.get_tokenizer(name), 100.0, 77)
+
+
+def time_extraction(model: str, images: int, place: torch.device, *, batch_size: int = 64) -> dict[str, Any]:
+    """Images per second: bare forward on tensors in memory, the whole of `embed`, and each of its parts by itself."""
+    clip = random_clip(model, place)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        paths = {path.name: path for path in write_photos(root / "photos", images)}
+        manifest = pd.DataFrame({"image_id": list(paths), "split": "train", "ok": True})
+        manifest["sha256"] = [sha256_file(path) for path in paths.values()]
+
+        seconds = {}
+        start = time.perf_counter()
+        data = [path.read_bytes() for path in paths.values()]
+        seconds["read"] = time.perf_counter() - start
+        start = time.perf_counter()
+        pictures = [decode(item) for item in data]
+        seconds["decode"] = time.perf_counter() - start
+        start = time.perf_counter()
+        tensors = [clip.image.preprocess(picture) for picture in pictures]
+        seconds["transform"] = time.perf_counter() - start
+        batches = [torch.stack(tensors[at : at + batch_size]) for at in range(0, images, batch_size)]
+        with torch.inference_mode():
+            clip.image.module(batches[0].to(place))  # the first call chooses kernels
+            synchronize(place)
+            start = time.perf_counter()
+            features = [clip.image.module(batch.to(place)).float().cpu() for batch in batches]
+            seconds["forward"] = time.perf_counter() - start
+        start = time.perf_counter()
+        np.save(root / "features.npy", torch.cat(features).half().numpy())
+        seconds["write"] = time.perf_counter() - start
+        del data, pictures, tensors, batches
+
+        start = time.perf_counter()
+        extract(
+            clip.image,
+            manifest,
+            lambda image_id: decode(paths[image_id].read_bytes()),
+            role="clip",
+            out=root / "store",
+            cache=root / "cache",
+            device=place,
+            batch_size=batch_size,
+        )
+        whole = time.perf_counter() - start
+    rates = {f"{part}_ms": round(1000 * value / images, 3) for part, value in seconds.items()}
+    bare = images / seconds["forward"]
+    return {
+        "model": model,
+        "images": images,
+        "forward_images_per_s": round(bare, 1),
+        "embed_images_per_s": round(images / whole, 1),
+        "ratio": round(images / whole / bare, 3),
+        **rates,
+    }
+
+
+class AskedTeacher:
+    """Stands in the place of the stored answers and computes them again, DINO and head, for every batch."""
+
+    def __init__(self, module: torch.nn.Module, head: alignment.AlignmentHead, views: Tensor, place: torch.device) -> None:
+        self.module, self.head, self.views, self.place = module, head, views, place
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def to(self, place: torch.device) -> AskedTeacher:
+        """Itself: it already lies there."""
+        return self
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        with torch.inference_mode():
+            features = self.module(self.views[rows.cpu()].to(self.place)).float()
+            answers = alignment.predict(self.head, torch.nn.functional.normalize(features, dim=1)).argmax(dim=1)
+        return answers.clone()
+
+
+def time_tuning(model: str, images: int, place: torch.device, *, batch_size: int) -> dict[str, Any]:
+    """Seconds of one epoch both ways: same batches, same targets; the students must come out equal."""
+    clip = random_clip(model, place)
+    torch.manual_seed(0)
+    dino = timm.create_model(DINO, pretrained=False, num_classes=0).eval().requires_grad_(False).to(place)
+    weak = create_transform(**resolve_model_data_config(dino), is_training=False)
+    head = alignment.AlignmentHead(dino.num_features, 256, CLASSES).eval().requires_grad_(False).to(place)
+    options = Tune(prompt_tokens=16, epochs=1, batch_size=batch_size, learning_rate=0.004, weight_decay=0.01, label_smoothing=0.1)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {path.name: path for path in write_photos(Path(folder) / "photos", images)}
+        pictures = {name: decode(path.read_bytes()) for name, path in paths.items()}
+        views = torch.stack([weak(picture) for picture in pictures.values()])
+        asked = AskedTeacher(dino, head, views, place)
+        order = torch.randperm(images, generator=torch.Generator().manual_seed(100_003 + 1))  # the batches the epoch will have
+        stored = torch.empty(images, dtype=torch.int64)
+        for rows in order.split(batch_size):
+            stored[rows] = asked[rows].cpu()
+        preprocess = PreprocessCfg(**clip.model.visual.preprocess_cfg)
+        size = preprocess.size if isinstance(preprocess.size, tuple | list) else (preprocess.size, preprocess.size)
+        source = tuning.Images(list(pictures), pictures.__getitem__, (size[0], size[1]), preprocess.mean, preprocess.std)
+        classifier = torch.nn.functional.normalize(torch.randn(CLASSES, clip.image.dim), dim=1).to(place)
+        state = {name: tensor.clone() for name, tensor in clip.image.module.state_dict().items()}
+        seconds, results = {}, {}
+        for name, teacher in (("warm up", stored), ("stored", stored), ("asked", asked)):
+            clip.image.module.load_state_dict(state)
+            student = tuning.Student(clip, classifier, prompt_tokens=16, seed=0)
+            synchronize(place)
+            start = time.perf_counter()
+            tuning.tune(student, source, teacher, options=options, seed=1, device=place)
+            synchronize(place)
+            seconds[name] = time.perf_counter() - start
+            results[name] = {key: value.detach().cpu().clone() for key, value in student.trained().items()}
+    equal = all(torch.equal(results["stored"][key], results["asked"][key]) for key in results["stored"])
+    far = max(float((results["stored"][key] - results["asked"][key]).abs().max()) for key in results["stored"])
+    return {
+        "model": model,
+        "images": images,
+        "batch": batch_size,
+        "stored_s": round(seconds["stored"], 2),
+        "asked_s": round(seconds["asked"], 2),
+        "ratio": round(seconds["asked"] / seconds["stored"], 2),
+        "students_equal": equal,
+        "largest_difference": far,
+    }
+
+
+def time_noop(count: int) -> dict[str, Any]:
+    """Seconds of `dvc repro` and of `nola run` over `count` finished toy data sets."""
+    from tests.project import change, make_project, make_repository, write_definition
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = make_repository(make_project(Path(folder) / "project"))
+        environment = {**os.environ, "PYTHONPATH": str(root), "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
+        environment |= {"PREFECT_HOME": str(root / ".prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+        def timed(*command: str) -> float:
+            start = time.perf_counter()
+            done = subprocess.run([sys.executable, "-m", *command], cwd=root, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+            return time.perf_counter() - start
+
+        timed("dvc", "repro", "--quiet")
+        for number in range(1, count):  # the others are copies: computed once, committed as if each had run
+            name = f"copy{number}"
+            write_definition(root, name, labels="folders")
+            shutil.copytree(root / "data" / "blobs", root / "data" / name)
+            change(root / "params.yaml", "datasets", name, value={"images": "photos", "descriptions": "demo/descriptions.csv"})
+        if count > 1:
+            timed("dvc", "commit", "--force", "--quiet")
+        repro = timed("dvc", "repro")
+        flow = timed("flows.cli", "run")
+    return {"data_sets": count, "dvc_repro_s": round(repro, 1), "flow_s": round(flow, 1)}
+
+
+def describe_machine(place: torch.device) -> str:
+    """Cores, accelerator and versions."""
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "open_clip_torch", "timm", "dvc", "prefect"))
+    return f"{name}; {os.cpu_count()} cores, {workers()} loader threads; Python {platform.python_version()}, {packages}"
+
+
+HEADINGS = {
+    "extraction": (
+        "Extraction: `embed` over the bare forward pass",
+        "The ratio is images per second of the whole stage (read, decode, transform, forward, write, cache) over those of the "
+        "forward pass on tensors already in memory. The parts are milliseconds an image, each by itself on one thread (forward: "
+        "all threads). Goal: 0.8 on two CPU cores, 0.9 on a GPU.",
+    ),
+    "tuning": (
+        "Tuning: stored teacher against asking DINO at every step",
+        "One epoch of step 3, same batches and targets. `stored` reads the teacher's answer from the table that `align` wrote; "
+        "`asked` runs DINO ViT-B/16 and the head on the weak view of every batch, as the published code does. Goal: 2.",
+    ),
+    "noop": (
+        "Nothing to do",
+        "Seconds of a `dvc repro` and of a flow over finished data sets, start of Python included. Goals: 5 s and 15 s.",
+    ),
+}
+
+
+def write_page(folder: Path) -> None:
+    """speed.md: every speed-*.csv with its machine."""
+    lines = [
+        "# Speed",
+        "",
+        "Ratios of two things measured in one run: `python -m benchmarks.speed extraction`, `tuning`, `noop`.",
+        "",
+    ]
+    for what, (title, text) in HEADINGS.items():
+        lines += [f"## {title}", "", text, ""]
+        for path in sorted(folder.glob(f"speed-{what}-*.csv")):
+            table = pd.read_csv(path, comment="#")
+            lines += [path.read_text().splitlines()[0].removeprefix("# ") + ".", ""]
+            lines += ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
+            lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in table.itertuples(index=False)]
+            lines.append("")
+    if not list(folder.glob("speed-*-cuda.csv")):
+        lines += ["None of this has run on a GPU yet; the same commands do it where there is one.", ""]
+    with replacing(folder / "speed.md") as scratch:
+        scratch.write_text("\n".join(lines))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure one thing, print its table and write it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=(*HEADINGS, "report"))
+    parser.add_argument("--model", action="append", help="open_clip architecture; default: ViT-B-32 and ViT-B-16")
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=32, help="tuning: images a step")
+    parser.add_argument("--datasets", type=int, nargs="+", default=[1, 4, 14], help="noop: how many")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args(argv)
+    place = device()
+    models = arguments.model or ["ViT-B-32", "ViT-B-16"]
+    if arguments.what != "report":
+        if arguments.what == "extraction":
+            rows = [time_extraction(model, arguments.images, place) for model in models]
+        elif arguments.what == "tuning":
+            rows = [time_tuning(model, arguments.images, place, batch_size=arguments.batch) for model in models]
+        else:
+            rows = [time_noop(count) for count in arguments.datasets]
+        table = pd.DataFrame(rows)
+        print(table.to_string(index=False))
+        arguments.results.mkdir(parents=True, exist_ok=True)
+        with replacing(arguments.results / f"speed-{arguments.what}-{place.type}.csv") as scratch:
+            scratch.write_text(f"# {describe_machine(place)}\n" + table.to_csv(index=False))
+    write_page(arguments.results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
