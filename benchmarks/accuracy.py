@@ -1,9 +1,10 @@
 """Accuracy over seeds: what the methods reach on finished data sets, and what labels would have reached.
 
-    dvc repro                                                        # features, classifiers and pseudo-labels: no seed in them
-    python -m benchmarks.accuracy --dataset digits --seeds 7777 1 2  # align, tune, predict and evaluate once a seed
+    dvc repro                                         # features, classifiers and pseudo-labels: no seed in them
+    python -m benchmarks.accuracy --dataset digits    # align, tune, predict and evaluate once a seed
+    python -m benchmarks.accuracy --photographs       # Caltech101 and CIFAR-10 with the offline pair (benchmarks/photographs.py)
 
-Runs in a scratch folder, leaves data/ alone, and writes accuracy.csv, accuracy.md and accuracy.png under benchmarks/results/.
+Seeds run in a scratch folder, leaves data/ alone, and writes accuracy.csv, accuracy.md and accuracy.png under benchmarks/results/.
 Labels are read by `evaluate` and by the supervised linear probe, the ceiling, alone.
 """
 
@@ -22,8 +23,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks import photographs
 from nola_core.config import load
 from nola_core.datasets import load_definition
+from nola_core.device import cache_root
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore
 from nola_core.files import read_json, read_table, replacing
@@ -126,21 +129,34 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--dataset", action="append", help="may be repeated; default: all of params.yaml")
+    parser.add_argument("--photographs", action="store_true", help="also Caltech101 and CIFAR-10, see benchmarks/photographs.py")
+    parser.add_argument("--tune-epochs", type=int, help="of the photographs, where the preset's would take too long")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7777, 1, 2])
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     try:
-        settings = load(arguments.root)
+        names = arguments.dataset or ([] if arguments.photographs else list(load(arguments.root).datasets))
+        targets = [(arguments.root, name) for name in names]
+        if arguments.photographs:
+            project = arguments.root / cache_root() / "photographs"
+            photographs.make_project(project, photographs.bench_data(), tune_epochs=arguments.tune_epochs)
+            targets += [(project, name) for name in photographs.DATASETS]
         tables = []
-        for dataset in arguments.dataset or list(settings.datasets):
-            backbones = load_definition(arguments.root, dataset).backbones or settings.embed.backbones
-            runs = {seed: run_seed(arguments.root, dataset, seed) for seed in arguments.seeds}
-            tables.append(summarise(dataset, backbones, runs, linear_probe(arguments.root, dataset)))
+        for root, dataset in targets:
+            if arguments.photographs and root == project:
+                photographs.run_stages(root, dataset)
+            backbones = load_definition(root, dataset).backbones or load(root).embed.backbones
+            runs = {seed: run_seed(root, dataset, seed) for seed in arguments.seeds}
+            tables.append(
+                summarise(dataset, backbones if isinstance(backbones, str) else "its own", runs, linear_probe(root, dataset))
+            )
     except NolaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     table = pd.concat(tables, ignore_index=True)
     datasets = "".join(f" --dataset {name}" for name in arguments.dataset or [])
+    datasets += " --photographs" if arguments.photographs else ""
+    datasets += f" --tune-epochs {arguments.tune_epochs}" if arguments.tune_epochs else ""
     write(table, f"python -m benchmarks.accuracy{datasets} --seeds {' '.join(map(str, arguments.seeds))}", arguments.results)
     print(table.to_string(index=False))
     return 0

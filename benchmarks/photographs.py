@@ -1,0 +1,93 @@
+"""Two collections of real photographs as a project of their own: Caltech101 in its official split, and CIFAR-10.
+
+The files lie beside the project and are never part of it: NOLA_BENCH_DATA, by default ../shared/benchdata, holds
+caltech101-180px.tar, caltech101-split.csv, cifar10-train.parquet, cifar10-test.parquet and descriptions/*.json (sentences written
+by GPT-3.5). The models are the pair `offline`. Stages run here without DVC; features are cached in the project all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from nola_core.errors import NolaError
+from nola_core.files import replacing
+from nola_core.stages.__main__ import main as run_stage
+
+ROOT = Path(__file__).parent.parent
+STAGES = ("prepare", "describe", "embed --role clip", "embed --role ssl", "duplicates", "classify", "select")
+TEMPLATES = {"caltech101": ["a photo of a {}."], "cifar10": ["a photo of a {}."]}
+DATASETS = tuple(TEMPLATES)
+
+
+def bench_data() -> Path:
+    """The folder of the benchmark data.
+
+    Raises:
+        NolaError: it is not there.
+    """
+    folder = Path(os.environ.get("NOLA_BENCH_DATA") or ROOT.parent / "shared" / "benchdata")
+    if not (folder / "caltech101-split.csv").is_file():
+        raise NolaError(f"the benchmark's photographs are not in {folder}; set NOLA_BENCH_DATA to the folder that has them.")
+    return folder.resolve()
+
+
+def make_project(root: Path, source: Path, *, tune_epochs: int | None = None) -> Path:
+    """Images, definitions and params.yaml of both collections below `root`; what is there already is kept.
+
+    Args:
+        source: see `bench_data`.
+        tune_epochs: instead of the preset's, where a whole tuning would take too long.
+    """
+    images = (root / "images").resolve()
+    if not (images / "caltech101" / "split.csv").is_file():
+        with replacing(images / "caltech101") as scratch, tarfile.open(source / "caltech101-180px.tar") as tar:
+            for member in tar:
+                member.name = member.name.removeprefix("caltech101/")
+                tar.extract(member, scratch, filter="data")
+            split = pd.read_csv(source / "caltech101-split.csv")
+            split[["path", "split", "class_name"]].to_csv(scratch / "split.csv", index=False)
+    if not (images / "cifar10.parquet").is_file():
+        parts = [pd.read_parquet(source / f"cifar10-{name}.parquet").assign(split=name) for name in ("train", "test")]
+        with replacing(images / "cifar10.parquet") as scratch:
+            pd.concat(parts, ignore_index=True)[["image", "class_name", "split"]].to_parquet(scratch, row_group_size=500)
+    sources = {"caltech101": images / "caltech101" / "split.csv", "cifar10": images / "cifar10.parquet"}
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["embed"]["backbones"] = "offline"
+    params["datasets"] = {
+        name: {"images": str(path), "descriptions": str(source / "descriptions" / f"{name}.json")}
+        for name, path in sources.items()
+    }
+    text = yaml.safe_dump(params, sort_keys=False)
+    if tune_epochs is not None:
+        text = re.sub(r"(?s)(\ntune:.*?\n  epochs:) \d+", rf"\1 {tune_epochs}", text, count=1)
+    (root / "params.yaml").write_text(text)
+    (root / "data").mkdir(exist_ok=True)
+    for name in DATASETS:
+        definition = {
+            "images": {"reader": "table", "holdout": 0, "labels": "reader"}
+            | {"label_column": "class_name", "split_column": "split"},
+            "classes": "reader",
+            "templates": TEMPLATES[name],
+            "backbones": "offline",
+        }
+        (root / "data" / f"{name}.yaml").write_text(yaml.safe_dump(definition, sort_keys=False))
+    return root
+
+
+def run_stages(root: Path, dataset: str) -> None:
+    """Everything before the seeds: features, text classifiers, pseudo-labels.
+
+    Raises:
+        NolaError: a stage failed.
+    """
+    for stage in STAGES:
+        name, *options = stage.split()
+        print(f"-- {dataset}: {stage}", flush=True)
+        if run_stage([name, "--dataset", dataset, "--root", str(root), *options]) != 0:
+            raise NolaError(f"{dataset}: stage {stage} failed.")
