@@ -4,7 +4,7 @@
     python -m benchmarks.accuracy --dataset digits    # align, tune, predict and evaluate once a seed
     python -m benchmarks.accuracy --photographs       # Caltech101 and CIFAR-10 with the offline pair (benchmarks/photographs.py)
 
-Seeds run in a scratch folder, leaves data/ alone, and writes accuracy.csv, accuracy.md and accuracy.png under benchmarks/results/.
+Seeds run in a scratch folder and leave data/ alone; the table goes to benchmarks/results/accuracy.csv, .md and .png.
 Labels are read by `evaluate` and by the supervised linear probe, the ceiling, alone.
 """
 
@@ -145,11 +145,10 @@ def main(argv: list[str] | None = None) -> int:
         for root, dataset in targets:
             if arguments.photographs and root == project:
                 photographs.run_stages(root, dataset)
-            backbones = load_definition(root, dataset).backbones or load(root).embed.backbones
+            pair = load_definition(root, dataset).backbones or load(root).embed.backbones
+            backbones = pair if isinstance(pair, str) else "its own"
             runs = {seed: run_seed(root, dataset, seed) for seed in arguments.seeds}
-            tables.append(
-                summarise(dataset, backbones if isinstance(backbones, str) else "its own", runs, linear_probe(root, dataset))
-            )
+            tables.append(summarise(dataset, backbones, runs, linear_probe(root, dataset)))
     except NolaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
