@@ -10,11 +10,14 @@ from pydantic import Field, field_validator
 from nola_core.config import Section, load, read_yaml, validate
 from nola_core.errors import NolaError
 
+ReaderName = Literal["folder", "digits"]
+"""Each has its line in `nola_core.datasets.readers.READERS`."""
+
 
 class Images(Section):
     """Where the images are, how they are split and who knows the truth."""
 
-    reader: Literal["folder", "digits"]
+    reader: ReaderName
     holdout: Annotated[float, Field(ge=0)]
     """Test images of a collection without a split of its own: a share below 1, else a number. Chosen by hash, not by label."""
     labels: Literal["none", "folders", "reader"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from nola_core.datasets import decode
-from nola_core.datasets.readers import DigitsReader, FolderReader
+from nola_core.datasets.definition import ReaderName
+from nola_core.datasets.readers import READERS
+from nola_core.datasets.readers.digits import DigitsReader
+from nola_core.datasets.readers.folder import FolderReader
 from nola_core.errors import NolaError
 
 
@@ -21,6 +25,10 @@ def tree(root: Path, *names: str) -> FolderReader:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"bytes {number}".encode())
     return FolderReader(root)
+
+
+def test_every_name_a_definition_may_hold_has_its_reader() -> None:
+    assert set(READERS) == set(get_args(ReaderName))
 
 
 def test_nested_folders_give_labels_and_no_splits(tmp_path: Path) -> None:
