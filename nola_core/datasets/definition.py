@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nola_core.config import Section, load, read_yaml, validate
 from nola_core.errors import NolaError
 
-ReaderName = Literal["folder", "digits"]
+ReaderName = Literal["folder", "digits", "catalog"]
 """Each has its line in `nola_core.datasets.readers.READERS`."""
 
 
@@ -18,10 +18,18 @@ class Images(Section):
     """Where the images are, how they are split and who knows the truth."""
 
     reader: ReaderName
+    catalog: str | None = None
+    """For reader `catalog`: which data set of `nola_core.datasets.catalog` the folder holds."""
     holdout: Annotated[float, Field(ge=0)]
     """Test images of a collection without a split of its own: a share below 1, else a number. Chosen by hash, not by label."""
     labels: Literal["none", "folders", "reader"]
     """Ground truth for `evaluate`: none, the name of the folder an image lies in, or what the reader itself knows."""
+
+    @model_validator(mode="after")
+    def _catalog_is_named(self) -> Images:
+        if (self.reader == "catalog") != (self.catalog is not None):
+            raise ValueError("images.catalog names a data set of the catalog, for reader `catalog` and no other")
+        return self
 
 
 class DatasetDefinition(Section):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from nola_core.datasets.catalog import CatalogReader, load_entry
 from nola_core.datasets.definition import DatasetDefinition, ReaderName
 from nola_core.datasets.readers.digits import DigitsReader
 from nola_core.datasets.readers.folder import FolderReader
@@ -18,6 +19,7 @@ __all__ = ["READERS", "SPLITS", "Found", "Reader", "open_reader"]
 READERS: Mapping[ReaderName, Callable[[DatasetDefinition], Reader]] = {
     "folder": lambda definition: FolderReader(Path(definition.source)),
     "digits": lambda definition: DigitsReader(),
+    "catalog": lambda definition: CatalogReader(load_entry(definition.images.catalog or ""), Path(definition.source)),
 }
 
 
