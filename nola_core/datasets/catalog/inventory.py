@@ -68,7 +68,6 @@ def fetch(entry: Entry, root: Path) -> None:
         else:
             dataset(str(root), download=True)
     except Exception as error:  # torchvision and the network behind it raise many kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise NolaError(
-            f"torchvision could not prepare {entry.title} ({reason}). {entry.homepage} {entry.instruction}"
-        ) from error
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        by_hand = f"By hand: {entry.homepage} {entry.instruction}"
+        raise NolaError(f"torchvision could not prepare {entry.title} ({reason}). {by_hand}") from error

@@ -98,7 +98,8 @@ class Lists(Layout):
     """The image's path, made of the groups and `{name}`, the class name of the catalog."""
 
     def needs(self) -> list[tuple[str, ...]]:
-        return [(name,) for name in self.files.values()] + [(self.image.partition("{")[0].rstrip("/") or ".",)]
+        folder = self.image.partition("{")[0].rstrip("/")
+        return [*((name,) for name in self.files.values()), (folder,)]
 
     def scan(self, base: Path, classes: Mapping[str, str]) -> Iterator[Found]:
         return _distinct(self._scan(base, classes), base / self.files["train"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nola_core.datasets.catalog.entry import Entry
-from nola_core.datasets.catalog.layouts import Layout
+from nola_core.datasets.catalog.layouts import Layout, Lists
 from nola_core.datasets.readers.reader import Found
 from nola_core.errors import NolaError
 
@@ -49,4 +49,6 @@ def find_layout(entry: Entry, root: Path) -> tuple[Layout, Path]:
         if not missing[nearest]:
             return layout, nearest
         lacking.append(f"{', '.join(missing[nearest])} in {nearest}")
+        if isinstance(layout, Lists) and any((nearest / name).exists() for name in layout.files.values()):
+            break  # half of a split must not pass for a folder without one
     raise NolaError(f"{root} is not {entry.title} as it is distributed. Missing: {'; or '.join(lacking)}. {entry.instruction}")
