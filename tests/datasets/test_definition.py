@@ -47,7 +47,7 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
         ({"templates": []}, "templates = []: List should have at least 1 item"),
         ({"templates": ["a photo"]}, "template 'a photo' must hold {} once"),
         ({"templates": ["{} and {}"]}, "template '{} and {}' must hold {} once"),
-        ({"images": {**IMAGES, "reader": "floder"}}, "images.reader = 'floder': must be 'folder' or 'digits'."),
+        ({"images": {**IMAGES, "reader": "floder"}}, "images.reader = 'floder': must be 'folder', 'digits' or 'catalog'."),
         ({"images": {**IMAGES, "holdout": -1}}, "images.holdout = -1: must be greater than or equal to 0."),
         ({"images": {**IMAGES, "holdout": float("inf")}}, "images.holdout = inf: must be a finite number."),
         ({"images": {**IMAGES, "label": "none"}}, "unknown key 'images.label': did you mean 'labels'?"),

@@ -1,4 +1,4 @@
-"""`python -m nola_core.datasets.catalog`: list, check and fetch the data sets of the papers."""
+"""`nola catalog` and `python -m nola_core.datasets.catalog`: list, check and fetch the data sets of the papers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nola_core.errors import NolaError
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; 0 when all is well, 1 when something is missing or wrong."""
-    parser = argparse.ArgumentParser(prog="python -m nola_core.datasets.catalog", description=__doc__)
+    parser = argparse.ArgumentParser(prog="nola catalog", description="The data sets of the papers.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("list", help="what there is (the default)")
     for command, text in (("check", "count the images in a folder"), ("prepare", "fetch a data set into a folder")):
