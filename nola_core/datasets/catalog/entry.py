@@ -77,7 +77,7 @@ def definition_yaml(name: str, *, labels: Literal["none", "reader"] = "reader", 
     """
     entry = load_entry(name)
     has_unsplit = any("all" in layout.counts for layout in entry.layouts)
-    images = {"reader": "catalog", "catalog": name, "holdout": 0.3 if has_unsplit else 0, "labels": labels}
+    images = {"reader": "catalog", "dataset": name, "holdout": 0.3 if has_unsplit else 0, "labels": labels}
     head = f"# {entry.title}, from the catalog: {entry.homepage}\n"
     if has_unsplit:
         head += "# `holdout` is the share of test images where the folder holds no split file.\n"

@@ -6,7 +6,7 @@ Paths are relative to the folder the layout was found in. A label is the class n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +15,7 @@ from pydantic import Field
 
 from nola_core.config import Section
 from nola_core.datasets.catalog import cifar
-from nola_core.datasets.readers.folder import SUFFIXES
-from nola_core.datasets.readers.reader import Found
+from nola_core.datasets.readers.reader import SUFFIXES, Found, read_file
 from nola_core.errors import NolaError
 from nola_core.files import read_json
 
@@ -39,14 +38,13 @@ class Layout(Section):
         """Every image that the layout names, in a fixed order.
 
         Raises:
-            NolaError: a list cannot be read, names a class that `classes` (source's name -> class name) lacks, or names an
-                image twice.
+            NolaError: a list cannot be read, or names a class that `classes` (source's name -> class name) lacks.
         """
         raise NotImplementedError
 
     def read(self, base: Path, *, path: str, shard: str, row: int) -> bytes:
         """The encoded bytes of one image."""
-        return (base / path).read_bytes()
+        return read_file(base / path)
 
     def missing(self, base: Path) -> list[str]:
         """What `needs` asks for and `base` does not have."""
@@ -65,10 +63,7 @@ class Coop(Layout):
         return [(self.file,), (self.images,)]
 
     def scan(self, base: Path, classes: Mapping[str, str]) -> Iterator[Found]:
-        return _distinct(self._scan(base, list(classes.values())), base / self.file)
-
-    def _scan(self, base: Path, names: list[str]) -> Iterator[Found]:
-        split_file = base / self.file
+        names, split_file = list(classes.values()), base / self.file
         content = read_json(split_file)
         for split in ("train", "val", "test"):
             rows = content.get(split) if isinstance(content, dict) else None
@@ -102,9 +97,6 @@ class Lists(Layout):
         return [*((name,) for name in self.files.values()), (folder,)]
 
     def scan(self, base: Path, classes: Mapping[str, str]) -> Iterator[Found]:
-        return _distinct(self._scan(base, classes), base / self.files["train"])
-
-    def _scan(self, base: Path, classes: Mapping[str, str]) -> Iterator[Found]:
         for split, name in self.files.items():
             for number, line in enumerate(_lines(base / name), start=1):
                 if not line or line.startswith("#"):
@@ -218,15 +210,6 @@ def _class(raw: str, classes: Mapping[str, str], *, where: str) -> str:
 
 def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").split()).casefold()
-
-
-def _distinct(found: Iterable[Found], source: Path) -> Iterator[Found]:
-    seen: dict[str, str | None] = {}
-    for entry in found:
-        if entry.image_id in seen:
-            raise NolaError(f"{source}: image '{entry.image_id}' is listed twice ({seen[entry.image_id]} and {entry.split}).")
-        seen[entry.image_id] = entry.split
-        yield entry
 
 
 def _lines(path: Path) -> list[str]:
