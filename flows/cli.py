@@ -9,12 +9,15 @@ from collections.abc import Sequence
 
 from flows.arguments import add_dataset_argument, add_run_arguments, guarded
 
+CORE = {"inspect": "nola_core.inspect", "catalog": "nola_core.datasets.catalog.__main__"}
+"""Commands that are commands of the core under another name."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["inspect"]:  # its options are its own
-        return guarded(lambda: _inspect(arguments[1:]))
+    if arguments[:1] and arguments[0] in CORE:  # their options are their own
+        return guarded(lambda: _core(*arguments))
     parsed = _parser().parse_args(arguments)
     return guarded(lambda: _dispatch(parsed))
 
@@ -25,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     add_run_arguments(commands.add_parser("run", help="run the pipeline over data sets, watched by Prefect"))
     add_dataset_argument(commands.add_parser("publish", help="publish finished data sets to Prefect"))
     commands.add_parser("inspect", help="look into features, pseudo-labels and descriptions", add_help=False)
+    commands.add_parser("catalog", help="the data sets of the papers: list, check, prepare", add_help=False)
     server = commands.add_parser("server", help="start the Prefect interface on this machine")
     server.add_argument("--port", type=int, default=4200, help="default: 4200")
     return parser
@@ -45,6 +49,6 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         serve(arguments.port)
 
 
-def _inspect(arguments: list[str]) -> int | None:
-    status: int | None = importlib.import_module("nola_core.inspect").main(arguments)
+def _core(command: str, *arguments: str) -> int | None:
+    status: int | None = importlib.import_module(CORE[command]).main(list(arguments))
     return status

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[datasets.Prepared, list[object], np.ndarray]:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[datasets.Prepared, list[object], np.ndarray]:
     """The tables, the images and the truth (to check with, never to choose by), in manifest order."""
     definition = datasets.load_definition(ROOT, "digits")
-    prepared = datasets.prepare(definition, max_pixels=10_000)
+    prepared = datasets.prepare(definition, max_pixels=10_000, folder=tmp_path_factory.mktemp("digits"))
     reader = datasets.open_reader(definition)
     images = [datasets.decode(reader.read(path="", shard=row.shard, row=int(row.row))) for row in prepared.manifest.itertuples()]
     return prepared, images, prepared.labels["class_id"].to_numpy()

@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nola_core.config import Section, load, read_yaml, validate
 from nola_core.errors import NolaError
+
+ReaderName = Literal["folder", "table", "webdataset", "huggingface", "torchvision", "catalog", "digits"]
+"""Each has its line in `nola_core.datasets.readers.READERS`."""
+
+COLUMNS = ("image_column", "label_column", "split_column")
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "table": ("table", "splits", *COLUMNS),
+    "webdataset": ("shards", "splits"),
+    "huggingface": ("splits", *COLUMNS),
+    "torchvision": ("dataset", "splits"),
+    "catalog": ("dataset",),
+}
+"""Reader -> the keys of `images` that it understands beside `reader`, `holdout` and `labels`."""
 
 
 class Images(Section):
     """Where the images are, how they are split and who knows the truth."""
 
-    reader: Literal["folder", "digits"]
+    reader: ReaderName
     holdout: Annotated[float, Field(ge=0)]
     """Test images of a collection without a split of its own: a share below 1, else a number. Chosen by hash, not by label."""
     labels: Literal["none", "folders", "reader"]
     """Ground truth for `evaluate`: none, the name of the folder an image lies in, or what the reader itself knows."""
+    table: str | None = None
+    """The table in the folder of images, where the source is a folder: then DVC watches the images too."""
+    shards: str | None = None
+    """Which files of a folder are shards, as a pattern such as `train-*.tar`."""
+    dataset: str | None = None
+    """The class of torchvision.datasets, or the data set's name in `nola_core.datasets.catalog`."""
+    image_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    splits: dict[str, Literal["train", "val", "test"]] | None = None
+    """What the source calls its splits -> what they are here; splits that are not named are left out."""
+
+    @model_validator(mode="after")
+    def _options_fit_the_reader(self) -> Images:
+        known = OPTIONS.get(self.reader, ())
+        for key in sorted({option for options in OPTIONS.values() for option in options}):
+            if getattr(self, key) is not None and key not in known:
+                able = [reader for reader, options in OPTIONS.items() if key in options]
+                raise ValueError(f"images.{key} is for the readers {', '.join(able)}, not for {self.reader}; take it out")
+        if self.reader == "torchvision" and self.dataset is None:
+            raise ValueError("images.dataset is missing: the class of torchvision.datasets, for example OxfordIIITPet")
+        if self.reader == "catalog" and self.dataset is None:
+            raise ValueError("images.dataset is missing: a data set of the catalog, for example dtd; `nola catalog` lists them")
+        if self.splits is not None and "train" not in self.splits.values():
+            raise ValueError("images.splits names no split to train on; one must become train")
+        return self
 
 
 class DatasetDefinition(Section):
@@ -29,7 +69,8 @@ class DatasetDefinition(Section):
     """The folder or file with the images: `datasets.<name>.images` of params.yaml."""
     images: Images
     classes: list[str] | str
-    """Class names as a CLIP user would write them, a text file with one a line, or `folders`: the names of the sub-folders."""
+    """Class names as a CLIP user would write them, a text file with one a line, `folders`: the names of the sub-folders, or
+    `reader`: the names the source itself carries."""
     templates: Annotated[list[str], Field(min_length=1)]
     """Texts with `{}` for the class name; the first alone is the zero-shot classifier."""
     backbones: str | None
@@ -41,7 +82,7 @@ class DatasetDefinition(Section):
         if isinstance(classes, str):
             return classes
         if not isinstance(classes, list):
-            raise ValueError("classes must be a list of names, a text file with one a line, or `folders`")
+            raise ValueError("classes must be a list of names, a text file with one a line, `folders` or `reader`")
         for position, name in enumerate(classes, start=1):
             if name is None:
                 raise ValueError(f"class {position} of {len(classes)} has no name")
@@ -63,7 +104,7 @@ def load_definition(root: Path, dataset: str) -> DatasetDefinition:
     path = root / "data" / f"{dataset}.yaml"
     source = settings.datasets[dataset].images
     values = {**read_yaml(path), "name": dataset, "source": str(root / source)}
-    if isinstance(values.get("classes"), str) and values["classes"] != "folders":
+    if isinstance(values.get("classes"), str) and values["classes"] not in ("folders", "reader"):
         values["classes"] = str(root / values["classes"])
     definition = validate(DatasetDefinition, values, source=str(path))
     for template in definition.templates:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -11,6 +14,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from nola_core.errors import NolaError
 
 Image.MAX_IMAGE_PIXELS = None  # ours is the limit: a sentence with both numbers instead of a warning
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM")
+"""What is decoded. Not everything Pillow knows: some of its formats start other programs or hold no picture of their own."""
+PIXELS_AT_ONCE = 2**26
+"""Pixels that all threads together decode at a time; a larger image waits until it is alone."""
+BLOCK = 2**20  # pixels scaled at a time
 
 
 def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
@@ -27,11 +35,12 @@ def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
             if image.width * image.height > max_pixels:
                 raise NolaError(f"{image.width} x {image.height} pixels are more than prepare.max_pixels = {max_pixels}")
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            with _turn.of(image.width * image.height):
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image))
     except NolaError:
         raise
     except UnidentifiedImageError:
@@ -40,22 +49,52 @@ def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
         raise NolaError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
+class _Turn:
+    """Lets threads in while the pixels they decode are few enough together."""
+
+    def __init__(self) -> None:
+        self._pixels = 0
+        self._change = threading.Condition()
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        """Wait for a turn to decode so many pixels, and hold it."""
+        with self._change:
+            self._change.wait_for(lambda: self._pixels == 0 or self._pixels + pixels <= PIXELS_AT_ONCE)
+            self._pixels += pixels
+        try:
+            yield
+        finally:
+            with self._change:
+                self._pixels -= pixels
+                self._change.notify_all()
+
+
+_turn = _Turn()
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return _scaled(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        return white
     return image.convert("RGB")
 
 
 def _scaled(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
         raise NolaError("damaged image: pixels that are not finite")
-    low, high = values.min(), values.max()
     if image.mode.startswith("I") and low >= 0 and high < 65536:
         low, high = 0.0, (255.0 if high < 256 else 65535.0)
     span = high - low or 1.0
-    return Image.fromarray(np.uint8(np.round((values - low) / span * 255)), "L").convert("RGB")
+    gray = np.empty(values.shape, dtype=np.uint8)
+    rows = max(1, BLOCK // values.shape[1])
+    for start in range(0, len(values), rows):  # in blocks: float64 copies of the whole would be many times the image
+        part = values[start : start + rows].astype(np.float64)
+        gray[start : start + rows] = np.round((part - low) / span * 255)
+    return Image.fromarray(gray, "L").convert("RGB")

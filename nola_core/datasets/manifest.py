@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from PIL import Image
@@ -16,11 +18,15 @@ from PIL import Image
 from nola_core.config import load
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.image import decode
+from nola_core.datasets.listing import ahead, batched, survey
 from nola_core.datasets.readers import Found, Reader, open_reader
 from nola_core.device import workers
 from nola_core.errors import NolaError
-from nola_core.files import read_table
+from nola_core.files import read_table, table_writer, write_table
 from nola_core.progress import track
+
+ROWS_AT_ONCE = 4096
+REASONS_KEPT = 10
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -32,6 +38,7 @@ MANIFEST_SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("sha256", pa.string()),
+        ("pixels", pa.string()),
         ("ok", pa.bool_()),
         ("reason", pa.string()),
     ]
@@ -42,42 +49,71 @@ LABELS_SCHEMA = pa.schema([("image_id", pa.string()), ("class_id", pa.int32())])
 
 @dataclass(frozen=True)
 class Prepared:
-    """The three tables of stage `prepare`; see docs/formats.md for their columns."""
+    """What stage `prepare` found. Its tables are on disk (docs/formats.md) and read from there when asked for."""
 
-    manifest: pd.DataFrame
-    classes: pd.DataFrame
-    labels: pd.DataFrame
+    folder: Path
+    images: int
+    unusable: int
+    reasons: list[tuple[str, str]]
+    """Image id and reason of the first unusable ones."""
+    copies: int
+    """Usable images with the very pixels of one before them."""
+    leaked: int
+    """Images outside train with the very pixels of a train image."""
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        """Columns `MANIFEST_SCHEMA`."""
+        return read_table(self.folder / "manifest.parquet")
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """Columns `CLASSES_SCHEMA`."""
+        return read_table(self.folder / "classes.parquet")
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """Columns `LABELS_SCHEMA`."""
+        return read_table(self.folder / "labels.parquet")
 
 
-def prepare(definition: DatasetDefinition, *, max_pixels: int) -> Prepared:
-    """Open every image of a collection and list it.
+def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> Prepared:
+    """Open every image of a collection and write `manifest.parquet`, `classes.parquet` and `labels.parquet` into `folder`.
 
     Images are decoded in threads; an unreadable one stays in the manifest with its reason and is used by no later stage.
+    The source is listed twice, first for its size and the hold-out, so that memory holds a few bytes an image.
 
     Raises:
-        NolaError: no images, no readable train image, bad class names, or fewer train images than classes.
+        NolaError: no images, no readable train image, two images of one id, bad class names, a label that is no class, or
+            fewer train images than classes. Then nothing is written.
     """
     reader = open_reader(definition)
-    found = list(reader.scan())
-    if not found:
+    listing = survey(definition, reader)
+    if not len(listing):
         raise NolaError(f"{definition.source} holds no image: NoLA looks for JPEG, PNG, WebP, TIFF, BMP and GIF files in it.")
     classes = class_table(definition, reader)
-    splits = _splits(definition, found)
-    with ThreadPoolExecutor(workers()) as pool:
-        opened = pool.map(lambda entry: _open(reader, entry, max_pixels), found)
-        rows = list(track(opened, total=len(found), what=f"prepare {definition.name}", unit="images"))
-    manifest = pd.DataFrame([{**row, "split": split} for row, split in zip(rows, splits, strict=True)])
-    usable = int(((manifest["split"] == "train") & manifest["ok"]).sum())
-    if usable == 0:
-        reasons = manifest.loc[~manifest["ok"] & (manifest["split"] == "train"), "reason"].tolist()
-        reason = reasons[0] if reasons else "all images are held out"
-        raise NolaError(f"{definition.source}: none of its {len(found)} images can be used for training ({reason}).")
-    if usable < len(classes):
-        raise NolaError(
-            f"{definition.source}: {usable} readable train images for {len(classes)} classes; NoLA needs at least one a class, "
-            "so add images or shorten the class list."
+    count = _Count()
+    with (
+        table_writer(folder / "manifest.parquet", MANIFEST_SCHEMA) as write,
+        table_writer(folder / "labels.parquet", LABELS_SCHEMA) as write_labels,
+    ):
+        opened = track(
+            ahead(lambda entry: (entry, _open(reader, entry, max_pixels)), reader.scan(), at_once=workers()),
+            total=len(listing),
+            what=f"prepare {definition.name}",
+            unit="images",
         )
-    return Prepared(manifest, classes, _labels(definition, found, classes))
+        label_of = _labeller(definition, classes)
+        for part in batched(opened, ROWS_AT_ONCE):
+            rows = [{**row, "split": listing.split_of(entry)} for entry, row in part]
+            write(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
+            labels = [(entry.image_id, label_of(entry)) for entry, _ in part]
+            known = [{"image_id": image_id, "class_id": class_id} for image_id, class_id in labels if class_id is not None]
+            write_labels(pa.Table.from_pylist(known, schema=LABELS_SCHEMA))
+            count.add(rows)
+        count.check(definition, classes=len(classes))
+        write_table(folder / "classes.parquet", classes, CLASSES_SCHEMA)
+    return count.result(folder)
 
 
 def class_table(definition: DatasetDefinition, reader: Reader) -> pd.DataFrame:
@@ -89,8 +125,10 @@ def class_table(definition: DatasetDefinition, reader: Reader) -> pd.DataFrame:
     where = f"data/{definition.name}.yaml"
     if isinstance(definition.classes, list):
         names = definition.classes
-    elif definition.classes == "folders":
+    elif definition.classes in ("folders", "reader"):
         names = reader.class_names()
+        if not names:
+            raise NolaError(f"{where}: {definition.source} names no classes of its own; list them under `classes`.")
     else:
         where = definition.classes
         try:
@@ -125,7 +163,8 @@ def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
     definition = load_definition(root, dataset)
     reader = open_reader(definition)
     max_pixels = load(root).prepare.max_pixels
-    manifest = read_table(root / "data" / dataset / "manifest.parquet").set_index("image_id")
+    columns = ["image_id", "path", "shard", "row", "sha256", "ok", "reason"]
+    manifest = read_table(root / "data" / dataset / "manifest.parquet", columns).set_index("image_id")
     again = f"restore it, or run `python -m nola_core.stages prepare --dataset {dataset}` and what follows again."
 
     def open_image(image_id: str) -> Image.Image:
@@ -148,7 +187,9 @@ def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
 
 def _open(reader: Reader, entry: Found, max_pixels: int) -> dict[str, object]:
     row: dict[str, object] = {"image_id": entry.image_id, "path": entry.path, "shard": entry.shard, "row": entry.row}
-    row |= {"width": 0, "height": 0, "sha256": "", "ok": False, "reason": ""}
+    row |= {"width": 0, "height": 0, "sha256": "", "pixels": "", "ok": False, "reason": entry.problem}
+    if entry.problem:
+        return row
     try:
         data = reader.read(path=entry.path, shard=entry.shard, row=entry.row)
         row["sha256"] = hashlib.sha256(data).hexdigest()
@@ -157,30 +198,75 @@ def _open(reader: Reader, entry: Found, max_pixels: int) -> dict[str, object]:
         return row | {"reason": f"cannot be read: {error.strerror or error}"}
     except NolaError as error:
         return row | {"reason": str(error)}
-    return row | {"width": image.width, "height": image.height, "ok": True}
+    pixels = hashlib.blake2b(image.tobytes(), digest_size=16, person=str(image.width).encode()).hexdigest()
+    return row | {"width": image.width, "height": image.height, "pixels": pixels, "ok": True}
 
 
-def _splits(definition: DatasetDefinition, found: list[Found]) -> list[str]:
-    """The source's own split, or a hold-out by hash: stable when the collection grows, and blind to labels."""
-    if all(entry.split is not None for entry in found):
-        return [str(entry.split) for entry in found]
-    digests = [hashlib.sha256(f"{definition.name}/{entry.image_id}".encode()).hexdigest() for entry in found]
-    holdout = definition.images.holdout
-    if holdout >= 1:
-        held = set(sorted(digests)[-int(holdout) :])
-        return ["test" if digest in held else "train" for digest in digests]
-    return ["test" if int(digest[:16], 16) >= (1 - holdout) * 2**64 else "train" for digest in digests]
+class _Count:
+    """What the rows of the manifest come to, in nine bytes an image."""
 
+    def __init__(self) -> None:
+        self._images = 0
+        self._reasons: list[tuple[str, str]] = []
+        self._train_reason = ""
+        self._pixels, self._train = array("Q"), array("b")
 
-def _labels(definition: DatasetDefinition, found: list[Found], classes: pd.DataFrame) -> pd.DataFrame:
-    if definition.images.labels == "none":
-        return pd.DataFrame({"image_id": pd.Series(dtype=str), "class_id": pd.Series(dtype="int32")})
-    ids = {name: int(class_id) for name, class_id in zip(classes["name"], classes["class_id"], strict=True)}
-    rows = [(entry.image_id, ids[entry.label]) for entry in found if entry.label in ids]
-    unknown = sorted({entry.label for entry in found if entry.label is not None and entry.label not in ids})
-    if unknown:
-        raise NolaError(
-            f"{definition.source}: the folders {', '.join(unknown[:5])} name no class of data/{definition.name}.yaml; "
-            "rename them, add the classes, or set images.labels to none."
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        self._images += len(rows)
+        for row in rows:
+            if row["ok"]:
+                self._pixels.append(int(row["pixels"][:16], 16))
+                self._train.append(row["split"] == "train")
+            elif row["split"] == "train":
+                self._train_reason = self._train_reason or row["reason"]
+        unusable = [(row["image_id"], row["reason"]) for row in rows if not row["ok"]]
+        self._reasons = (self._reasons + unusable)[:REASONS_KEPT]
+
+    def check(self, definition: DatasetDefinition, *, classes: int) -> None:
+        usable = sum(self._train)
+        if usable == 0:
+            reason = self._train_reason or "all images are held out"
+            raise NolaError(f"{definition.source}: none of its {self._images} images can be used for training ({reason}).")
+        if usable < classes:
+            raise NolaError(
+                f"{definition.source}: {usable} readable train images for {classes} classes; NoLA needs at least one a class, "
+                "so add images or shorten the class list."
+            )
+
+    def result(self, folder: Path) -> Prepared:
+        pixels, train = np.array(self._pixels), np.array(self._train, dtype=bool)
+        return Prepared(
+            folder=folder,
+            images=self._images,
+            unusable=self._images - len(pixels),
+            reasons=self._reasons,
+            copies=len(pixels) - len(np.unique(pixels)),
+            leaked=int(np.isin(pixels[~train], pixels[train]).sum()),
         )
-    return pd.DataFrame(rows, columns=["image_id", "class_id"])
+
+
+def _labeller(definition: DatasetDefinition, classes: pd.DataFrame) -> Callable[[Found], int | None]:
+    """A function from entry to class id.
+
+    A label is the name of a class, or its name as it reads in texts (`sea_lion`, `Sea lion`); a number from 0 is a place in
+    the class list, unless classes are called by numbers.
+    """
+    if definition.images.labels == "none":
+        return lambda entry: None
+    shown = {str(name).casefold(): row for row, name in enumerate(classes["display_name"])}
+    numbers = {} if any(name.isdecimal() for name in shown) else {str(row): row for row in range(len(classes))}
+    ids = {**numbers, **{str(name): row for row, name in enumerate(classes["name"])}}
+
+    def class_of(entry: Found) -> int | None:
+        if entry.label is None:
+            return None
+        found = ids.get(entry.label, shown.get(display_name(entry.label).casefold()))
+        if found is None:
+            what = "the folder" if definition.images.labels == "folders" else "the label"
+            raise NolaError(
+                f"{definition.source}: {what} '{entry.label}' (image '{entry.image_id}') names no class of "
+                f"data/{definition.name}.yaml; rename it, add the class, or set images.labels to none."
+            )
+        return found
+
+    return class_of

@@ -2,8 +2,6 @@
 
 from nola_core import datasets
 from nola_core.config import load
-from nola_core.datasets.manifest import CLASSES_SCHEMA, LABELS_SCHEMA, MANIFEST_SCHEMA
-from nola_core.files import write_table
 from nola_core.stages.paths import Paths
 
 
@@ -11,11 +9,11 @@ def run(paths: Paths) -> None:
     """List every image of the collection, usable or not, with its split, and the truth (if any) apart from it."""
     settings = load(paths.root)
     definition = datasets.load_definition(paths.root, paths.dataset)
-    prepared = datasets.prepare(definition, max_pixels=settings.prepare.max_pixels)
-    write_table(paths["manifest.parquet"], prepared.manifest, MANIFEST_SCHEMA)
-    write_table(paths["classes.parquet"], prepared.classes, CLASSES_SCHEMA)
-    write_table(paths["labels.parquet"], prepared.labels, LABELS_SCHEMA)
-    bad = prepared.manifest[~prepared.manifest["ok"]]
-    print(f"{len(prepared.manifest):,} images, {len(bad)} of them not usable, {len(prepared.classes)} classes")
-    for row in bad.head(10).itertuples():
-        print(f"  not usable: {row.image_id}: {row.reason}")
+    prepared = datasets.prepare(definition, max_pixels=settings.prepare.max_pixels, folder=paths.folder)
+    print(f"{prepared.images:,} images, {prepared.unusable:,} of them not usable, {len(prepared.classes)} classes")
+    for image_id, reason in prepared.reasons:
+        print(f"  not usable: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in image_id)}: {reason}")
+    if prepared.unusable > len(prepared.reasons):
+        print(f"  and {prepared.unusable - len(prepared.reasons):,} more: column `reason` of {paths['manifest.parquet']}")
+    if prepared.copies:
+        print(f"{prepared.copies:,} images are copies of another; {prepared.leaked:,} images outside train have a copy in train")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from PIL import Image
 
 from nola_core.datasets import DatasetDefinition, Found, Prepared, image_opener, load_definition, prepare
 from nola_core.datasets.definition import Images
-from nola_core.datasets.manifest import MANIFEST_SCHEMA, _splits, display_name
+from nola_core.datasets.listing import survey
+from nola_core.datasets.manifest import MANIFEST_SCHEMA, display_name
 from nola_core.errors import NolaError
 from nola_core.stages.__main__ import main as stage
 from tests.collection import write_collection
@@ -29,7 +32,7 @@ def definition_of(root: Path, *, holdout: float = 0, labels: str = "none", **key
 
 
 def prepared(root: Path, **keys: Any) -> Prepared:
-    return prepare(definition_of(root, **keys), max_pixels=10_000)
+    return prepare(definition_of(root, **keys), max_pixels=10_000, folder=root / "data" / "toy")
 
 
 def test_every_file_is_recorded_usable_or_with_its_reason(tmp_path: Path) -> None:
@@ -41,7 +44,7 @@ def test_every_file_is_recorded_usable_or_with_its_reason(tmp_path: Path) -> Non
     (folder / "notes.txt").write_text("no image at all")
     Image.new("L", (200, 51)).save(folder / "large.png")
     manifest = prepared(tmp_path).manifest
-    assert list(manifest.columns) == [*MANIFEST_SCHEMA.names[:4], *MANIFEST_SCHEMA.names[5:], "split"]
+    assert list(manifest.columns) == MANIFEST_SCHEMA.names
     reasons = dict(zip(manifest["image_id"], manifest["reason"], strict=True))
     assert {name: reason for name, reason in reasons.items() if reason} == {
         "gone.png": "cannot be read: No such file or directory",
@@ -106,7 +109,7 @@ def test_fewer_images_than_classes(tmp_path: Path) -> None:
         (["cat"], "data/toy.yaml: 1 class names; a classifier needs at least two."),
         ([], "data/toy.yaml: 0 class names"),
         ("names.txt", "data/toy.yaml: the class list"),
-        ("folders", "data/toy.yaml: 0 class names"),
+        ("folders", "images names no classes of its own; list them under `classes`"),
     ],
 )
 def test_a_wrong_class_list_is_one_sentence(tmp_path: Path, classes: list[str] | str, sentence: str) -> None:
@@ -151,12 +154,33 @@ def test_labels_are_read_only_when_asked_for(tmp_path: Path) -> None:
     silent = prepared(tmp_path, labels="none")
     assert silent.labels.empty
     assert not {"label", "class_id"} & set(silent.manifest.columns)
-    with pytest.raises(NolaError, match=r"the folders cat name no class of data/toy.yaml; rename them"):
+    with pytest.raises(NolaError, match=r"the folder 'cat' \(image 'cat/000.png'\) names no class of data/toy.yaml; rename it"):
         prepared(tmp_path, labels="folders", classes=["dog", "owl"])
 
 
 def found_of(names: list[str]) -> list[Found]:
     return [Found(name, name, "", -1, None, None) for name in names]
+
+
+@dataclass
+class Listed:
+    """A reader that lists and never opens."""
+
+    found: list[Found]
+
+    def scan(self) -> Iterator[Found]:
+        return iter(self.found)
+
+    def read(self, *, path: str, shard: str, row: int) -> bytes:
+        raise AssertionError(f"{path} was opened")
+
+    def class_names(self) -> list[str]:
+        return []
+
+
+def splits_of(definition: DatasetDefinition, found: list[Found]) -> list[str]:
+    listing = survey(definition, Listed(found))
+    return [listing.split_of(entry) for entry in found]
 
 
 def definition_with(holdout: float) -> DatasetDefinition:
@@ -169,27 +193,35 @@ def definition_with(holdout: float) -> DatasetDefinition:
 def test_a_share_held_out_never_moves_when_the_collection_grows(old: set[str], new: set[str], holdout: float) -> None:
     definition = definition_with(holdout)
     before, after = sorted(old), sorted(old | new)
-    grown = dict(zip(after, _splits(definition, found_of(after)), strict=True))
-    assert [grown[name] for name in before] == _splits(definition, found_of(before))
+    grown = dict(zip(after, splits_of(definition, found_of(after)), strict=True))
+    assert [grown[name] for name in before] == splits_of(definition, found_of(before))
 
 
 @given(st.sets(st.integers(), min_size=1, max_size=40), st.integers(1, 40))
 def test_a_number_held_out_is_exact(numbers: set[int], holdout: int) -> None:
-    splits = _splits(definition_with(holdout), found_of([str(number) for number in numbers]))
+    splits = splits_of(definition_with(holdout), found_of([str(number) for number in numbers]))
     assert splits.count("test") == min(holdout, len(numbers))
 
 
 def test_a_share_held_out_is_about_that_share_and_a_sources_own_split_wins() -> None:
     names = [f"{number:05d}" for number in range(4000)]
-    assert 0.18 < _splits(definition_with(0.2), found_of(names)).count("test") / 4000 < 0.22
-    assert set(_splits(definition_with(0), found_of(names))) == {"train"}
+    assert 0.18 < splits_of(definition_with(0.2), found_of(names)).count("test") / 4000 < 0.22
+    assert set(splits_of(definition_with(0), found_of(names))) == {"train"}
     own = [Found("a", "a", "", -1, "val", None), Found("b", "b", "", -1, "train", None)]
-    assert _splits(definition_with(0.5), own) == ["val", "train"]
+    assert splits_of(definition_with(0.5), own) == ["val", "train"]
 
 
-def test_the_digits_have_exactly_their_held_out_images() -> None:
+def test_ids_come_once_and_splits_are_for_all_or_for_none() -> None:
+    with pytest.raises(NolaError, match=r"x lists the image 'b' more than once"):
+        survey(definition_with(0), Listed(found_of(["a", "b", "c", "b"])))
+    own = Found("b", "b", "", -1, "train", None)
+    with pytest.raises(NolaError, match=r"x: other images have a split, 'a' has none"):
+        survey(definition_with(0), Listed([own, *found_of(["a"])]))
+
+
+def test_the_digits_have_exactly_their_held_out_images(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    result = prepare(load_definition(root, "digits"), max_pixels=2000)
+    result = prepare(load_definition(root, "digits"), max_pixels=2000, folder=tmp_path)
     assert result.manifest["split"].value_counts().to_dict() == {"train": 1297, "test": 500}
     assert result.manifest["ok"].all() and (result.manifest[["width", "height"]] == 32).all(axis=None)
     assert len(result.labels) == 1797 and np.bincount(result.labels["class_id"]).min() > 150

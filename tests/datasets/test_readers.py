@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from nola_core.datasets import decode
-from nola_core.datasets.readers import DigitsReader, FolderReader
+from nola_core.datasets.definition import ReaderName
+from nola_core.datasets.readers import READERS
+from nola_core.datasets.readers.digits import DigitsReader
+from nola_core.datasets.readers.folder import FolderReader
 from nola_core.errors import NolaError
 
 
@@ -21,6 +25,10 @@ def tree(root: Path, *names: str) -> FolderReader:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"bytes {number}".encode())
     return FolderReader(root)
+
+
+def test_every_name_a_definition_may_hold_has_its_reader() -> None:
+    assert set(READERS) == set(get_args(ReaderName))
 
 
 def test_nested_folders_give_labels_and_no_splits(tmp_path: Path) -> None:
@@ -78,13 +86,13 @@ def test_an_image_beside_the_split_folders_is_refused(tmp_path: Path) -> None:
         list(reader.scan())
 
 
-def test_a_file_name_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_file_name_that_is_no_text_is_listed_with_its_reason(tmp_path: Path) -> None:
     try:
         (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
     except OSError:
         pytest.skip("this file system keeps UTF-8 names only")
-    with pytest.raises(NolaError, match=r"the file name 'caf\\udce9.png' is no UTF-8; rename it"):
-        list(FolderReader(tmp_path).scan())
+    (entry,) = FolderReader(tmp_path).scan()
+    assert (entry.image_id, entry.problem) == (r"caf\udce9.png", "the file name is no UTF-8; rename it")
 
 
 def test_an_absent_folder_is_named(tmp_path: Path) -> None:

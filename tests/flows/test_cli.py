@@ -33,6 +33,11 @@ def test_inspect_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().err == "error: digits has no features yet; run `embed`.\n"
 
 
+def test_catalog_is_the_command_of_the_core(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["catalog", "check", "dtd", str(tmp_path)]) == 1
+    assert "is not Describable Textures as it is distributed" in capsys.readouterr().err
+
+
 def test_defaults_leave_what_the_user_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     (tmp_path / "deep").mkdir()

@@ -1,0 +1,89 @@
+"""Going through a collection without holding it: its size, its split, and work on its entries in threads."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from nola_core.datasets.definition import DatasetDefinition
+from nola_core.datasets.readers import Found, Reader
+from nola_core.errors import NolaError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Survey:
+    """A collection's size and how it is split: the source's own split, or a hold-out by hash.
+
+    The hold-out is stable when the collection grows (a share), or exact (a number), and blind to labels.
+    """
+
+    def __init__(self, name: str, holdout: float, hashes: np.ndarray, *, own: bool) -> None:
+        self._name, self._own, self._count = name, own, len(hashes)
+        if holdout >= 1:
+            held = min(int(holdout), len(hashes))
+            self._threshold = int(np.partition(hashes, len(hashes) - held)[len(hashes) - held]) if held else 2**64
+        else:
+            self._threshold = int((1 - holdout) * 2**64)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def split_of(self, entry: Found) -> str:
+        """`train`, `val` or `test`."""
+        if self._own:
+            return str(entry.split)
+        return "test" if _hash(self._name, entry) >= self._threshold else "train"
+
+
+def survey(definition: DatasetDefinition, reader: Reader) -> Survey:
+    """Count the entries of a reader, eight bytes each.
+
+    Raises:
+        NolaError: two entries share an id, or some have a split and others none.
+    """
+    hashes, with_split, without = array("Q"), 0, ""
+    for entry in reader.scan():
+        hashes.append(_hash(definition.name, entry))
+        with_split += entry.split is not None
+        without = without if entry.split is not None else entry.image_id
+    if 0 < with_split < len(hashes):
+        raise NolaError(f"{definition.source}: other images have a split, '{without}' has none; give every image one.")
+    values = np.array(hashes, dtype=np.uint64)
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < len(values):
+        twice = set(distinct[counts > 1].tolist())
+        image_id = next(entry.image_id for entry in reader.scan() if _hash(definition.name, entry) in twice)
+        raise NolaError(f"{definition.source} lists the image '{image_id}' more than once; take the others out.")
+    return Survey(definition.name, definition.images.holdout, values, own=with_split > 0)
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int) -> Iterator[R]:
+    """Results of `work` in order, done in threads a little ahead of whoever takes them; items are drawn as needed."""
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 4 * at_once:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+def _hash(name: str, entry: Found) -> int:
+    return int.from_bytes(hashlib.sha256(f"{name}/{entry.image_id}".encode()).digest()[:8], "big")

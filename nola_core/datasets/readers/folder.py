@@ -1,0 +1,69 @@
+"""Folders of image files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from nola_core.datasets.readers.reader import SPLIT_NAMES, SUFFIXES, Found, read_file
+from nola_core.errors import NolaError
+
+
+class FolderReader:
+    """A folder of image files, nested as one likes.
+
+    Sub-folders named train, val or test (or training, validation, ...) at the top, and no others, are splits. The folder an
+    image lies in is its label, for whoever asks. Anything with an image's suffix is listed; other files, and hidden ones, are
+    passed over. Links to folders are followed, except to one they lie in.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise NolaError(f"the image folder {root} does not exist.")
+        self.root = root
+        tops = {entry.name.lower() for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        self.has_splits = tops <= set(SPLIT_NAMES) and "train" in {SPLIT_NAMES[top] for top in tops}
+
+    def scan(self) -> Iterator[Found]:
+        for parts in self._files(self.root, (), ()):
+            relative = "/".join(parts)
+            if self.has_splits and len(parts) == 1:
+                raise NolaError(f"{self.root}: image '{relative}' lies beside the split folders; move it into one of them.")
+            split = SPLIT_NAMES[parts[0].lower()] if self.has_splits else None
+            folders = parts[1 if self.has_splits else 0 : -1]
+            name = relative.encode("utf-8", "backslashreplace").decode()
+            problem = "" if name == relative else "the file name is no UTF-8; rename it"
+            label = folders[-1].encode("utf-8", "backslashreplace").decode() if folders else None
+            yield Found(name, name, "", -1, split, label, problem)
+
+    def _files(self, folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, ...]]:
+        try:
+            status = folder.stat()
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            raise NolaError(f"the folder {str(folder)!r} cannot be listed ({error.strerror}).") from None
+        here = (status.st_dev, status.st_ino)
+        if here in above:  # a link back to a folder we are in
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                yield from self._files(folder / entry.name, (*parts, entry.name), (*above, here))
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # a broken link is listed, as unreadable  # noqa: PTH122
+                yield (*parts, entry.name)
+
+    def read(self, *, path: str, shard: str, row: int) -> bytes:
+        return read_file(self.root / path)
+
+    def class_names(self) -> list[str]:
+        return sorted({found.label for found in self.scan() if found.label is not None})
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle: it is no folder, and as an image it is unreadable
+        return False

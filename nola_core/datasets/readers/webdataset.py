@@ -1,0 +1,153 @@
+"""WebDataset shards: tar files in which the files of one sample share a key (`000017.jpg`, `000017.cls`)."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nola_core.datasets.readers.reader import SUFFIXES, Found, check_size, split_in_path, split_named
+from nola_core.errors import NolaError
+
+LABEL_SUFFIXES = ("cls", "txt", "json")
+LABEL_KEYS = ("label", "class", "class_name", "cls", "category")
+NAME_FILES = ("classnames.txt", "classes.txt")
+
+
+class WebDatasetReader:
+    """One tar file, or those of a folder. An entry's `row` is the byte at which its tar header begins: reading needs no index.
+
+    The id of an image is its shard (without `.tar`) and its name in it. The word train, val or test in the path of every
+    shard is its split. The label of a sample is what its `.cls` or `.txt` file says, or the key `label`, `class`, ... of its
+    `.json`; shards are read for it only when asked.
+
+    Args:
+        source: a tar file or a folder.
+        shards: which files of the folder, as a pattern such as `train-*.tar`.
+        splits: what the shards' names call their splits -> train, val, test; shards of no split named here are left out.
+        labels: whether to read labels.
+    """
+
+    def __init__(
+        self, source: Path, *, shards: str | None = None, splits: Mapping[str, str] | None = None, labels: bool = False
+    ) -> None:
+        if source.is_dir():
+            self.root = source
+            names = sorted(path.relative_to(source).as_posix() for path in source.rglob(shards or "*.tar") if path.is_file())
+        else:
+            self.root, names = source.parent, [source.name] if source.is_file() else []
+        if not names:
+            raise NolaError(f"{source} holds no shards ({shards or '*.tar'}).")
+        words = [split_in_path(name, splits) for name in names] if source.is_dir() else [None] * len(names)
+        if splits is None and len(set(words)) == 1:  # one split for all is none
+            words = [None] * len(names)
+        if splits is None and None in words and any(words):
+            raise NolaError(f"{source}: other shards say their split, '{names[words.index(None)]}' does not; rename it.")
+        named = [
+            (name, None if word is None else split_named(word, splits, source=source))
+            for name, word in zip(names, words, strict=True)
+        ]
+        self.shards = [(name, split) for name, split in named if splits is None or split is not None]
+        if not self.shards:
+            raise NolaError(f"{source}: no shard's name has one of the words {', '.join(splits or ())} of images.splits.")
+        self.labels = labels
+
+    def scan(self) -> Iterator[Found]:
+        yield from self._scan(labels=self.labels)
+
+    def _scan(self, *, labels: bool) -> Iterator[Found]:
+        for shard, split in self.shards:
+            yield from self._scan_shard(shard, split, labels)
+
+    def _scan_shard(self, shard: str, split: str | None, labels: bool) -> Iterator[Found]:
+        images: list[tuple[str, int]] = []
+        label: str | None = None
+        current, seen = None, set[int]()
+        for tar, member in self._members(shard):
+            key, suffix = _key_and_suffix(member.name)
+            if key != current:
+                yield from self._sample(shard, split, current, images, label)
+                images, label, current = [], None, key
+                if hash(key) in seen:
+                    raise NolaError(
+                        f"{self.root / shard}: the key '{key}' comes twice; the files of a sample must stand together."
+                    )
+                seen.add(hash(key))
+            if f".{suffix.rpartition('.')[2]}" in SUFFIXES:
+                if any(name == member.name for name, _ in images):
+                    raise NolaError(f"{self.root / shard}: '{member.name}' is in it twice; write the shard anew.")
+                images.append((member.name, member.offset))
+            elif labels and suffix in LABEL_SUFFIXES and label is None:
+                stream = tar.extractfile(member)
+                label = None if stream is None else self._label(stream.read(), suffix, shard, member.name)
+        yield from self._sample(shard, split, current, images, label)
+
+    def _sample(
+        self, shard: str, split: str | None, key: str | None, images: list[tuple[str, int]], label: str | None
+    ) -> Iterator[Found]:
+        stem = shard.removesuffix(".tar")
+        plain = [image for image in images if f".{_key_and_suffix(image[0])[1]}" in SUFFIXES]
+        for name, offset in plain or images:  # beside 17.jpg, 17.seg.png is a mask; alone it is the image
+            yield Found(f"{stem}/{name}", name, shard, offset, split, label)
+        if key is not None and not images:
+            yield Found(f"{stem}/{key}", key, shard, -1, split, label, "the sample has no image file")
+
+    def _members(self, shard: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+        path = self.root / shard
+        try:
+            with tarfile.open(path, "r:") as tar:
+                while (member := tar.next()) is not None:
+                    tar.members = []  # it would remember every member; we need each once
+                    hidden = any(part.startswith(".") for part in Path(member.name).parts)
+                    if member.isfile() and not hidden and "." in Path(member.name).name:
+                        yield tar, member
+                with path.open("rb") as stream:  # tarfile ends quietly at a header that was cut off
+                    stream.seek(tar.offset)
+                    if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                        raise tarfile.ReadError(f"no tar header at byte {tar.offset}")
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise NolaError(
+                f"the shard {path} cannot be read ({error}); it must be an uncompressed tar file, whole: fetch or write it again."
+            ) from None
+
+    def _label(self, data: bytes, suffix: str, shard: str, name: str) -> str | None:
+        try:
+            text = data.decode("utf-8").strip()
+            values: Any = json.loads(text) if suffix == "json" else text
+        except ValueError:
+            raise NolaError(f"{self.root / shard}: the label file '{name}' is no UTF-8{' JSON' * (suffix == 'json')}.") from None
+        if suffix == "json":
+            found = [values[key] for key in LABEL_KEYS if key in values] if isinstance(values, dict) else [values]
+            return str(found[0]) if found and isinstance(found[0], str | int) else None
+        return text or None
+
+    def read(self, *, path: str, shard: str, row: int) -> bytes:
+        with (self.root / shard).open("rb") as stream:
+            stream.seek(row)
+            try:
+                with tarfile.TarFile(fileobj=stream) as tar:
+                    member = tar.next()
+                    if member is None or member.name != path:
+                        raise OSError(f"the shard {shard} has changed: '{path}' is not at byte {row} any more")
+                    check_size(member.size)
+                    content = tar.extractfile(member)
+                    data = b"" if content is None else content.read()
+            except tarfile.TarError as error:
+                raise OSError(f"the shard {shard} is damaged at byte {row} ({error})") from None
+        return data
+
+    def class_names(self) -> list[str]:
+        """The lines of classnames.txt or classes.txt beside the shards, or else every label in order of the alphabet."""
+        for name in NAME_FILES:
+            if (self.root / name).is_file():
+                return (self.root / name).read_text(encoding="utf-8").splitlines()
+        return sorted({found.label for found in self._scan(labels=True) if found.label is not None})
+
+
+def _key_and_suffix(name: str) -> tuple[str, str]:
+    """The key of a file in a shard ends at the first dot of the file's name; the suffix is in lower case."""
+    folder, slash, base = name.rpartition("/")
+    key, _, suffix = base.partition(".")
+    return folder + slash + key, suffix.lower()
