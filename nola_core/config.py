@@ -43,7 +43,7 @@ class Sources(Section):
 
     images: str
     descriptions: str
-    """A CSV or Parquet table of sentences, or the data set's own YAML file where there is none."""
+    """A CSV or Parquet table of sentences, published descriptions in JSON, or the data set's own YAML file if there are none."""
 
 
 class Prepare(Section):

@@ -1,5 +1,9 @@
 """Stage `describe`: classes -> descriptions, by way of the response cache."""
 
+from pathlib import Path
+
+import pandas as pd
+
 from nola_core import descriptions
 from nola_core.config import load
 from nola_core.descriptions import Responses
@@ -15,9 +19,19 @@ def run(paths: Paths) -> None:
     if settings.describe.provider == "none" or source.endswith((".yaml", ".yml")):
         table = descriptions.SCHEMA.empty_table().to_pandas()
     else:
-        provided = descriptions.read_provided(paths.root / source)
+        classes = read_table(paths["classes.parquet"])
+        provided = _provided(paths.root / source, classes)
         responses.add(provided)
-        table = descriptions.describe(provided, read_table(paths["classes.parquet"]), source=source)
+        table = descriptions.describe(provided, classes, source=source)
     write_table(paths["descriptions.parquet"], table, descriptions.SCHEMA)
-    classes = table["class_id"].nunique()
-    print(f"{len(table)} descriptions of {classes} classes" if len(table) else "no descriptions: templates alone")
+    described = table["class_id"].nunique()
+    print(f"{len(table)} descriptions of {described} classes" if len(table) else "no descriptions: templates alone")
+
+
+def _provided(path: Path, classes: pd.DataFrame) -> pd.DataFrame:
+    """The table that was written or imported before; published JSON is imported here, and what fits is said."""
+    if path.suffix != ".json":
+        return descriptions.read_provided(path)
+    imported = descriptions.import_file(path, classes)
+    print("\n".join(imported.lines()))
+    return imported.table
