@@ -80,6 +80,10 @@ class Classify(Section):
 
     texts: Literal["both", "descriptions", "templates"]
     """What the class-description embedding averages."""
+    keep: Literal["all", "separating"]
+    """Which descriptions: all, or those nearer to their own class than to its neighbours (nola_core.descriptions.quality)."""
+    neighbors: Positive
+    """Nearest classes by their embeddings that a description is held against."""
 
 
 class Select(Section):

@@ -83,7 +83,7 @@ def match(names: Sequence[str], classes: pd.DataFrame) -> Coverage:
     for text, name in spelled.items():
         keys.setdefault(normalized(text), set()).add(name)
     same = {
-        name: next(iter(found)) for name in distinct if name not in exact and len(found := keys.get(normalized(name), set())) == 1
+        name: next(iter(meant)) for name in distinct if name not in exact and len(meant := keys.get(normalized(name), set())) == 1
     }
     taken = set(exact.values()) | set(same.values())
     left = [name for name in classes["name"] if name not in taken]
