@@ -58,6 +58,8 @@ class Describe(Section):
 
     provider: Literal["table", "none"]
     """`table` reads the committed or imported sentences of the data set; `none` leaves the templates alone."""
+    rounds: Annotated[int, Field(ge=0)]
+    """Confusion-driven rounds whose answers are read; `python -m nola_core.descriptions refine` runs them."""
 
 
 class Embed(Section):
