@@ -187,10 +187,10 @@ def _separating(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(kept=kept | spared, why=why)
 
 
-def findings(table: pd.DataFrame, *, context_length: int) -> list[str]:
-    """What a reader of the log must know; empty where there is nothing to say."""
+def findings(table: pd.DataFrame) -> list[str]:
+    """What a reader of the log or the report must know; empty where there is nothing to say."""
     counts = [
-        (int(table["truncated"].sum()), f"have more than the {context_length} tokens CLIP reads; their ends are cut off"),
+        (int(table["truncated"].sum()), "have more tokens than CLIP reads; their ends are cut off"),
         (int((table["repeats"] != "").sum()), "say the same as an earlier one of their class"),
         (int((~table["names_own"]).sum()), "do not name their class"),
         (int((table["names_others"].str.len() > 0).sum()), "name another class"),

@@ -22,6 +22,7 @@ def refine(
     *,
     rounds: int | None = None,
     pairs: int = 10,
+    gap: float = GAP,
     prompts: str = "confusion",
     provider: str = "refine",
     model: str = "",
@@ -35,6 +36,7 @@ def refine(
         answer: answers the questions.
         rounds: how many there may be in all; `describe.rounds` of params.yaml if None, and never more.
         pairs: pairs of classes a round asks about at most, those with the most images first.
+        gap: first minus second probability below which an image counts as confused.
         prompts: name or path of a prompt set about pairs.
         provider: who answers, for the record.
         model: the model that answers, for the record.
@@ -60,9 +62,9 @@ def refine(
     for number in range(first, rounds + 1):
         predictions = read_table(paths["zero_shot.parquet"], ["split", "method", "margin", "top_classes"])
         mine = predictions[(predictions["method"] == "cde") & (predictions["split"] == "train")]
-        fresh = not_asked(confused_pairs(mine), classes, read_rounds(folder, rounds=number)).head(pairs)
+        fresh = not_asked(confused_pairs(mine, gap=gap), classes, read_rounds(folder, rounds=number)).head(pairs)
         if fresh.empty:
-            print(f"round {number}: no pair of classes is left that shares an image less than {GAP} apart")
+            print(f"round {number}: no pair of classes is left that shares an image less than {gap} apart")
             return number - first
         rows = ask(fresh, classes, answer, prompt_set=prompt_set, number=number, provider=provider, model=model)
         if rows.empty:
@@ -100,6 +102,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--rounds", type=int, help="rounds in all (default: describe.rounds of params.yaml)")
     parser.add_argument("--pairs", type=int, default=10, help="pairs of classes a round (default: 10)")
+    parser.add_argument("--gap", type=float, default=GAP, help=f"probability gap below which an image counts (default: {GAP})")
     parser.add_argument("--prompts", default="confusion", help="a prompt set about pairs (default: confusion)")
     parser.add_argument("--answers", type=Path, required=True, help="JSON, prompt -> texts; open questions are written into it")
     parser.add_argument("--model", default="", help="what wrote the answers, for the record")
@@ -110,6 +113,7 @@ def main(argv: list[str]) -> int:
         from_file(arguments.answers),
         rounds=arguments.rounds,
         pairs=arguments.pairs,
+        gap=arguments.gap,
         prompts=arguments.prompts,
         provider=arguments.answers.name,
         model=arguments.model,

@@ -66,7 +66,7 @@ def run(paths: Paths) -> None:
                     write(prediction_table(ids, p, split=split, method=method))
     count = sum(len(group) for group in texts["cde"])
     print(f"{len(names)} classes, {count} texts in the class-description embedding, logit scale {clip.logit_scale:.1f}")
-    for line in findings(scores, context_length=clip.context_length):
+    for line in findings(scores):
         print(f"  {line}")
 
 

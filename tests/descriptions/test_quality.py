@@ -83,8 +83,8 @@ def test_what_is_flagged(tmp_path: Path) -> None:
     assert table["names_others"].tolist() == [[], [], ["sea_dog"], [], [], []]
     assert table["rival"].tolist() == ["sea_dog"] * 5 + ["cat"]
     assert table["kept"].all()
-    assert quality.findings(table, context_length=77) == [
-        "1 of 6 descriptions have more than the 77 tokens CLIP reads; their ends are cut off",
+    assert quality.findings(table) == [
+        "1 of 6 descriptions have more tokens than CLIP reads; their ends are cut off",
         "1 of 6 descriptions say the same as an earlier one of their class",
         "1 of 6 descriptions do not name their class",
         "1 of 6 descriptions name another class",
@@ -97,7 +97,7 @@ def test_separating_keeps_what_is_nearer_to_its_class() -> None:
     table = assessed("separating")
     assert table["kept"].tolist() == [True, False, False, True, True, True]
     assert table["why"].tolist()[1:3] == ["left out: repeats an earlier one", "left out: nearer to its rival"]
-    assert quality.findings(table, context_length=77)[-1] == "2 of 6 descriptions are left out of the class-description embedding"
+    assert quality.findings(table)[-1] == "2 of 6 descriptions are left out of the class-description embedding"
 
 
 def test_a_class_keeps_its_best_sentences_even_if_none_separates_it() -> None:
