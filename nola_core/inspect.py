@@ -111,7 +111,7 @@ def descriptions(arguments: argparse.Namespace, console: Console) -> None:
         table = table.merge(scores, on=["class_id", "text"]).sort_values(["class_id", "margin"], ascending=[True, False])
         table["margin"] = [f"{value:+.3f}" for value in table["margin"]]
         table["note"] = [_note(row) for row in table.to_dict("records")]
-        columns = ["class", "margin", "text", "note", "rival", "prompt", "provider", "model"]
+        columns = ["class", "margin", "text", "note", "provider"]
     if arguments.class_name is not None:
         table = table[table["class"] == class_name(folder, arguments.class_name)]
     if table.empty:

@@ -96,7 +96,7 @@ def test_descriptions(run: Run, root: Path) -> None:
     assert "It looks like dog & <wolf>." in text
     assert "owl" not in text
     whole = run("descriptions", "pets")
-    assert "+0.200 It looks like dog & <wolf>. nearer to cat" in whole
+    assert "+0.200 It looks like dog & <wolf>. nearer to cat hand-written" in whole
     assert [word for word in whole.split() if word.startswith("+0.")] == ["+0.300", "+0.200", "+0.400"]
     path = root / "data/pets/descriptions.parquet"
     table = pd.read_parquet(path)

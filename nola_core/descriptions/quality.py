@@ -193,7 +193,7 @@ def findings(table: pd.DataFrame) -> list[str]:
         (int(table["truncated"].sum()), "have more tokens than CLIP reads; their ends are cut off"),
         (int((table["repeats"] != "").sum()), "say the same as an earlier one of their class"),
         (int((~table["names_own"]).sum()), "do not name their class"),
-        (int((table["names_others"].str.len() > 0).sum()), "name another class"),
+        (int((table["names_others"].map(len) > 0).sum()), "name another class"),
         (int((table["own_cosine"] <= table["rival_cosine"]).sum()), "are nearer to another class than to their own"),
         (int((~table["kept"]).sum()), "are left out of the class-description embedding"),
     ]
