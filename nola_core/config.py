@@ -43,7 +43,7 @@ class Sources(Section):
 
     images: str
     descriptions: str
-    """A CSV or Parquet table of sentences, or the data set's own YAML file where there is none."""
+    """A CSV or Parquet table of sentences, published descriptions in JSON, or the data set's own YAML file if there are none."""
 
 
 class Prepare(Section):
@@ -58,6 +58,8 @@ class Describe(Section):
 
     provider: Literal["table", "none"]
     """`table` reads the committed or imported sentences of the data set; `none` leaves the templates alone."""
+    rounds: Annotated[int, Field(ge=0)]
+    """Confusion-driven rounds whose answers are read; `python -m nola_core.descriptions refine` runs them."""
 
 
 class Embed(Section):
@@ -80,6 +82,10 @@ class Classify(Section):
 
     texts: Literal["both", "descriptions", "templates"]
     """What the class-description embedding averages."""
+    keep: Literal["all", "separating"]
+    """Which descriptions: all, or those nearer to their own class than to its neighbours (nola_core.descriptions.quality)."""
+    neighbors: Positive
+    """Nearest classes by their embeddings that a description is held against."""
 
 
 class Select(Section):

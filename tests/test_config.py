@@ -40,7 +40,7 @@ def test_the_projects_own_params_are_sound_and_equal_their_preset() -> None:
     ("key", "value", "sentence"),
     [
         ("align.hiden", 3, "unknown key 'align.hiden': did you mean 'hidden'?"),
-        ("describe.zzz", 3, "unknown key 'describe.zzz': allowed are provider."),
+        ("describe.zzz", 3, "unknown key 'describe.zzz': allowed are provider, rounds."),
         ("datasets.digits.image", "x", "unknown key 'datasets.digits.image': did you mean 'images'?"),
         ("tune.epochs", ..., "key 'tune.epochs' is missing."),
         ("align.hidden", 0, "align.hidden = 0: must be greater than or equal to 1."),

@@ -1,8 +1,13 @@
 """Stage `describe`: classes -> descriptions, by way of the response cache."""
 
+from pathlib import Path
+
+import pandas as pd
+
 from nola_core import descriptions
 from nola_core.config import load
 from nola_core.descriptions import Responses
+from nola_core.descriptions.confusion import add_rounds, read_rounds
 from nola_core.files import read_table, write_table
 from nola_core.stages.paths import Paths
 
@@ -15,9 +20,32 @@ def run(paths: Paths) -> None:
     if settings.describe.provider == "none" or source.endswith((".yaml", ".yml")):
         table = descriptions.SCHEMA.empty_table().to_pandas()
     else:
-        provided = descriptions.read_provided(paths.root / source)
+        classes = read_table(paths["classes.parquet"])
+        provided = _provided(paths.root / source, classes)
         responses.add(provided)
-        table = descriptions.describe(provided, read_table(paths["classes.parquet"]), source=source)
+        table = descriptions.describe(provided, classes, source=source)
+    table = _with_rounds(paths, table, settings.describe.rounds)
     write_table(paths["descriptions.parquet"], table, descriptions.SCHEMA)
-    classes = table["class_id"].nunique()
-    print(f"{len(table)} descriptions of {classes} classes" if len(table) else "no descriptions: templates alone")
+    described = table["class_id"].nunique()
+    print(f"{len(table)} descriptions of {described} classes" if len(table) else "no descriptions: templates alone")
+
+
+def _provided(path: Path, classes: pd.DataFrame) -> pd.DataFrame:
+    """The table that was written or imported before; published JSON is imported here, and what fits is said."""
+    if path.suffix != ".json":
+        return descriptions.read_provided(path)
+    imported = descriptions.import_file(path, classes)
+    print("\n".join(imported.lines()))
+    return imported.table
+
+
+def _with_rounds(paths: Paths, table: pd.DataFrame, rounds: int) -> pd.DataFrame:
+    """The table and the answers of the first `rounds` confusion-driven rounds."""
+    if rounds == 0:
+        return table
+    answers = read_rounds(paths["responses"] / "rounds", rounds=rounds)
+    merged, gone = add_rounds(table, answers, read_table(paths["classes.parquet"]))
+    print(f"{len(merged) - len(table)} answers of {answers['round'].nunique()} rounds (at most {rounds}) are added")
+    if gone:
+        print(f"  answers about {len(gone)} classes no longer on the list are left out: {', '.join(gone[:10])}")
+    return merged

@@ -2,6 +2,7 @@
 
 from nola_core import datasets
 from nola_core.config import load
+from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.stages.paths import Paths
 
 
@@ -17,3 +18,11 @@ def run(paths: Paths) -> None:
         print(f"  and {prepared.unusable - len(prepared.reasons):,} more: column `reason` of {paths['manifest.parquet']}")
     if prepared.copies:
         print(f"{prepared.copies:,} images are copies of another; {prepared.leaked:,} images outside train have a copy in train")
+    changed = changed_names(prepared.classes["name"].tolist(), prepared.classes["display_name"].tolist())
+    if changed:
+        shown = ", ".join(f"{name} -> {text}" for name, text in changed[:10])
+        print(f"  {len(changed)} class names are rewritten for texts: {shown}" + (", ..." if len(changed) > 10 else ""))
+    nothing = telling_nothing(prepared.classes["display_name"].tolist())
+    if nothing:
+        shown = ", ".join(nothing[:5]) + (", ..." if len(nothing) > 5 else "")
+        print(f"  {len(nothing)} class names tell CLIP nothing ({shown}): give them words in the class list")
