@@ -32,8 +32,8 @@ class DatasetDefinition(Section):
     """Class names as a CLIP user would write them, a text file with one a line, or `folders`: the names of the sub-folders."""
     templates: Annotated[list[str], Field(min_length=1)]
     """Texts with `{}` for the class name; the first alone is the zero-shot classifier."""
-    backbones: str | None
-    """Name of the backbone pair, or null for `embed.backbones` of params.yaml."""
+    backbones: str | dict[str, Any] | None
+    """A backbone pair: its name, `CLIP+SSL`, its own `clip` and `ssl`, or null for `embed.backbones` of params.yaml."""
 
     @field_validator("classes", mode="before")
     @classmethod
