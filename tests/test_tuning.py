@@ -13,10 +13,12 @@ from nola_core import augmentation, tuning
 from nola_core.backbones import Clip, ClipSpec, load_clip
 from nola_core.config import Tune
 from nola_core.errors import NolaError
-from nola_core.prompting import layer_norms
+from nola_core.prompting import norm_parameters
 from tests.tiny import write_clip
 
-OPTIONS = Tune(prompt_tokens=3, epochs=4, batch_size=8, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1)
+OPTIONS = Tune(
+    prompt_tokens=3, prompt_frame=0.1, epochs=4, batch_size=8, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1
+)
 COUNT = 20
 
 
@@ -37,7 +39,7 @@ def make_images() -> tuple[tuning.Images, torch.Tensor]:
 
 def make_student(clip: Clip) -> tuning.Student:
     phi = normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(2)), dim=-1)
-    return tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, seed=5)
+    return tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
 
 
 def tune(student: tuning.Student, options: Tune = OPTIONS, checkpoint: Path | None = None) -> list[list[float]]:
@@ -56,9 +58,9 @@ def test_it_trains_tokens_norms_and_classifier_and_nothing_else(new_clip: Callab
     before = trained(student)
     tune(student)
     after = trained(student)
-    assert set(after) == {"tokens", "classifier", *(f"norm.{name}" for name in layer_norms(clip.image.module))}
+    assert set(after) == {"tokens", "classifier", *(f"norm.{name}" for name in norm_parameters(clip.image.module))}
     assert all(not torch.equal(before[name], after[name]) for name in after)
-    norms = set(layer_norms(clip.image.module))
+    norms = set(norm_parameters(clip.image.module))
     old = untouched.model.state_dict()
     for name, tensor in clip.model.state_dict().items():
         if name.removeprefix("visual.") not in norms:
