@@ -115,8 +115,7 @@ class FramedTower(nn.Module):
         """`width` is a share of the shorter side, below one half; its pixels are rounded."""
         super().__init__()
         self.tower: Any = tower
-        size = self.tower.image_size
-        h, w = (size, size) if isinstance(size, int) else size
+        h, w = image_size(tower)
         pixels = round(width * min(h, w))
         border = torch.ones(h, w, dtype=torch.bool)
         border[pixels : h - pixels, pixels : w - pixels] = False
@@ -132,6 +131,12 @@ class FramedTower(nn.Module):
         canvas = images.new_zeros(3, *self.border.shape)
         canvas[:, self.border] = self.frame.to(images.dtype)
         return self.tower(images + canvas)
+
+
+def image_size(tower: Any) -> tuple[int, int]:
+    """Height and width of the images a tower takes; open_clip notes a square's as one number."""
+    size = tower.image_size
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def norm_parameters(tower: nn.Module) -> dict[str, nn.Parameter]:
