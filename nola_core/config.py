@@ -109,9 +109,12 @@ class Align(Section):
 
 
 class Tune(Section):
-    """Stage `tune`: prompt tokens, LayerNorms and classifier."""
+    """Stage `tune`: prompts, norm layers and classifier."""
 
     prompt_tokens: Annotated[int, Field(ge=0)]
+    """Of a vision transformer."""
+    prompt_frame: Annotated[float, Field(ge=0, lt=0.5)]
+    """Of any other tower: the width of the learnable frame, as a share of the image's side."""
     epochs: Positive
     batch_size: Positive
     learning_rate: Rate

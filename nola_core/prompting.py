@@ -1,10 +1,13 @@
-"""Visual prompt tokens inside a CLIP vision tower (shallow VPT; METHODS section 1, step 3).
+"""Visual prompts of a CLIP vision tower: tokens inside a transformer, or a frame of pixels around the image.
 
-M learnable tokens of the tower's width join the sequence once, after positional embedding and the first LayerNorm, behind the
-class token and before the patch tokens. They are dropped again before pooling, so that a tower pools what it always pooled.
+Tokens (shallow VPT; METHODS section 1, step 3): M learnable tokens of the tower's width join the sequence once, after positional
+embedding and the first LayerNorm, behind the class token and before the patch tokens. They are dropped again before pooling, so
+that a tower pools what it always pooled. For open_clip's own ViT (OpenAI, LAION, DataComp, DFN, MetaCLIP, ...; class token,
+average or attention pooling) and open_clip's timm ViTs, with a class token (EVA excepted) or without one (SigLIP, SigLIP2;
+there the prompts come first).
 
-Supported: open_clip's own ViT (OpenAI, LAION, DataComp, DFN, MetaCLIP, ...; class token, average or attention pooling) and
-open_clip's timm ViTs, with a class token (EVA excepted) or without one (SigLIP, SigLIP2; there the prompts come first).
+A frame (Bahng et al., 2022): learnable pixels added to the border of the normalised image. For every other tower, whatever is
+inside: open_clip's ResNets, ConvNeXt, EVA, MobileCLIP, the offline pair.
 """
 
 from __future__ import annotations
@@ -19,20 +22,33 @@ from open_clip.transformer import VisionTransformer
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 from torch import Tensor, nn
 
-from nola_core.errors import NolaError
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
+
+
+def takes_tokens(tower: nn.Module) -> bool:
+    """Whether a tower is a transformer that prompt tokens can be put into; every other takes a frame."""
+    if isinstance(tower, TimmModel):
+        return type(tower.trunk) is TimmVisionTransformer
+    return isinstance(tower, VisionTransformer)
+
+
+def prompted(
+    tower: nn.Module, *, tokens: int, frame: float, generator: torch.Generator | None = None
+) -> PromptedTower | FramedTower:
+    """A tower with the prompts its kind takes: `tokens` of them, or a frame as wide as the share `frame` of the image's side."""
+    if takes_tokens(tower):
+        return PromptedTower(tower, count=tokens, generator=generator)
+    return FramedTower(tower, width=frame)
 
 
 class PromptedTower(nn.Module):
-    """A vision tower with prompt tokens: images [B, 3, H, W] -> features [B, d], not normalised.
+    """A vision transformer with prompt tokens: images [B, 3, H, W] -> features [B, d], not normalised.
 
     With no tokens it computes exactly what the tower computes.
 
     Attributes:
         tower: the tower it was given, not copied.
-        tokens: [M, width], uniform in +-sqrt(6 / (3 P^2 + width)) with P the patch size.
-
-    Raises:
-        NolaError: the tower is of a kind that takes no prompt tokens.
+        prompts: `tokens` [M, width], uniform in +-sqrt(6 / (3 P^2 + width)) with P the patch size.
     """
 
     tower: Any
@@ -43,23 +59,23 @@ class PromptedTower(nn.Module):
         self._blocks: Callable[[Tensor], Tensor]
         self._embed: Callable[[Tensor], Tensor]
         self._finish: Callable[[Tensor], Tensor]
-        if isinstance(tower, VisionTransformer):
-            width, self._prefix = tower.class_embedding.shape[0], 1
-            patch = tower.patch_size[0]
-            self._embed, self._blocks, self._finish = tower._embeds, tower.transformer, self._finish_native
-        elif isinstance(tower, TimmModel) and type(tower.trunk) is TimmVisionTransformer:
-            trunk = tower.trunk
+        if isinstance(tower, TimmModel):
+            trunk: Any = tower.trunk
             width, self._prefix = trunk.embed_dim, trunk.num_prefix_tokens
             patch = trunk.patch_embed.patch_size[0]
             self._embed, self._blocks, self._finish = self._embed_timm, trunk.blocks, self._finish_timm
         else:
-            inner = type(tower.trunk).__name__ if isinstance(tower, TimmModel) else type(tower).__name__
-            raise NolaError(
-                f"prompt tokens need a vision transformer of open_clip or timm, and this CLIP's vision tower is a {inner}; "
-                "choose a model whose name starts with ViT-."
-            )
+            native: Any = tower
+            width, self._prefix = native.class_embedding.shape[0], 1
+            patch = native.patch_size[0]
+            self._embed, self._blocks, self._finish = native._embeds, native.transformer, self._finish_native
         bound = math.sqrt(6 / (3 * patch * patch + width))
         self.tokens = nn.Parameter((2 * torch.rand(count, width, generator=generator) - 1) * bound)
+
+    @property
+    def prompts(self) -> dict[str, nn.Parameter]:
+        """What is learnt here, by name."""
+        return {"tokens": self.tokens}
 
     def forward(self, images: Tensor) -> Tensor:
         sequence = self._embed(images)
@@ -82,11 +98,55 @@ class PromptedTower(nn.Module):
         return self.tower.head(trunk.forward_head(trunk.norm(sequence)))
 
 
-def layer_norms(tower: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights and biases of every LayerNorm of a tower, by their names in it."""
+class FramedTower(nn.Module):
+    """Any vision tower with a learnable frame: images [B, 3, H, W] -> features [B, d], as the tower gives them.
+
+    The frame is added to the outer pixels of the normalised image, which keeps its size. It begins as zeros, so that the first
+    student answers as the untouched tower does.
+
+    Attributes:
+        tower: the tower it was given, not copied.
+        prompts: `frame` [3, n], the n pixels outside the inner rectangle, row by row.
+    """
+
+    border: Tensor
+
+    def __init__(self, tower: nn.Module, *, width: float) -> None:
+        """`width` is a share of the shorter side, below one half; its pixels are rounded."""
+        super().__init__()
+        self.tower: Any = tower
+        h, w = image_size(tower)
+        pixels = round(width * min(h, w))
+        border = torch.ones(h, w, dtype=torch.bool)
+        border[pixels : h - pixels, pixels : w - pixels] = False
+        self.register_buffer("border", border, persistent=False)
+        self.frame = nn.Parameter(torch.zeros(3, int(border.sum())))
+
+    @property
+    def prompts(self) -> dict[str, nn.Parameter]:
+        """What is learnt here, by name."""
+        return {"frame": self.frame}
+
+    def forward(self, images: Tensor) -> Tensor:
+        canvas = images.new_zeros(3, *self.border.shape)
+        canvas[:, self.border] = self.frame.to(images.dtype)
+        return self.tower(images + canvas)
+
+
+def image_size(tower: Any) -> tuple[int, int]:
+    """Height and width of the images a tower takes; open_clip notes a square's as one number."""
+    size = tower.image_size
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def norm_parameters(tower: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights and biases of every normalisation layer of a tower, by their names in it.
+
+    Those of a BatchNorm are its scale and shift; its running statistics are buffers and stay what they are in evaluation mode.
+    """
     return {
         f"{name}.{key}": parameter
         for name, module in tower.named_modules()
-        if isinstance(module, nn.LayerNorm)
+        if isinstance(module, NORMS)
         for key, parameter in module.named_parameters(recurse=False)
     }

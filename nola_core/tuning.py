@@ -1,4 +1,4 @@
-"""NoLA's third step: the alignment head's answers teach prompt tokens, LayerNorms and classifier of CLIP's vision tower.
+"""NoLA's third step: the alignment head's answers teach prompts, norm layers and classifier of CLIP's vision tower.
 
 The teacher sees the weak view, which is fixed, so its answer for an image never changes: it is read from a table that stage
 `align` made once from the cached features. The published code runs DINO again at every step for the same answers.
@@ -29,9 +29,11 @@ from nola_core.device import workers
 from nola_core.errors import NolaError
 from nola_core.files import remove, replacing
 from nola_core.progress import progress
-from nola_core.prompting import PromptedTower, layer_norms
+from nola_core.prompting import norm_parameters, prompted
 
 BETAS = (0.9, 0.999)
+CHUNK = {"cpu": 32}  # images whose gradient is computed at a time; those of a batch add up to the same
+GPU_CHUNK = 128
 CURVE = ["epoch", "loss", "teacher_agreement", "learning_rate", "seconds"]
 
 
@@ -39,29 +41,30 @@ class Student(nn.Module):
     """The prompted tower and a bias-free classifier: images -> logits [B, C] = f(x) W^T, no normalisation, no temperature.
 
     Attributes:
-        tower: with its prompt tokens.
+        tower: with its prompts: tokens in a transformer, a frame around the images of any other tower.
         classifier: [C, d], begins as the class-description embedding.
     """
 
-    def __init__(self, clip: Clip, classifier: Tensor, *, prompt_tokens: int, seed: int) -> None:
+    def __init__(self, clip: Clip, classifier: Tensor, *, prompt_tokens: int, prompt_frame: float, seed: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.tower = PromptedTower(clip.image.module, count=prompt_tokens, generator=generator)
+        self.prompt_frame = prompt_frame
+        self.tower = prompted(clip.image.module, tokens=prompt_tokens, frame=prompt_frame, generator=generator)
         self.classifier = nn.Parameter(classifier.clone())
 
     def forward(self, images: Tensor) -> Tensor:
         return self.tower(images).float() @ self.classifier.T
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """What step 3 trains, by the names it is stored under: `tokens`, `classifier` and `norm.<name in the tower>`."""
-        norms = {f"norm.{name}": parameter for name, parameter in layer_norms(self.tower.tower).items()}
-        return {"tokens": self.tower.tokens, "classifier": self.classifier, **norms}
+        """What step 3 trains, by the names it is stored under: `tokens` or `frame`, `classifier`, `norm.<name in the tower>`."""
+        norms = {f"norm.{name}": parameter for name, parameter in norm_parameters(self.tower.tower).items()}
+        return {**self.tower.prompts, "classifier": self.classifier, **norms}
 
     def save(self, path: Path, *, weights_sha256: str) -> None:
         """Write the trained tensors as safetensors, with the hash of the CLIP they belong to."""
         tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trained().items()}
         with replacing(path) as scratch:
-            save_file(tensors, scratch, metadata={"clip_sha256": weights_sha256})
+            save_file(tensors, scratch, metadata={"clip_sha256": weights_sha256, "prompt_frame": str(self.prompt_frame)})
 
     @classmethod
     def load(cls, path: Path, clip: Clip) -> Student:
@@ -71,11 +74,12 @@ class Student(nn.Module):
             NolaError: the file was tuned from other CLIP weights, or its tensors do not fit the tower.
         """
         with safe_open(path, framework="pt") as stored:
-            belongs = (stored.metadata() or {}).get("clip_sha256")
+            metadata = stored.metadata() or {}
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
-        if belongs != clip.image.meta["weights_sha256"]:
+        if metadata.get("clip_sha256") != clip.image.meta["weights_sha256"]:
             raise NolaError(f"{path} was tuned from other CLIP weights than {clip.image.meta['model']} has now; run tune again.")
-        student = cls(clip, tensors["classifier"], prompt_tokens=len(tensors["tokens"]), seed=0)
+        tokens, frame = len(tensors.get("tokens", ())), float(metadata.get("prompt_frame", 0))
+        student = cls(clip, tensors["classifier"], prompt_tokens=tokens, prompt_frame=frame, seed=0)
         mine = student.trained()
         if set(mine) != set(tensors) or any(mine[name].shape != tensors[name].shape for name in mine):
             raise NolaError(f"{path} does not fit the vision tower of {clip.image.meta['model']}; run tune again.")
@@ -131,7 +135,7 @@ def tune(
         NolaError: the loss is not finite.
     """
     student.to(device).train()
-    student.tower.tower.eval()  # the tower is frozen but for its LayerNorms, which have no mode: no dropout, no patch dropout
+    student.tower.tower.eval()  # no dropout, and BatchNorms keep their running statistics; only their scale and shift learn
     parameters = student.trained()
     student.requires_grad_(False)
     for parameter in parameters.values():
@@ -174,17 +178,19 @@ def _epoch(
     draws = augmentation.draw(count, seed=seed, epoch=epoch)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
     total, agreed = torch.zeros((), device=device), torch.zeros((), device=device)
+    chunk = CHUNK.get(device.type, GPU_CHUNK)
+    images = loader.images
     for rows, crops in loader.batches(order.split(options.batch_size), draws):
-        images = loader.images
-        views = augmentation.strong_view(crops.to(device), draws[rows].to(device), mean=images.mean, std=images.std)
-        logits = student(views)
-        wanted = targets[rows.to(device)]
-        loss = cross_entropy(logits, wanted, label_smoothing=options.label_smoothing)
         optimizer.zero_grad()
-        loss.backward()
+        for part, pixels in zip(rows.split(chunk), crops.split(chunk), strict=True):
+            views = augmentation.strong_view(pixels.to(device), draws[part].to(device), mean=images.mean, std=images.std)
+            logits = student(views)
+            wanted = targets[part.to(device)]
+            loss = cross_entropy(logits, wanted, label_smoothing=options.label_smoothing, reduction="sum")
+            (loss / len(rows)).backward()
+            total += loss.detach()
+            agreed += (logits.argmax(dim=1) == wanted).sum()
         optimizer.step()
-        total += loss.detach() * len(rows)
-        agreed += (logits.argmax(dim=1) == wanted).sum()
     return float(total) / count, float(agreed) / count
 
 

@@ -1,15 +1,16 @@
-"""Prompt tokens in open_clip's towers: where they go in, what they leave alone, what is refused."""
+"""Prompts in open_clip's towers: where tokens go in, what a frame adds, what both leave alone."""
 
 import math
 
 import open_clip
 import pytest
+import timm
 import torch
 from open_clip.timm_model import TimmModel
 from torch import nn
 
-from nola_core.errors import NolaError
-from nola_core.prompting import PromptedTower, layer_norms
+from nola_core.backbones.conse import ConseTower
+from nola_core.prompting import FramedTower, PromptedTower, norm_parameters, prompted
 from tests.tiny import CLIP_CONFIG
 
 
@@ -21,8 +22,6 @@ def native(**vision: object) -> nn.Module:
 def siglip() -> nn.Module:
     """A SigLIP-style tower: no class token, attention pooling, timm's ViT inside open_clip's adapter."""
     tower = TimmModel("vit_base_patch16_siglip_224", 24, image_size=16, pool="map", proj="none")
-    import timm
-
     tower.trunk = timm.create_model(
         "vit_base_patch16_siglip_224", img_size=16, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=0
     )
@@ -83,21 +82,83 @@ def test_tokens_begin_uniform_within_the_papers_bound_and_repeat_with_the_seed()
     assert torch.equal(tokens, again)
 
 
-def test_layer_norms_are_all_of_them_and_nothing_else() -> None:
+def test_the_norms_of_a_transformer_are_all_of_them_and_nothing_else() -> None:
     tower = native()
-    norms = layer_norms(tower)
+    norms = norm_parameters(tower)
     modules = ["ln_pre", "ln_post", *[f"transformer.resblocks.{i}.ln_{j}" for i in (0, 1) for j in (1, 2)]]
     assert set(norms) == {f"{module}.{key}" for module in modules for key in ("weight", "bias")}
     assert all(dict(tower.named_parameters())[name] is parameter for name, parameter in norms.items())
 
 
-@pytest.mark.parametrize(("model", "kind"), [("RN50", "ModifiedResNet"), ("EVA02-B-16", "Eva")])
-def test_other_towers_are_refused_by_name(model: str, kind: str) -> None:
-    config = open_clip.get_model_config(model)
-    if model == "RN50":
-        config["vision_cfg"].update(layers=[1, 1, 1, 1], width=8, image_size=32)
-        tower = open_clip.CLIP(**{k: v for k, v in config.items() if k != "custom_text"}).visual
-    else:
-        tower = TimmModel("eva02_tiny_patch14_224", 16, image_size=224, pool="token", proj="linear")
-    with pytest.raises(NolaError, match=rf"vision tower is a {kind}; choose a model whose name starts with ViT-"):
-        PromptedTower(tower, count=2)
+def resnet() -> nn.Module:
+    config = open_clip.get_model_config("RN50")
+    config["vision_cfg"].update(layers=[1, 1, 1, 1], width=8, image_size=32)
+    return open_clip.CLIP(**config).visual.eval()
+
+
+def convnext() -> nn.Module:
+    tower = TimmModel("test_convnext", 16, image_size=32, pool="avg", proj="linear")
+    return tower.eval()
+
+
+def conse() -> nn.Module:
+    names = nn.functional.normalize(torch.randn(1000, 12), dim=-1)
+    return ConseTower(timm.create_model("test_efficientnet"), names, image_size=32).eval()
+
+
+CONVOLUTIONAL = {"resnet": resnet, "convnext": convnext, "conse": conse}
+PHOTOS = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_transformers_take_tokens(name: str) -> None:
+    assert isinstance(prompted(TOWERS[name](), tokens=2, frame=0.1), PromptedTower)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_every_other_tower_takes_a_frame_that_begins_as_nothing(name: str) -> None:
+    tower = CONVOLUTIONAL[name]()
+    framed = prompted(tower, tokens=2, frame=0.1)
+    assert isinstance(framed, FramedTower) and framed.frame.shape == (3, 32 * 32 - 26 * 26)  # 3 pixels on each side
+    with torch.no_grad():
+        assert torch.equal(framed(PHOTOS), tower(PHOTOS))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_a_frame_is_added_to_the_border_and_learns(name: str) -> None:
+    """The oracle: every pixel of the frame put down by hand, in a loop."""
+    tower = CONVOLUTIONAL[name]()
+    framed = FramedTower(tower, width=0.1)
+    nn.init.normal_(framed.frame)
+    images, place = PHOTOS.clone(), 0
+    for y in range(32):
+        for x in range(32):
+            if min(x, y, 31 - x, 31 - y) < 3:
+                images[:, :, y, x] += framed.frame[:, place].detach()
+                place += 1
+    assert place == framed.frame.shape[1]
+    features = framed(PHOTOS)
+    torch.testing.assert_close(features, tower(images))
+    features.square().sum().backward()
+    assert framed.frame.grad is not None
+    reached = framed.frame.grad.abs().sum(dim=0) > 0
+    assert reached.float().mean() > 0.9  # a stride may pass over the outermost row
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "some"),
+    [
+        ("resnet", nn.BatchNorm2d, "layer2.0.downsample.1.weight"),
+        ("convnext", nn.LayerNorm, "trunk.head.norm.bias"),
+        ("conse", nn.BatchNorm2d, "classifier.bn1.weight"),
+    ],
+)
+def test_the_norms_of_a_convolutional_tower_are_its_scales_and_shifts(name: str, kind: type[nn.Module], some: str) -> None:
+    tower = CONVOLUTIONAL[name]()
+    norms = norm_parameters(tower)
+    assert some in norms and len(norms) == 2 * sum(isinstance(module, kind) for module in tower.modules())
+
+
+def test_towers_that_are_neither_take_a_frame_too() -> None:
+    tower = TimmModel("eva02_tiny_patch14_224", 16, image_size=224, pool="token", proj="linear")
+    assert isinstance(prompted(tower, tokens=2, frame=0.1), FramedTower)

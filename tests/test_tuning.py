@@ -13,10 +13,12 @@ from nola_core import augmentation, tuning
 from nola_core.backbones import Clip, ClipSpec, load_clip
 from nola_core.config import Tune
 from nola_core.errors import NolaError
-from nola_core.prompting import layer_norms
+from nola_core.prompting import image_size, norm_parameters
 from tests.tiny import write_clip
 
-OPTIONS = Tune(prompt_tokens=3, epochs=4, batch_size=8, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1)
+OPTIONS = Tune(
+    prompt_tokens=3, prompt_frame=0.1, epochs=4, batch_size=8, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1
+)
 COUNT = 20
 
 
@@ -26,22 +28,22 @@ def new_clip(tmp_path: Path) -> Callable[[], Clip]:
     return lambda: load_clip(ClipSpec(model="local-dir:clip", pretrained=None, sha256=None), root=tmp_path)
 
 
-def make_images() -> tuple[tuning.Images, torch.Tensor]:
+def make_images(size: tuple[int, int] = (16, 16)) -> tuple[tuning.Images, torch.Tensor]:
     """Bright and dark images: a difference that survives every strong view."""
     rng = np.random.default_rng(0)
     targets = torch.arange(COUNT) % 2
     pixels = [np.uint8(rng.integers(0, 80, (18, 22, 3)) + 150 * int(t)) for t in targets]
     opened = {f"i{row}": Image.fromarray(value) for row, value in enumerate(pixels)}
-    return tuning.Images(list(opened), opened.__getitem__, (16, 16), (0.5,) * 3, (0.5,) * 3), targets
+    return tuning.Images(list(opened), opened.__getitem__, size, (0.5,) * 3, (0.5,) * 3), targets
 
 
 def make_student(clip: Clip) -> tuning.Student:
     phi = normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(2)), dim=-1)
-    return tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, seed=5)
+    return tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
 
 
 def tune(student: tuning.Student, options: Tune = OPTIONS, checkpoint: Path | None = None) -> list[list[float]]:
-    images, targets = make_images()
+    images, targets = make_images(image_size(student.tower.tower))
     curve = tuning.tune(student, images, targets, options=options, seed=5, device=torch.device("cpu"), checkpoint=checkpoint)
     return curve.drop(columns="seconds").to_numpy().tolist()
 
@@ -56,9 +58,9 @@ def test_it_trains_tokens_norms_and_classifier_and_nothing_else(new_clip: Callab
     before = trained(student)
     tune(student)
     after = trained(student)
-    assert set(after) == {"tokens", "classifier", *(f"norm.{name}" for name in layer_norms(clip.image.module))}
+    assert set(after) == {"tokens", "classifier", *(f"norm.{name}" for name in norm_parameters(clip.image.module))}
     assert all(not torch.equal(before[name], after[name]) for name in after)
-    norms = set(layer_norms(clip.image.module))
+    norms = set(norm_parameters(clip.image.module))
     old = untouched.model.state_dict()
     for name, tensor in clip.model.state_dict().items():
         if name.removeprefix("visual.") not in norms:
@@ -152,3 +154,51 @@ def test_a_loss_that_blows_up_is_one_sentence(new_clip: Callable[[], Clip]) -> N
         student.classifier[0, 0] = torch.inf
     with pytest.raises(NolaError, match=r"not finite in epoch 1; lower tune.learning_rate"):
         tune(student)
+
+
+@pytest.fixture
+def convolutional(tmp_path: Path) -> Callable[[], Clip]:
+    """A tiny CLIP of open_clip's own ResNet kind, whose BatchNorms have seen images."""
+    resnet = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 16}
+    write_clip(tmp_path / "clip", vision=resnet)
+    return lambda: load_clip(ClipSpec(model="local-dir:clip"), root=tmp_path)
+
+
+def test_a_convolutional_tower_learns_frame_scales_and_shifts_and_keeps_its_statistics(
+    convolutional: Callable[[], Clip], tmp_path: Path
+) -> None:
+    clip, untouched = convolutional(), convolutional()
+    student = make_student(clip)
+    before = trained(student)
+    curve = tune(student)
+    assert set(before) == {"frame", "classifier", *(f"norm.{name}" for name in norm_parameters(clip.image.module))}
+    assert all(not torch.equal(before[name], value) for name, value in trained(student).items())
+    norms, old = set(norm_parameters(clip.image.module)), untouched.model.state_dict()
+    for name, tensor in clip.model.state_dict().items():  # running means, variances and counts among them
+        assert name.removeprefix("visual.") in norms or torch.equal(tensor, old[name]), name
+
+    checkpoint = tmp_path / "checkpoint.pt"
+    half = make_student(convolutional())
+    images, targets = make_images((32, 32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "remove", lambda path: None)
+        options = OPTIONS.model_copy(update={"epochs": 3})  # its checkpoint is that of epoch 2
+        tuning.tune(half, images, targets, options=options, seed=5, device=torch.device("cpu"), checkpoint=checkpoint)
+    resumed = make_student(convolutional())
+    assert tune(resumed, checkpoint=checkpoint) == curve
+    assert all(torch.equal(value, trained(student)[name]) for name, value in trained(resumed).items())
+
+    student.save(tmp_path / "student.safetensors", weights_sha256=untouched.image.meta["weights_sha256"])
+    loaded = tuning.Student.load(tmp_path / "student.safetensors", convolutional())
+    x = torch.randn(4, 3, 32, 32)
+    assert torch.equal(tuning.predict(loaded, x), tuning.predict(student, x))
+
+
+def test_chunks_of_a_batch_add_up_to_it(new_clip: Callable[[], Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    options = OPTIONS.model_copy(update={"epochs": 1, "batch_size": COUNT})
+    whole, parts = make_student(new_clip()), make_student(new_clip())
+    (one,) = tune(whole, options)
+    monkeypatch.setattr(tuning, "CHUNK", {"cpu": 3})
+    (two,) = tune(parts, options)
+    assert two == pytest.approx(one, abs=2e-5)
+    torch.testing.assert_close(parts.classifier, whole.classifier, atol=1e-5, rtol=0)

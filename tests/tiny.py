@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-CLIP_CONFIG = {
+CLIP_CONFIG: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 16, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
@@ -21,14 +21,17 @@ CLIP_CONFIG = {
 SSL_ARGS: dict[str, Any] = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 0}
 
 
-def write_clip(folder: Path, *, seed: int = 0) -> Path:
-    """A random CLIP in open_clip's own folder format."""
+def write_clip(folder: Path, *, seed: int = 0, vision: dict[str, Any] | None = None) -> Path:
+    """A random CLIP in open_clip's own folder format; `vision` overrides keys of its vision tower."""
+    tower = CLIP_CONFIG["vision_cfg"] | (vision or {})
+    config = CLIP_CONFIG | {"vision_cfg": tower}
+    size = [tower["image_size"]] * 2
     folder.mkdir(parents=True)
-    preprocess = {"size": [16, 16], "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CLIP_CONFIG, "preprocess_cfg": preprocess}))
+    preprocess = {"size": size, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = open_clip.CLIP(**CLIP_CONFIG)
+        model = open_clip.CLIP(**config)
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return folder
 

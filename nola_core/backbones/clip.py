@@ -1,8 +1,10 @@
-"""open_clip models: both towers, their preprocessing and their tokenizer."""
+"""Dual encoders: both towers, their preprocessing and their tokenizer."""
 
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +16,15 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nola_core.backbones.encoder import (
-    ImageEncoder,
-    check_sha256,
-    describe,
-    freeze,
-    no_weights,
-    resolve,
-    weights_sha256,
-)
+from nola_core.backbones import conse, hub
+from nola_core.backbones.encoder import ImageEncoder
+from nola_core.backbones.hub import Weights
 from nola_core.backbones.pairs import ClipSpec
+from nola_core.backbones.source import Source, build, check_size, find, folder_weights, local_file, local_folder, record
 from nola_core.errors import NolaError
+
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # in the order open_clip looks for them
+Built = tuple[Any, Any]  # a model, its tokenizer
 
 
 @dataclass(frozen=True)
@@ -68,36 +68,32 @@ class Clip:
 
 
 def load_clip(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> Clip:
-    """Build an open_clip model with its weights, frozen.
+    """Build a dual encoder with its weights, frozen.
 
     Raises:
-        NolaError: unknown model or tag, weights that cannot be had or do not fit, a QuickGELU mismatch, or weights whose hash
-            is not the one the pair names.
+        NolaError: unknown model or tag, an image size that does not fit, weights that cannot be had or do not fit, a QuickGELU
+            mismatch, or weights whose hash is not the one the pair names.
     """
-    what = f"CLIP model {spec.model}" + (f" / {spec.pretrained}" if spec.pretrained else "")
-    name = resolve(spec.model, root)
-    _check_names(spec, root)
-    pretrained = spec.pretrained
-    if pretrained is not None and (root / pretrained).is_file():
-        pretrained = str(root / pretrained)
-    try:
-        model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True, precision="fp32")
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # open_clip and its hub client raise many kinds
-        raise no_weights(what, error) from error
-    freeze(model).to(device)
-    digest = weights_sha256(model)
-    check_sha256(digest, spec.sha256, what=what)
+    what = _what(spec)
+    model, tokenizer = build(spec, SOURCES, what=what, root=root)
     preprocess = PreprocessCfg(**model.visual.preprocess_cfg)
-    meta = {
-        "model": spec.model,
-        "weights": spec.pretrained or spec.model,
-        "weights_sha256": digest,
-        "transform": describe({"library": f"open_clip {open_clip.__version__}", **vars(preprocess)}),
-    }
+    transform = {"library": f"open_clip {open_clip.__version__}", **vars(preprocess)}
+    meta = record(model, spec, transform, what=what, device=device)
     image = ImageEncoder(model.visual, image_transform_v2(preprocess, is_train=False), _width(model), meta)
-    scale = float(model.logit_scale.exp())
-    return Clip(image, model, tokenizer, scale, int(tokenizer.context_length))
+    return Clip(image, model, tokenizer, float(model.logit_scale.exp()), int(tokenizer.context_length))
+
+
+def check_clip(spec: ClipSpec, *, root: Path = Path()) -> list[Weights]:
+    """The files a dual encoder needs and where they are, without building or downloading anything.
+
+    Raises:
+        NolaError: whatever would make `load_clip` fail, as far as it can be known beforehand.
+    """
+    return find(spec, SOURCES, root)[1]
+
+
+def _what(spec: ClipSpec) -> str:
+    return f"CLIP model {spec.model}" + (f" / {spec.pretrained}" if spec.pretrained else "")
 
 
 def _width(model: Any) -> int:
@@ -108,27 +104,104 @@ def _width(model: Any) -> int:
         return int(model.visual(torch.zeros(1, 3, height, width, device=place)).shape[-1])
 
 
-def _check_names(spec: ClipSpec, root: Path) -> None:
-    if spec.model.startswith(("local-dir:", "hf-hub:")):
-        if spec.pretrained is not None:
-            raise NolaError(f"CLIP model {spec.model} brings its own weights; set `pretrained` to null.")
-        return
-    models = open_clip.list_models()
+def _create(name: str, spec: ClipSpec, pretrained: str | None = None, **options: Any) -> Built:
+    options |= {"force_image_size": spec.image_size} if spec.image_size else {}
+    model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True, precision="fp32", **options)
+    return model, open_clip.get_tokenizer(name)
+
+
+def _check_plain(spec: ClipSpec, root: Path) -> list[Weights]:
+    what, models = _what(spec), open_clip.list_models()
     if spec.model not in models:
         near = ", ".join(difflib.get_close_matches(spec.model, models, n=3)) or "see open_clip.list_models()"
         raise NolaError(f"open_clip has no model '{spec.model}'; near: {near}.")
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if spec.pretrained is None:
         raise NolaError(f"CLIP model {spec.model} names no weights; set `pretrained` to a path or one of: {', '.join(tags)}.")
-    if spec.pretrained not in tags and not (root / spec.pretrained).is_file():
+    config = open_clip.get_model_config(spec.model)
+    _check_image_size(spec, config["vision_cfg"])
+    files = _tokenizer_files(config["text_cfg"], what=what)
+    if (root / spec.pretrained).is_file():
+        return [local_file(spec.pretrained, root, what=what), *files]
+    if spec.pretrained not in tags:
         raise NolaError(
             f"CLIP model {spec.model} has no weights '{spec.pretrained}', neither a tag nor a file; tags: {', '.join(tags)}."
         )
-    if spec.pretrained in tags:  # before the download: open_clip itself only warns, and after it
-        trained = bool(open_clip.get_pretrained_cfg(spec.model, spec.pretrained).get("quick_gelu"))
-        if trained != bool(open_clip.get_model_config(spec.model).get("quick_gelu")):
-            use, other = ("with", "ends in") if trained else ("without", "does not end in")
-            raise NolaError(
-                f"CLIP model {spec.model} / {spec.pretrained}: QuickGELU mismatch, these weights were trained {use} it; "
-                f"use the model name that {other} -quickgelu."
-            )
+    weights = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
+    trained = bool(weights.get("quick_gelu"))
+    if trained != bool(config.get("quick_gelu")):  # open_clip itself only warns, and after the download
+        use, other = ("with", "ends in") if trained else ("without", "does not end in")
+        raise NolaError(
+            f"{what}: QuickGELU mismatch, these weights were trained {use} it; use the model name that {other} -quickgelu."
+        )
+    repo, _, name = weights.get("hf_hub", "").rpartition("/")
+    if repo:
+        names = (name.rpartition(".")[0] + ".safetensors", name) if name.endswith((".bin", ".pth")) else (name,)
+        files.insert(0, hub.locate(repo, names if name else WEIGHTS, what=what))
+    return files
+
+
+def _build_plain(spec: ClipSpec, root: Path) -> Built:
+    pretrained = str(spec.pretrained)
+    if not (root / pretrained).is_file():
+        return _create(spec.model, spec, pretrained)
+    tags = [open_clip.get_pretrained_cfg(spec.model, tag) for tag in open_clip.list_pretrained_tags_by_model(spec.model)]
+    kinds = [{key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in tag} for tag in tags]
+    same = kinds[0] if kinds and all(kind == kinds[0] for kind in kinds) else {}  # a bare file does not say its preprocessing
+    return _create(spec.model, spec, str(root / pretrained), force_preprocess_cfg=same)
+
+
+def _check_image_size(spec: ClipSpec, vision: dict[str, Any]) -> None:
+    if spec.image_size is None:
+        return
+    if isinstance(vision.get("layers"), list):
+        raise NolaError(
+            f"{_what(spec)}: its attention pooling takes images of {vision['image_size']} pixels only; drop image_size."
+        )
+    patch = vision.get("patch_size") or re.search(r"patch(\d+)", vision.get("timm_model_name", ""))
+    check_size(spec.image_size, int(patch[1]) if isinstance(patch, re.Match) else patch or 1, what=_what(spec))
+
+
+def _tokenizer_files(text: dict[str, Any], *, what: str) -> list[Weights]:
+    """What a text tower of the transformers library needs besides its weights."""
+    needed = [
+        (text[key], name)
+        for key, name in (("hf_tokenizer_name", "tokenizer.json"), ("hf_model_name", "config.json"))
+        if text.get(key)
+    ]
+    if needed and importlib.util.find_spec("transformers") is None:
+        raise NolaError(f"{what}: its tokenizer needs the package transformers; install it: pip install transformers.")
+    return [hub.locate(repo, (name,), what=what) for repo, name in needed]
+
+
+def _no_tag(spec: ClipSpec) -> None:
+    if spec.pretrained is not None:
+        raise NolaError(f"CLIP model {spec.model} brings its own weights; set `pretrained` to null.")
+
+
+def _check_local(spec: ClipSpec, root: Path) -> list[Weights]:
+    _no_tag(spec)
+    return folder_weights(spec.model, root)
+
+
+def _check_hub(spec: ClipSpec, root: Path) -> list[Weights]:
+    _no_tag(spec)
+    repo = spec.model.removeprefix("hf-hub:")
+    return [hub.locate(repo, names, what=_what(spec)) for names in (("open_clip_config.json",), WEIGHTS)]
+
+
+def _check_conse(spec: ClipSpec, root: Path) -> list[Weights]:
+    _no_tag(spec)
+    return conse.check(spec.model)
+
+
+SOURCES = {
+    "": Source[ClipSpec, Built](_check_plain, _build_plain),
+    "local-dir": Source[ClipSpec, Built](
+        _check_local, lambda spec, root: _create(f"local-dir:{local_folder(spec.model, root)}", spec)
+    ),
+    "hf-hub": Source[ClipSpec, Built](_check_hub, lambda spec, root: _create(spec.model, spec)),
+    "conse": Source[ClipSpec, Built](
+        _check_conse, lambda spec, root: conse.load_conse(image_size=spec.image_size or conse.IMAGE_SIZE)
+    ),
+}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,36 +50,13 @@ def check_sha256(actual: str, expected: str | None, *, what: str) -> None:
     if expected is not None and actual != expected:
         raise NolaError(
             f"{what}: the loaded weights have SHA-256 {actual[:16]}..., but the pair names {expected[:16]}...; "
-            "restore the file, or set `sha256` in pairs.yaml to the new weights."
+            "restore the file, or set `sha256` to the new weights."
         )
 
 
 def freeze(module: nn.Module) -> nn.Module:
     """Evaluation mode, no gradients."""
     return module.eval().requires_grad_(False)
-
-
-def resolve(model: str, root: Path) -> str:
-    """A `local-dir:` model name with its folder made absolute from the project root.
-
-    Raises:
-        NolaError: the folder does not exist.
-    """
-    if not model.startswith("local-dir:"):
-        return model
-    folder = root / model.removeprefix("local-dir:")
-    if not folder.is_dir():
-        raise NolaError(f"model '{model}': the folder {folder} does not exist.")
-    return f"local-dir:{folder}"
-
-
-def no_weights(what: str, error: Exception) -> NolaError:
-    """The error for weights that could not be had from their hub."""
-    short = " ".join(str(error).split())[:300]
-    return NolaError(
-        f"{what}: its weights could not be loaded ({short}). Without network, copy the checkpoint here and name its path in "
-        "nola_core/backbones/pairs.yaml; a gated model needs its licence accepted and a token in HF_TOKEN."
-    )
 
 
 def describe(values: dict[str, Any]) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from nola_core.config import Section, read_yaml, validate
 from nola_core.errors import NolaError
@@ -11,20 +15,39 @@ from nola_core.errors import NolaError
 PAIRS = Path(__file__).parent / "pairs.yaml"
 
 
-class ClipSpec(Section):
-    """An open_clip model."""
+class Spec(Section):
+    """A model with weights."""
 
     model: str
-    pretrained: str | None
-    sha256: str | None
+    sha256: str | None = None
+    """Of the loaded weights (`weights_sha256`), checked when set."""
+    image_size: Annotated[int, Field(ge=16)] | None = None
+    """Height and width of the images in pixels; null for the model's own."""
+
+    @property
+    def weights(self) -> str:
+        """What names the weights: a tag, a file, or the model itself."""
+        return self.model
 
 
-class SslSpec(Section):
-    """A timm model."""
+class ClipSpec(Spec):
+    """An open_clip model, or a dual encoder of another source; see pairs.yaml."""
 
-    model: str
-    checkpoint: str | None
-    sha256: str | None
+    pretrained: str | None = None
+
+    @property
+    def weights(self) -> str:
+        return self.pretrained or self.model
+
+
+class SslSpec(Spec):
+    """A timm model, or an image encoder of another source; see pairs.yaml."""
+
+    checkpoint: str | None = None
+
+    @property
+    def weights(self) -> str:
+        return self.checkpoint or self.model
 
 
 class Pair(Section):
@@ -34,15 +57,35 @@ class Pair(Section):
     ssl: SslSpec
 
 
-def load_pair(name: str, *, path: Path = PAIRS) -> Pair:
-    """A pair by its name.
+def load_pair(choice: str | Mapping[str, Any], *, path: Path = PAIRS) -> Pair:
+    """The pair a data set chose.
+
+    Args:
+        choice: the name of a pair; two names of models, `CLIP+SSL`; or a mapping with `clip` and `ssl`, each the name of a
+            model or the keys of one.
 
     Raises:
-        NolaError: no such pair, or its entry has an unknown or missing key.
+        NolaError: no such pair or model, or an entry has an unknown or missing key.
     """
-    pairs = read_yaml(path)
-    if name not in pairs:
-        near = difflib.get_close_matches(name, pairs, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(pairs)}"
-        raise NolaError(f"{path.name} has no backbone pair '{name}'; {hint}")
-    return validate(Pair, pairs[name], source=f"{path.name}: {name}")
+    known = read_yaml(path)
+    source = "backbones"
+    if isinstance(choice, str):
+        source = f"{path.name}: {choice}"
+        clip, plus, ssl = choice.partition("+")
+        models: dict[str, Any] = {"clip": clip.strip(), "ssl": ssl.strip()} if plus else _entry(known, "pairs", choice, path)
+    else:
+        models = dict(choice)
+    for role in Pair.model_fields:
+        if isinstance(models.get(role), str):
+            models[role] = _entry(known, role, models[role], path)
+    return validate(Pair, models, source=source)
+
+
+def _entry(known: Mapping[str, Any], kind: str, name: str, path: Path) -> dict[str, Any]:
+    entries = known[kind]
+    if name not in entries:
+        near = difflib.get_close_matches(name, entries, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(entries)}"
+        what = "backbone pair" if kind == "pairs" else f"{kind} model"
+        raise NolaError(f"{path.name} has no {what} '{name}'; {hint}")
+    return dict(entries[name])

@@ -1,76 +1,130 @@
-"""timm self-supervised image encoders: DINO, DINOv2, DINOv3 and any other timm model, each with its own transform."""
+"""Self-supervised image encoders: DINO, DINOv2, DINOv3 and any other timm model, each with its own transform."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
+from torch import nn
 
-from nola_core.backbones.encoder import (
-    ImageEncoder,
-    check_sha256,
-    describe,
-    freeze,
-    no_weights,
-    resolve,
-    weights_sha256,
-)
+from nola_core.backbones import conse, hub
+from nola_core.backbones.encoder import ImageEncoder
+from nola_core.backbones.hub import Weights
 from nola_core.backbones.pairs import SslSpec
+from nola_core.backbones.source import Source, build, check_size, find, folder_weights, local_file, local_folder, record
 from nola_core.errors import NolaError
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order timm looks for them
 
 
 def load_ssl(spec: SslSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> ImageEncoder:
-    """Build a timm model without its classification head, with its weights, frozen.
+    """Build an image encoder without a classification head, with its weights, frozen.
 
     The feature is the model's own pooled one: for DINO's ViTs the class token after the last LayerNorm.
 
     Raises:
-        NolaError: unknown model or tag, weights that cannot be had or do not fit, or weights whose hash is not the pair's.
+        NolaError: unknown model or tag, an image size that does not fit, weights that cannot be had or do not fit, or weights
+            whose hash is not the pair's.
     """
     what = f"SSL model {spec.model}"
-    name = resolve(spec.model, root)
-    _check_name(spec.model)
-    checkpoint = None
-    if spec.checkpoint is not None:
-        checkpoint = root / spec.checkpoint
-        if not checkpoint.is_file():
-            raise NolaError(f"{what}: the checkpoint {checkpoint} does not exist.")
-    try:
-        if checkpoint is None:
-            module = timm.create_model(name, pretrained=True)  # head included: without it timm lets missing weights pass
-            cast(Any, module).reset_classifier(0)
-        else:
-            module = timm.create_model(name, pretrained=False, num_classes=0)
-            timm.models.load_checkpoint(module, str(checkpoint), strict=True, weights_only=True)
-    except Exception as error:  # timm and its hub client raise many kinds
-        raise no_weights(what, error) from error
-    freeze(module).to(device)
-    digest = weights_sha256(module)
-    check_sha256(digest, spec.sha256, what=what)
-    data = resolve_model_data_config(module)
+    module = build(spec, SOURCES, what=what, root=root)
+    size = {"img_size": spec.image_size} if spec.image_size else {}
+    data = resolve_model_data_config(module, args=size)
+    meta = record(module, spec, {"library": f"timm {timm.__version__}", **data}, what=what, device=device)
     with torch.inference_mode():  # num_features is not what every family returns
         dim = int(module(torch.zeros(1, *data["input_size"], device=device)).shape[-1])
-    meta = {
-        "model": spec.model,
-        "weights": spec.checkpoint or spec.model,
-        "weights_sha256": digest,
-        "transform": describe({"library": f"timm {timm.__version__}", **data}),
-    }
     return ImageEncoder(module, create_transform(**data, is_training=False), dim, meta)
 
 
-def _check_name(model: str) -> None:
-    if model.startswith(("local-dir:", "hf-hub:")):
-        return
-    bare, _, tag = model.partition(".")
+def check_ssl(spec: SslSpec, *, root: Path = Path()) -> list[Weights]:
+    """The files an image encoder needs and where they are, without building or downloading anything.
+
+    Raises:
+        NolaError: whatever would make `load_ssl` fail, as far as it can be known beforehand.
+    """
+    return find(spec, SOURCES, root)[1]
+
+
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    module: Any = timm.create_model(name, pretrained=True, **options)  # head included: without it timm lets missing weights pass
+    module.reset_classifier(0)
+    return module
+
+
+def _size(spec: SslSpec) -> dict[str, Any]:
+    """What timm.create_model must be told: models with a grid of positions are built for one size, others take any."""
+    fixed = timm.get_pretrained_cfg(spec.model, allow_unregistered=True)
+    return {"img_size": spec.image_size} if spec.image_size and fixed is not None and fixed.fixed_input_size else {}
+
+
+def _check_plain(spec: SslSpec, root: Path) -> list[Weights]:
+    what = f"SSL model {spec.model}"
+    bare, _, tag = spec.model.partition(".")
     if not timm.is_model(bare):
         near = ", ".join(difflib.get_close_matches(bare, timm.list_models(), n=3)) or "see timm.list_models()"
         raise NolaError(f"timm has no model '{bare}'; near: {near}.")
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{bare}*") if name.partition(".")[0] == bare]
     if tag and tag not in tags:
         raise NolaError(f"timm model {bare} has no weights tagged '{tag}'; tags: {', '.join(tags) or 'none'}.")
+    patch = re.search(r"patch(\d+)", bare)
+    check_size(spec.image_size, int(patch[1]) if patch else 1, what=what)
+    if spec.checkpoint is not None:
+        return [local_file(spec.checkpoint, root, what=what)]
+    config = timm.get_pretrained_cfg(spec.model)
+    if config is None or not tags:
+        raise NolaError(f"timm has no weights for {bare}; set `checkpoint` to a file of your own.")
+    if not config.hf_hub_id:
+        return []
+    names = (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHTS
+    return [hub.locate(config.hf_hub_id, names, what=what)]
+
+
+def _build_plain(spec: SslSpec, root: Path) -> nn.Module:
+    if spec.checkpoint is None:
+        return _create(spec.model, _size(spec))
+    module: nn.Module = timm.create_model(spec.model, pretrained=False, num_classes=0, **_size(spec))
+    timm.models.load_checkpoint(module, str(root / spec.checkpoint), strict=True, weights_only=True)
+    return module
+
+
+def _no_file(spec: SslSpec) -> None:
+    if spec.checkpoint is not None:
+        raise NolaError(f"SSL model {spec.model} brings its own weights; set `checkpoint` to null.")
+
+
+def _own_size(spec: SslSpec) -> None:
+    _no_file(spec)
+    if spec.image_size is not None:
+        raise NolaError(f"SSL model {spec.model}: its config says its image size; drop image_size, or change it there.")
+
+
+def _check_local(spec: SslSpec, root: Path) -> list[Weights]:
+    _own_size(spec)
+    return folder_weights(spec.model, root)
+
+
+def _check_hub(spec: SslSpec, root: Path) -> list[Weights]:
+    _own_size(spec)
+    repo = spec.model.removeprefix("hf-hub:")
+    return [hub.locate(repo, names, what=f"SSL model {spec.model}") for names in (("config.json",), WEIGHTS)]
+
+
+def _check_wheel(spec: SslSpec, root: Path) -> list[Weights]:
+    _no_file(spec)
+    return conse.check(spec.model)[:1]
+
+
+SOURCES = {
+    "": Source[SslSpec, nn.Module](_check_plain, _build_plain),
+    "local-dir": Source[SslSpec, nn.Module](
+        _check_local, lambda spec, root: _create(f"local-dir:{local_folder(spec.model, root)}", {})
+    ),
+    "hf-hub": Source[SslSpec, nn.Module](_check_hub, lambda spec, root: _create(spec.model, {})),
+    "wheel": Source[SslSpec, nn.Module](_check_wheel, lambda spec, root: conse.load_trunk()),
+}

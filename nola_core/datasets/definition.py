@@ -73,8 +73,8 @@ class DatasetDefinition(Section):
     `reader`: the names the source itself carries."""
     templates: Annotated[list[str], Field(min_length=1)]
     """Texts with `{}` for the class name; the first alone is the zero-shot classifier."""
-    backbones: str | None
-    """Name of the backbone pair, or null for `embed.backbones` of params.yaml."""
+    backbones: str | dict[str, Any] | None
+    """A backbone pair: its name, `CLIP+SSL`, its own `clip` and `ssl`, or null for `embed.backbones` of params.yaml."""
 
     @field_validator("classes", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from nola_core.backbones import load_clip, load_pair, load_ssl
+from nola_core.backbones import check_pair, load_clip, load_pair, load_ssl
 from nola_core.config import load
 from nola_core.datasets import image_opener, load_definition
 from nola_core.device import device
@@ -15,6 +15,7 @@ def run(paths: Paths, role: Literal["clip", "ssl"]) -> None:
     """Embed every usable image with the CLIP or the self-supervised tower; rows already known are not computed again."""
     definition = load_definition(paths.root, paths.dataset)
     pair = load_pair(definition.backbones or load(paths.root).embed.backbones)
+    check_pair(pair, root=paths.root)  # both: a model that cannot be had shall not be found out after hours with the other
     place = device()
     if role == "clip":
         encoder = load_clip(pair.clip, root=paths.root, device=place).image

@@ -1,4 +1,4 @@
-"""Stage `tune`: the teacher's answers -> prompt tokens, LayerNorms and classifier of the student."""
+"""Stage `tune`: the teacher's answers -> prompts, norm layers and classifier of the student."""
 
 import torch
 from open_clip.transform import PreprocessCfg
@@ -22,7 +22,9 @@ def run(paths: Paths) -> None:
     clip = load_clip(pair.clip, root=paths.root, device=place)
     teacher = read_table(paths["teacher.parquet"])
     classifier = load_file(paths["text_classifier.safetensors"])["cde"]
-    student = tuning.Student(clip, classifier, prompt_tokens=settings.tune.prompt_tokens, seed=settings.seed)
+    student = tuning.Student(
+        clip, classifier, prompt_tokens=settings.tune.prompt_tokens, prompt_frame=settings.tune.prompt_frame, seed=settings.seed
+    )
     preprocess = PreprocessCfg(**clip.model.visual.preprocess_cfg)
     height, width = (preprocess.size, preprocess.size) if isinstance(preprocess.size, int) else preprocess.size
     images = tuning.Images(

