@@ -16,7 +16,9 @@ STRUCTURES: tuple[Structure, ...] = ("schema", "json", "lines")
 GOOD = "stop"
 """The finish reason of an answer that is used. All others are failures: length, content_filter, refusal, malformed, empty."""
 
-REFUSAL = re.compile(r"(i['’]?m|i am) (very |so )?(sorry|unable)|sorry,|i (can['’]?t|cannot|can ?not|won['’]?t)\b|as an ai\b", re.I)
+REFUSAL = re.compile(
+    r"(i['’]?m|i am) (very |so )?(sorry|unable)|sorry,|i (can['’]?t|cannot|can ?not|won['’]?t)\b|as an ai\b", re.I
+)
 BULLET = re.compile(r"^\s*(?:[-*•]+|\(?\d+[.):])\s+")
 
 

@@ -97,7 +97,12 @@ def body(
     """
     question = group[0].question
     if sampling.style == "completion":
-        made: dict[str, Any] = {"prompt": question.prompt, "n": len(group), "stop": sampling.stop, "max_tokens": sampling.max_tokens}
+        made: dict[str, Any] = {
+            "prompt": question.prompt,
+            "n": len(group),
+            "stop": sampling.stop,
+            "max_tokens": sampling.max_tokens,
+        }
     else:
         urls = [_data_url(image, load_image or _read) for image in question.images]
         made = {
