@@ -16,6 +16,7 @@ from PIL import Image
 from nola_core.config import load
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.image import decode
+from nola_core.datasets.names import display_name
 from nola_core.datasets.readers import Found, Reader, open_reader
 from nola_core.device import workers
 from nola_core.errors import NolaError
@@ -109,11 +110,6 @@ def class_table(definition: DatasetDefinition, reader: Reader) -> pd.DataFrame:
     if len(names) < 2:
         raise NolaError(f"{where}: {len(names)} class names; a classifier needs at least two.")
     return pd.DataFrame({"class_id": range(len(names)), "name": names, "display_name": displayed})
-
-
-def display_name(name: str) -> str:
-    """A class name as it reads in a sentence: no underscores, single spaces."""
-    return " ".join(name.replace("_", " ").split())
 
 
 def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:

@@ -3,6 +3,7 @@
 from nola_core import datasets
 from nola_core.config import load
 from nola_core.datasets.manifest import CLASSES_SCHEMA, LABELS_SCHEMA, MANIFEST_SCHEMA
+from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.files import write_table
 from nola_core.stages.paths import Paths
 
@@ -19,3 +20,11 @@ def run(paths: Paths) -> None:
     print(f"{len(prepared.manifest):,} images, {len(bad)} of them not usable, {len(prepared.classes)} classes")
     for row in bad.head(10).itertuples():
         print(f"  not usable: {row.image_id}: {row.reason}")
+    changed = changed_names(prepared.classes["name"], prepared.classes["display_name"])
+    if changed:
+        shown = ", ".join(f"{name} -> {text}" for name, text in changed[:10])
+        print(f"  {len(changed)} class names are rewritten for texts: {shown}" + (", ..." if len(changed) > 10 else ""))
+    nothing = telling_nothing(prepared.classes["display_name"])
+    if nothing:
+        shown = ", ".join(nothing[:5]) + (", ..." if len(nothing) > 5 else "")
+        print(f"  {len(nothing)} class names tell CLIP nothing ({shown}): give them words in the class list")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from nola_core.datasets import DatasetDefinition, Found, Prepared, image_opener, load_definition, prepare
 from nola_core.datasets.definition import Images
-from nola_core.datasets.manifest import MANIFEST_SCHEMA, _splits, display_name
+from nola_core.datasets.manifest import MANIFEST_SCHEMA, _splits
 from nola_core.errors import NolaError
 from nola_core.stages.__main__ import main as stage
 from tests.collection import write_collection
@@ -130,12 +130,6 @@ def test_class_names_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes(b"caf\xe9\ndog\n")
     with pytest.raises(NolaError, match=r"names.txt cannot be read \(it is no UTF-8\)"):
         prepared(tmp_path, classes="names.txt")
-
-
-@given(st.text("ab _\t", max_size=12))
-def test_display_names_are_clean_and_stay_so(name: str) -> None:
-    shown = display_name(name)
-    assert "_" not in shown and shown == " ".join(shown.split()) == display_name(shown)
 
 
 def test_labels_are_read_only_when_asked_for(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""Class names as data sets spell them, and as they read in a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+"""Parts of an identifier: an acronym, a word with or without a capital, a number."""
+SYNSET = re.compile(r"n[0-9]{8}")
+
+
+def display_name(name: str) -> str:
+    """A class name as it goes into prompts and templates.
+
+    Underscores become spaces. A name written as one word is an identifier if it is CamelCase (`AnnualCrop`: annual crop) or a
+    word of three letters or more with a number at its end (`Boeing737`: Boeing 737), and is taken apart. A name with a space
+    in it was written as text and keeps its words; so do names with other signs (`747-400`, `F-16`), short heads (`McLaren`,
+    `iPhone`) and acronyms with a number (`A320`, `MP3`).
+    """
+    words = name.replace("_", " ").split()
+    return " ".join(words if re.search(r"\s", name.strip()) else (_split(word) for word in words))
+
+
+def _split(word: str) -> str:
+    """An identifier's words; capitals are lowered where CamelCase made them, acronyms stay."""
+    parts = WORDS.findall(word)
+    if not re.fullmatch(r"[A-Za-z0-9]+", word) or len(parts) == 1:
+        return word
+    head, numbered = parts[0], any(part.isdigit() for part in parts)
+    if len(head) < 2 or head.isdigit() or (numbered if head.isupper() else len(head) < 3):
+        return word
+    camel = re.search(r"[a-z][A-Z]|[A-Z]{2}[a-z]", word)
+    return " ".join(_lowered(part) if camel else part for part in parts)
+
+
+def _lowered(part: str) -> str:
+    return part if part.isupper() and len(part) > 1 else part.lower()
+
+
+def changed_names(names: Sequence[str], displayed: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, display name) of the classes whose two names differ."""
+    return [(name, shown) for name, shown in zip(names, displayed, strict=True) if name != shown]
+
+
+def telling_nothing(names: Sequence[str]) -> list[str]:
+    """Names that no text tower knows anything by: WordNet synset ids such as `n01440764`, and bare numbers."""
+    return [name for name in names if SYNSET.fullmatch(name.strip()) or name.strip().isdigit()]
