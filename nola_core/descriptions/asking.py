@@ -187,12 +187,13 @@ async def ask(
             workers = [asyncio.create_task(run.work(queue, advance)) for _ in range(min(client.endpoint.concurrency, len(queue)))]
             interrupted = asyncio.create_task(stopped.wait())
             try:
-                all_done = asyncio.gather(*workers)
-                await asyncio.wait([all_done, interrupted], return_when=asyncio.FIRST_COMPLETED)
-                if stopped.is_set() and not all_done.done():
-                    await asyncio.wait([all_done], timeout=GRACE)
-                if all_done.done():
-                    all_done.result()
+                working: asyncio.Future[Any] = asyncio.gather(*workers)
+                both: set[asyncio.Future[Any]] = {working, interrupted}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                if not working.done():
+                    await asyncio.wait({working}, timeout=GRACE)
+                if working.done():
+                    working.result()
             finally:
                 for task in [*workers, interrupted]:
                     task.cancel()

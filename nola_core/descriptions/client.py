@@ -235,11 +235,13 @@ class Client:
         return self.endpoint.redact(f"{error.status_code}: {words}" if words else f"status {error.status_code}")
 
 
-def connect(endpoint: Endpoint) -> openai.AsyncOpenAI:
-    """The SDK's client. It makes no tries of its own: those here keep to the limits."""
+def connect(endpoint: Endpoint, *, max_retries: int = 0) -> openai.AsyncOpenAI:
+    """The SDK's client; by default without tries of its own, because those of `Client` keep to the limits."""
     import openai
 
-    return openai.AsyncOpenAI(api_key=endpoint.key or "none", base_url=endpoint.base_url, max_retries=0, timeout=endpoint.timeout)
+    return openai.AsyncOpenAI(
+        api_key=endpoint.key or "none", base_url=endpoint.base_url, max_retries=max_retries, timeout=endpoint.timeout
+    )
 
 
 def retry_after(headers: Any) -> float:

@@ -12,6 +12,7 @@ import pandas as pd
 from nola_core.config import Describe
 from nola_core.descriptions.answers import GOOD, texts
 from nola_core.descriptions.asking import ask, grouped, summary, unanswered
+from nola_core.descriptions.batch import Batches, fetch
 from nola_core.descriptions.client import Client
 from nola_core.descriptions.endpoint import Endpoint
 from nola_core.descriptions.prices import Budget, Price, price_of, tokens_bound, tokens_likely
@@ -21,8 +22,6 @@ from nola_core.descriptions.responses import Responses
 from nola_core.errors import NolaError
 
 LISTED = 10
-BATCH_REBATE = 0.5
-"""What a batch costs, as a share of the same requests one by one."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,8 @@ def collect(
     endpoint: Endpoint | None,
     load_image: ImageLoader | None = None,
     backoff: float = 0.5,
+    poll: float = 30.0,
+    wait: bool = True,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """The answers to `questions`, asked for where the mode allows it: the good rows of the cache, in the order of asking.
@@ -109,6 +110,8 @@ def collect(
         endpoint: None where none is configured.
         load_image: see `request.body`.
         backoff: seconds before a second try.
+        poll: seconds between two looks at a batch.
+        wait: False: do not wait for batches.
         say: takes the sentences for the user.
 
     Raises:
@@ -132,21 +135,25 @@ def collect(
         raise NolaError(f"{_lacking(missing)}, and no language model is configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL.")
     if missing and endpoint is not None:
         if settings.mode == "batch":
-            from nola_core.descriptions.batch import batch
-
-            batch(
+            fetch(
                 wanted,
-                settings,
                 responses,
+                sampling=sampling,
                 endpoint=endpoint,
+                price=_capped(settings),
+                attempts=settings.attempts,
+                max_cost=settings.max_cost,
                 load_image=load_image,
-                price=_capped(settings, BATCH_REBATE),
                 say=say,
+                poll=poll,
+                wait=wait,
             )
         else:
             _live(wanted, settings, responses, endpoint=endpoint, load_image=load_image, backoff=backoff)
         known = responses.known()
     if failures := summary(wanted, known):
+        if not any(request.key in known.good for request in wanted):
+            raise NolaError(f"{settings.model} gave no usable answer in {settings.attempts} attempts each: {failures}.")
         say(f"answers of no use after {settings.attempts} attempts: {failures}")
     rows = responses.read()
     rows = rows[rows["finish_reason"] == GOOD].set_index("key", drop=False)
@@ -184,12 +191,15 @@ def _live(
     load_image: ImageLoader | None,
     backoff: float,
 ) -> None:
-    price = _capped(settings, 1.0)
+    price = _capped(settings)
     with responses.recording() as recorder:
         known = responses.known()  # again: another run may have asked while this one waited for its turn
         missing = unanswered(wanted, known, attempts=settings.attempts)
         if not missing:
             return
+        under_way = Batches(responses).keys()
+        if any(request.key in under_way for request in missing):
+            raise NolaError("some of these answers are on their way in a batch; set describe.mode to batch and fetch them first.")
         budget = Budget(settings.max_cost, spent=known.spent)
         client = Client(endpoint, sampling_of(settings), load_image=load_image, backoff=backoff)
         outcome = asyncio.run(
@@ -215,7 +225,7 @@ def _price(settings: Describe) -> Price | None:
     return price_of(settings.model, settings.price)
 
 
-def _capped(settings: Describe, rebate: float) -> Price | None:
+def _capped(settings: Describe) -> Price | None:
     """The price the cap is watched with.
 
     Raises:
@@ -227,7 +237,7 @@ def _capped(settings: Describe, rebate: float) -> Price | None:
             f"describe.max_cost cannot be kept: the price of {settings.model} is unknown. Set describe.price to "
             "[dollars in, dollars out] for a million tokens ([0, 0] for a model of your own), or describe.max_cost to null."
         )
-    return price * rebate if price else None
+    return price
 
 
 def _lacking(missing: Sequence[Request]) -> str:

@@ -99,7 +99,7 @@ class Responses:
         return known
 
     def add(self, rows: pd.DataFrame) -> int:
-        """Append the provided rows (`class, prompt, text, provider, model`) that are not there yet, as one part; how many were."""
+        """Append the provided rows (`class, prompt, text, provider, model`) that are not there yet, as one part; how many."""
         keys = [digest(dict(zip(PROVIDED, row, strict=True))) for row in rows[PROVIDED].itertuples(index=False)]
         known = self.read()
         new = rows[PROVIDED].assign(key=keys, time=pd.Timestamp.now("UTC").floor("ms"))
