@@ -69,7 +69,7 @@ def judged(text: str, *, form: Form, structure: Structure) -> tuple[str, str]:
         return text, "empty"
     if form == "plain":
         return text, "refusal" if REFUSAL.match(text.strip()) else GOOD
-    if structure == "lines":
+    if structure == "lines" and not text.lstrip().startswith(("{", "[", "```")):  # JSON that nobody asked for is welcome too
         lines = [BULLET.sub("", line).strip() for line in text.splitlines()]
         items = [line for line in lines if line and not line.endswith(":")]
         if items and REFUSAL.match(items[0]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import socket
 import threading
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 FAULTS = {"429", "quota", "401", "400", "500", "drop", "garbage", "malformed", "truncated", "refusal", "empty", "slow"}
-SLOW = 0.6  # seconds
+SLOW = 3.0  # seconds
 
 
 class LLMServer:
@@ -40,7 +41,7 @@ class LLMServer:
         self.delay = delay
         self.retry_after = retry_after
         self.log: list[dict[str, Any]] = []  # one entry a completion asked for: path, body, headers, fault, time
-        self.most_at_once = self.at_once = 0
+        self.most_at_once = self.at_once = self.answered = 0
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.polls_until_done = 1
@@ -73,7 +74,9 @@ class LLMServer:
 
     def completion(self, path: str, body: dict[str, Any], fault: str | None) -> dict[str, Any]:
         """The reply to a request, in chat or completion form."""
-        number = len(self.log)
+        with self.lock:
+            self.answered += 1
+            number = self.answered
         choices: list[dict[str, Any]] = []
         for index in range(body.get("n", 1)):
             text = answer(body, f"{number}.{index}")
@@ -194,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_json(500, error("out of order"))
         elif fault == "drop":
             self.close_connection = True
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
         elif fault == "garbage":
             self.send(200, b'{"id": "answer", "choices": [', kind="application/json")
         else:

@@ -45,7 +45,7 @@ class Run:
         self.said: list[str] = []
 
     def __call__(self, server: LLMServer | None, questions: list[Question], **changes: Any) -> pd.DataFrame:
-        limits = {name: changes.pop(name) for name in ("concurrency", "timeout", "requests_per_minute") if name in changes}
+        limits = {name: changes.pop(name) for name in ("concurrency", "timeout") if name in changes}
         endpoint = Endpoint(base_url=server.url, key=KEY, **limits) if server else None
         settings = settings_of(**changes)
         return llm.collect(questions, settings, self.responses, endpoint=endpoint, backoff=0.01, poll=0.01, say=self.said.append)
@@ -77,7 +77,7 @@ def test_a_fault_here_and_there_is_got_over(run: Run, fault: str) -> None:
         if fault == "400":  # refused for what it asks, so not asked again in this run
             with pytest.raises(NolaError, match=r"2 requests got no answer \(400: this prompt .*6 of 8 answers are kept"):
                 run(server, questions_of("cat", "dog", samples=2), concurrency=1)
-        rows = run(server, questions_of("cat", "dog", samples=2), timeout=0.3, concurrency=1)
+        rows = run(server, questions_of("cat", "dog", samples=2), timeout=1.0 if fault == "slow" else 60.0, concurrency=1)
         assert len(rows) == 8 and set(rows["finish_reason"]) == {GOOD} and rows["text"].is_unique
         assert len(server.log) == 10, "eight answers and two faults"
     kept = run.responses.read()
@@ -97,7 +97,7 @@ def test_a_fault_here_and_there_is_got_over(run: Run, fault: str) -> None:
         ("400", "127.0.0.1 refuses the request \\(400: this prompt is not to my taste"),
         ("truncated", "gave no usable answer in 3 attempts each: length 8 \\(cat, dog\\)"),
         ("refusal", "gave no usable answer in 3 attempts each: refusal 8"),
-        ("malformed", "gave no usable answer in 3 attempts each: "),
+        ("malformed", "gave no usable answer in 3 attempts each: malformed 8"),
     ],
 )
 def test_a_fault_for_ever_ends_with_one_sentence(run: Run, fault: str, sentence: str) -> None:
@@ -117,7 +117,7 @@ def test_a_class_refused_for_ever_is_reported_and_not_paid_for_again(run: Run) -
         run(server, questions)
         assert len(server.log) == 8
         assert len(llm.sentences(rows, questions, settings_of(), classes_of("cat", "gun", "dog"))) == 10
-        with pytest.raises(NolaError, match="no usable answer about gun; raise describe.max_tokens"):
+        with pytest.raises(NolaError, match="no usable answer about gun; raise"):
             llm.sentences(rows[rows["class"] != "gun"], questions, settings_of(), classes_of("cat", "gun", "dog"))
         run(server, questions, attempts=4)
         assert len(server.log) == 9
@@ -158,17 +158,14 @@ def test_completion_style_asks_for_samples_together(run: Run) -> None:
         assert server.log[0]["path"] == "/v1/completions" and (sent["n"], sent["stop"], sent["temperature"]) == (5, ".", 0.99)
         run(server, questions_of("cat", samples=7, form="plain"), style="completion")
         assert [entry["body"]["n"] for entry in server.log[4:]] == [2, 2]
-        with pytest.raises(NolaError, match="set describe.style to chat"):
+        with pytest.raises(NolaError, match="style to chat"):
             run(server, questions_of("cat", form="attributes"), style="completion")
 
 
-def test_limits(run: Run) -> None:
-    with LLMServer(delay=0.02) as server:
-        run(server, questions_of("cat", "dog", samples=5), concurrency=3)
-        assert server.most_at_once == 3
-        run(server, questions_of("emu", samples=3), requests_per_minute=1200)
-        times = sorted(entry["time"] for entry in server.log[20:])
-        assert times[-1] - times[0] >= 5 * 0.05 * 0.9, "six requests, a twentieth of a second apart"
+def test_no_more_requests_at_once_than_allowed(run: Run) -> None:
+    with LLMServer(delay=0.1) as server:
+        run(server, questions_of("cat", "dog", samples=3), concurrency=3)
+        assert 1 < server.most_at_once <= 3
 
 
 def test_the_cap_is_not_crossed_not_even_over_runs(run: Run) -> None:
@@ -217,7 +214,7 @@ def test_plan_counts_and_asks_nothing(run: Run) -> None:
     assert run.said[-1] == "to ask: cat 2, dog 4"
     found = llm.plan(questions_of("cat", "dog", samples=2), settings_of(), run.responses)
     assert found.cost is not None and found.most is not None and found.cost < found.most
-    assert found.most == pytest.approx(6 * 300 * 2e-6, rel=0.5)
+    assert 6 * 300 * 2e-6 < found.most < 3 * 6 * 300 * 2e-6
 
 
 def test_without_a_model_and_without_a_cache_there_is_nothing(run: Run) -> None:
