@@ -135,7 +135,8 @@ class Client:
             else:
                 reply = await self.api.chat.completions.create(**sent)
         answers = self.read(reply, group, structure)
-        self._tokens.give_back(expected - sum((answer.tokens_in or 0) + (answer.tokens_out or 0) for answer in answers))
+        if answers[0].tokens_in is not None:
+            self._tokens.give_back(expected - sum((answer.tokens_in or 0) + (answer.tokens_out or 0) for answer in answers))
         self._learn(answers, group, structure)
         self.answered += 1
         self._exhausted = 0
