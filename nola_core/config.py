@@ -43,7 +43,7 @@ class Sources(Section):
 
     images: str
     descriptions: str
-    """A CSV or Parquet table of sentences, or the data set's own YAML file where there is none."""
+    """A CSV or Parquet table of sentences, published descriptions in JSON, or the data set's own YAML file if there are none."""
 
 
 class Prepare(Section):
@@ -74,6 +74,8 @@ class Describe(Section):
     """Dollars for one data set, over all runs."""
     price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
     """Dollars for a million tokens, in and out; null: those of nola_core/descriptions/prices.yaml."""
+    rounds: Annotated[int, Field(ge=0)]
+    """Confusion-driven rounds whose answers are read; `python -m nola_core.descriptions refine` runs them."""
 
 
 class Embed(Section):
@@ -96,6 +98,10 @@ class Classify(Section):
 
     texts: Literal["both", "descriptions", "templates"]
     """What the class-description embedding averages."""
+    keep: Literal["all", "separating"]
+    """Which descriptions: all, or those nearer to their own class than to its neighbours (nola_core.descriptions.quality)."""
+    neighbors: Positive
+    """Nearest classes by their embeddings that a description is held against."""
 
 
 class Select(Section):

@@ -14,8 +14,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,16 +102,35 @@ def pseudo_labels(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def descriptions(arguments: argparse.Namespace, console: Console) -> None:
-    """Print a page of the descriptions."""
+    """Print a page of the descriptions; with the scores of `classify`, if it has run, best margin first inside each class."""
     folder = dataset_folder(arguments.root, arguments.dataset)
     table = files.read_table(folder / "descriptions.parquet")
+    columns = ["class", "text", "prompt", "provider", "model"]
+    if (folder / "description_quality.parquet").is_file():
+        scores = files.read_table(folder / "description_quality.parquet").drop(columns="class")
+        table = table.merge(scores, on=["class_id", "text"]).sort_values(["class_id", "margin"], ascending=[True, False])
+        table["margin"] = [f"{value:+.3f}" for value in table["margin"]]
+        table["note"] = [_note(row) for row in table.to_dict("records")]
+        columns = ["class", "margin", "text", "note", "provider"]
     if arguments.class_name is not None:
         table = table[table["class"] == class_name(folder, arguments.class_name)]
     if table.empty:
         console.print("no class descriptions: templates alone")
         return
-    page = table[["class", "text", "prompt", "provider", "model"]].iloc[arguments.offset : arguments.offset + arguments.rows]
-    _print(console, page, arguments.offset, len(table))
+    _print(console, table[columns].iloc[arguments.offset : arguments.offset + arguments.rows], arguments.offset, len(table))
+
+
+def _note(row: Mapping[Hashable, Any]) -> str:
+    """What there is to say against a description; empty if nothing."""
+    notes = {
+        f"cut off, {row['tokens']} tokens": row["truncated"],
+        "repeats another": row["repeats"],
+        "does not name its class": not row["names_own"],
+        f"names {', '.join(row['names_others'])}": len(row["names_others"]),
+        f"nearer to {row['rival']}": row["own_cosine"] <= row["rival_cosine"],
+        "not used": not row["kept"],
+    }
+    return "; ".join(note for note, applies in notes.items() if applies)
 
 
 def similar(arguments: argparse.Namespace, console: Console) -> None:
@@ -300,7 +320,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--selected", action="store_true", help="the selected ones alone")
     page(made, 20)
 
-    made = command("descriptions", descriptions, "print a page of the class descriptions")
+    made = command("descriptions", descriptions, "print a page of the class descriptions and how well each separates its class")
     made.add_argument("--class", dest="class_name", help="those of this class")
     page(made, 40)
 

@@ -47,6 +47,19 @@ def build(encode: Encode, texts: Sequence[Sequence[str]], *, names: Sequence[str
     return normalize(means, dim=-1)
 
 
+def remembered(encode: Encode) -> Encode:
+    """`encode` with a memory: over all calls each distinct text is encoded once."""
+    rows: dict[str, Tensor] = {}
+
+    def recall(texts: Sequence[str]) -> Tensor:
+        new = [text for text in dict.fromkeys(texts) if text not in rows]
+        if new:
+            rows.update(zip(new, encode(new), strict=True))
+        return torch.stack([rows[text] for text in texts])
+
+    return recall
+
+
 def probabilities(features: Tensor, classifier: Tensor, *, logit_scale: float) -> Tensor:
     """Zero-shot class probabilities softmax(s * x phi^T).
 

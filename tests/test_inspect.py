@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ Run = Callable[..., str]
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     write_example(root / "data/pets")
+    shutil.rmtree(root / "data/pets/features/clip")
     return root
 
 
@@ -93,6 +95,9 @@ def test_descriptions(run: Run, root: Path) -> None:
     text = run("descriptions", "pets", "--class", "dog & <wolf>")
     assert "It looks like dog & <wolf>." in text
     assert "owl" not in text
+    whole = run("descriptions", "pets")
+    assert "+0.200 It looks like dog & <wolf>. nearer to cat hand-written" in whole
+    assert [word for word in whole.split() if word.startswith("+0.")] == ["+0.300", "+0.200", "+0.400"]
     path = root / "data/pets/descriptions.parquet"
     table = pd.read_parquet(path)
     table.iloc[:0].to_parquet(path)

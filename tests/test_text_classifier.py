@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 from nola_core.errors import NolaError
 from nola_core.prediction import prediction_table
-from nola_core.text_classifier import build, fill, probabilities
+from nola_core.text_classifier import build, fill, probabilities, remembered
 
 
 class Encoder:
@@ -30,6 +30,15 @@ def test_it_is_the_normalised_mean_of_normalised_texts() -> None:
         mean = torch.stack([Encoder()([text])[0].double() for text in group]).mean(0)
         torch.testing.assert_close(phi[row].double(), mean / mean.norm(), atol=1e-6, rtol=0)
     assert sorted(encode.asked) == ["a", "b", "c", "d", "e"], "each text is encoded once"
+
+
+def test_remembered_texts_are_encoded_once_over_all_calls() -> None:
+    encode = Encoder()
+    recall = remembered(encode)
+    assert torch.equal(recall(["a", "b", "a"]), Encoder()(["a", "b", "a"]))
+    assert torch.equal(recall(["c", "b"]), Encoder()(["c", "b"]))
+    recall(["a"])
+    assert encode.asked == ["a", "b", "c"]
 
 
 def test_templates_are_filled_class_by_class() -> None:

@@ -39,7 +39,7 @@ class Clip:
 
     image: ImageEncoder
     model: Any
-    tokenize: Callable[[list[str]], Tensor]
+    tokenize: Callable[..., Tensor]
     logit_scale: float
     context_length: int
 
@@ -52,6 +52,19 @@ class Clip:
             for start in range(0, len(texts), batch_size)
         ]
         return torch.cat(rows).cpu() if rows else torch.empty(0, self.image.dim)
+
+    def token_counts(self, texts: Sequence[str], *, batch_size: int = 1024) -> list[int]:
+        """Tokens each text has, marks of its beginning and end included; texts of more than `context_length` are cut.
+
+        Counted up to eight times that length.
+        """
+        length = 8 * self.context_length
+        counts: list[int] = []
+        for start in range(0, len(texts), batch_size):
+            ids = self.tokenize(list(texts[start : start + batch_size]), context_length=length)
+            padded = ids.flip(1).eq(ids[:, -1:]).cumprod(1).sum(1)  # whatever fills the end
+            counts += (length - padded).tolist()
+        return counts
 
 
 def load_clip(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> Clip:

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nola_core import files
+from nola_core.descriptions.quality import findings
 from nola_core.evaluation import FINAL, TEACHER
-from nola_core.report import content, figures, samples
+from nola_core.report import content, explanations, figures, samples
 from nola_core.report.content import Tables
 from nola_core.report.style import COLOURS, OTHER, method_name, percent, save
 
@@ -57,7 +58,15 @@ def build(
         for name, figure in draw(tables, judged, int(settings_dict["evaluate"]["calibration_bins"])).items():
             save(figure, scratch / f"{name}.png")
         sheets = samples.draw(judged, tables.names, image_of, int(settings_dict["report"]["images_per_class"]), scratch)
-        page = _render(dataset, tables, settings_dict, overrides, scratch, sheets)
+        reasons = explanations.explain(
+            folder,
+            split=tables.metrics["split"],
+            method=tables.final,
+            names=tables.names,
+            image_of=image_of,
+            pictures=scratch,
+        )
+        page = _render(dataset, tables, settings_dict, overrides, scratch, sheets, reasons)
     with files.replacing(output) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
@@ -94,6 +103,7 @@ def _render(
     overrides: Sequence[str],
     pictures: Path,
     sheets: Sequence[samples.ClassSample],
+    explained: Sequence[explanations.Explanation],
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -127,6 +137,7 @@ def _render(
         picture=picture,
         percent=percent,
         sheets=[(sheet, _inlined(sheet.file, f"Sample images pseudo-labelled {sheet.name}")) for sheet in sheets],
+        explained=[(one, _inlined(one.file, f"Image {one.image_id}")) for one in explained],
         class_count=len(tables.names),
         reasons=_reasons(tables.pseudo_labels),
         unreadable=unreadable.head(LISTED_ROWS).to_dict("records"),
@@ -136,6 +147,8 @@ def _render(
         .to_dict("records"),
         duplicate_count=len(tables.near_duplicates),
         leaked=content.leaked_images(tables.near_duplicates, tables.metrics["split"]),
+        renamed=content.renamed_classes(tables),
+        findings=findings(tables.quality),
         descriptions=_descriptions(tables.descriptions),
         described_count=int(tables.descriptions["class_id"].nunique()),
         sources=_sources(tables.descriptions),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nola_core import files
+from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods, truth_of
 from nola_core.report.style import method_name, percent, signed
@@ -38,6 +39,7 @@ class Tables:
     classes: pd.DataFrame
     truth: pd.Series[int]
     descriptions: pd.DataFrame
+    quality: pd.DataFrame
     near_duplicates: pd.DataFrame
     pseudo_labels: pd.DataFrame
     predictions: pd.DataFrame
@@ -91,6 +93,7 @@ def load(folder: Path) -> Tables:
         classes=classes,
         truth=check_labels(files.read_table(folder / "labels.parquet"), manifest, classes),
         descriptions=files.read_table(folder / "descriptions.parquet"),
+        quality=files.read_table(folder / "description_quality.parquet"),
         near_duplicates=files.read_table(folder / "near_duplicates.parquet"),
         pseudo_labels=files.read_table(folder / "pseudo_labels.parquet"),
         predictions=predictions[predictions["split"] == metrics["split"]],
@@ -205,6 +208,14 @@ def notices(tables: Tables) -> list[str]:
     without = [name for class_id, name in enumerate(tables.names) if class_id not in set(chosen)]
     if without:
         found.append(f"No pseudo-label was selected for {_several(without, 'class')}.")
+    nothing = telling_nothing([str(name) for name in tables.classes["display_name"]])
+    if nothing:
+        found.append(f"CLIP cannot know what these names mean: {_several(nothing, 'class')}.")
+    cut = int(tables.quality["truncated"].sum())
+    if cut:
+        found.append(
+            f"CLIP reads only the beginning of {cut:,} of {len(tables.quality):,} descriptions: they are too long for it."
+        )
     leaked = leaked_images(tables.near_duplicates, split)
     if leaked:
         doubt = "; the figures may flatter" if scores else ""
@@ -250,6 +261,12 @@ def method_rows(tables: Tables) -> list[dict[str, str]]:
             row["confidence"] = percent(free["mean_confidence"])
         rows.append(row)
     return rows
+
+
+def renamed_classes(tables: Tables) -> list[tuple[str, str]]:
+    """(name, name in texts) of the classes that prompts and templates call otherwise than the data set does."""
+    ordered = tables.classes.sort_values("class_id")
+    return changed_names(ordered["name"].tolist(), ordered["display_name"].tolist())
 
 
 def split_rows(tables: Tables) -> list[dict[str, Any]]:

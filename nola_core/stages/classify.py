@@ -1,18 +1,23 @@
 """Stage `classify`: descriptions and CLIP features -> text classifiers and their zero-shot predictions."""
 
+import pandas as pd
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from nola_core import text_classifier
-from nola_core.backbones import load_clip, load_pair
-from nola_core.config import load
+from nola_core.backbones import Clip, load_clip, load_pair
+from nola_core.config import Classify, load
 from nola_core.datasets import load_definition
+from nola_core.descriptions.quality import SCHEMA as QUALITY_SCHEMA
+from nola_core.descriptions.quality import assess, findings
 from nola_core.device import device
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore, normalized
-from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer
+from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_table
 from nola_core.prediction import prediction_table
 from nola_core.stages.paths import Paths
+from nola_core.text_classifier import Encode
 
 CHUNK = 4096  # images a step
 
@@ -25,7 +30,16 @@ def run(paths: Paths) -> None:
     described = read_table(paths["descriptions.parquet"])
     names = classes["display_name"].tolist()
     templates = text_classifier.fill(definition.templates, names)
-    sentences = [described.loc[described["class_id"] == row, "text"].tolist() for row in classes["class_id"]]
+    pair = load_pair(definition.backbones or settings.embed.backbones)
+    clip = load_clip(pair.clip, root=paths.root, device=device())
+    stores = {split: FeatureStore.open(paths.store("clip", split)) for split in paths.splits("clip")}
+    for store in stores.values():
+        if store.meta["weights_sha256"] != clip.image.meta["weights_sha256"]:
+            raise NolaError(f"{store.path} was made with other CLIP weights than {pair.clip.model} has now; run embed again.")
+    encode = text_classifier.remembered(clip.encode_texts)
+    scores, features = _quality(described, classes, templates, clip, encode, settings.classify)
+    kept = scores[scores["kept"]]
+    sentences = [kept.loc[kept["class_id"] == row, "text"].tolist() for row in classes["class_id"]]
     both = {
         "both": [mine + filled for mine, filled in zip(sentences, templates, strict=True)],
         "descriptions": sentences if len(described) else templates,
@@ -36,13 +50,10 @@ def run(paths: Paths) -> None:
         "templates": templates,
         "cde": both[settings.classify.texts],
     }
-    pair = load_pair(definition.backbones or settings.embed.backbones)
-    clip = load_clip(pair.clip, root=paths.root, device=device())
-    stores = {split: FeatureStore.open(paths.store("clip", split)) for split in paths.splits("clip")}
-    for store in stores.values():
-        if store.meta["weights_sha256"] != clip.image.meta["weights_sha256"]:
-            raise NolaError(f"{store.path} was made with other CLIP weights than {pair.clip.model} has now; run embed again.")
-    classifiers = {method: text_classifier.build(clip.encode_texts, groups, names=names) for method, groups in texts.items()}
+    classifiers = {method: text_classifier.build(encode, groups, names=names) for method, groups in texts.items()}
+    write_table(paths["description_quality.parquet"], scores, QUALITY_SCHEMA)
+    with replacing(paths["description_features.safetensors"]) as scratch:
+        save_file({"features": features.half()}, scratch)
     with replacing(paths["text_classifier.safetensors"]) as scratch:
         save_file({**classifiers, "logit_scale": torch.tensor(clip.logit_scale)}, scratch)
     with table_writer(paths["zero_shot.parquet"], PREDICTION_SCHEMA) as write:
@@ -55,3 +66,26 @@ def run(paths: Paths) -> None:
                     write(prediction_table(ids, p, split=split, method=method))
     count = sum(len(group) for group in texts["cde"])
     print(f"{len(names)} classes, {count} texts in the class-description embedding, logit scale {clip.logit_scale:.1f}")
+    for line in findings(scores):
+        print(f"  {line}")
+
+
+def _quality(
+    described: pd.DataFrame, classes: pd.DataFrame, templates: list[list[str]], clip: Clip, encode: Encode, settings: Classify
+) -> tuple[pd.DataFrame, Tensor]:
+    """The table of description quality and the descriptions' features, float32 [T, d], in its order."""
+    texts = described["text"].tolist()
+    if not texts:
+        return QUALITY_SCHEMA.empty_table().to_pandas(), torch.empty(0, clip.image.dim)
+    features = encode(texts)
+    scores = assess(
+        described,
+        classes,
+        features=features,
+        templates=torch.stack([encode(filled).sum(dim=0) for filled in templates]),
+        tokens=clip.token_counts(texts),
+        context_length=clip.context_length,
+        neighbors=settings.neighbors,
+        keep=settings.keep,
+    )
+    return scores, features

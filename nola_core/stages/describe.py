@@ -1,8 +1,13 @@
 """Stage `describe`: classes -> descriptions, by way of the response cache."""
 
+from pathlib import Path
+
+import pandas as pd
+
 from nola_core import descriptions
 from nola_core.config import load
 from nola_core.descriptions import Responses, llm, prompts
+from nola_core.descriptions.confusion import add_rounds, read_rounds
 from nola_core.descriptions.endpoint import Endpoint
 from nola_core.files import read_table, write_table
 from nola_core.stages.paths import Paths
@@ -25,9 +30,31 @@ def run(paths: Paths) -> None:
         else:
             why = " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL)"
     elif settings.describe.provider == "table" and not source.endswith((".yaml", ".yml")):
-        provided = descriptions.read_provided(paths.root / source)
+        provided = _provided(paths.root / source, classes)
         responses.add(provided)
         table = descriptions.describe(provided, classes, source=source)
+    table = _with_rounds(paths, table, settings.describe.rounds)
     write_table(paths["descriptions.parquet"], table, descriptions.SCHEMA)
     count = table["class_id"].nunique()
     print(f"{len(table)} descriptions of {count} classes" if len(table) else f"no descriptions: templates alone{why}")
+
+
+def _provided(path: Path, classes: pd.DataFrame) -> pd.DataFrame:
+    """The table that was written or imported before; published JSON is imported here, and what fits is said."""
+    if path.suffix != ".json":
+        return descriptions.read_provided(path)
+    imported = descriptions.import_file(path, classes)
+    print("\n".join(imported.lines()))
+    return imported.table
+
+
+def _with_rounds(paths: Paths, table: pd.DataFrame, rounds: int) -> pd.DataFrame:
+    """The table and the answers of the first `rounds` confusion-driven rounds."""
+    if rounds == 0:
+        return table
+    answers = read_rounds(paths["responses"] / "rounds", rounds=rounds)
+    merged, gone = add_rounds(table, answers, read_table(paths["classes.parquet"]))
+    print(f"{len(merged) - len(table)} answers of {answers['round'].nunique()} rounds (at most {rounds}) are added")
+    if gone:
+        print(f"  answers about {len(gone)} classes no longer on the list are left out: {', '.join(gone[:10])}")
+    return merged

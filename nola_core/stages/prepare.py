@@ -20,11 +20,11 @@ def run(paths: Paths) -> None:
     print(f"{len(prepared.manifest):,} images, {len(bad)} of them not usable, {len(prepared.classes)} classes")
     for row in bad.head(10).itertuples():
         print(f"  not usable: {row.image_id}: {row.reason}")
-    changed = changed_names(prepared.classes["name"], prepared.classes["display_name"])
+    changed = changed_names(prepared.classes["name"].tolist(), prepared.classes["display_name"].tolist())
     if changed:
         shown = ", ".join(f"{name} -> {text}" for name, text in changed[:10])
         print(f"  {len(changed)} class names are rewritten for texts: {shown}" + (", ..." if len(changed) > 10 else ""))
-    nothing = telling_nothing(prepared.classes["display_name"])
+    nothing = telling_nothing(prepared.classes["display_name"].tolist())
     if nothing:
         shown = ", ".join(nothing[:5]) + (", ..." if len(nothing) > 5 else "")
         print(f"  {len(nothing)} class names tell CLIP nothing ({shown}): give them words in the class list")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+from safetensors.numpy import save_file
 
 from nola_core.evaluation import evaluate
 
@@ -83,6 +84,13 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
     tables["descriptions"] = pd.DataFrame(texts, columns=["class_id", "class", "prompt", "text", "provider", "model"])
     if not described:
         tables["descriptions"] = tables["descriptions"].iloc[:0]
+    quality = tables["descriptions"][["class_id", "class", "text"]].assign(
+        tokens=9, truncated=False, repeats="", names_own=True, names_others=[[]] * len(tables["descriptions"]), own_cosine=0.8,
+        rival="cat", rival_cosine=0.5, margin=[0.3, 0.2, 0.4][: len(tables["descriptions"])], kept=True, why="kept: all are",
+    )  # fmt: skip
+    quality["own_cosine"] = [0.8, 0.4, 0.8][: len(quality)]
+    tables["description_quality"] = quality
+    save_file({"features": np.eye(4, dtype=np.float16)[: len(quality)]}, folder / "description_features.safetensors")
     pairs = [(ids[0], "train", ids[70], "test", 0.999, False), (ids[1], "train", ids[2], "train", 1.0, True)]
     names = ["image_id", "split", "other_id", "other_split", "similarity", "exact"]
     tables["near_duplicates"] = pd.DataFrame(pairs, columns=names)
@@ -92,6 +100,7 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
     pd.DataFrame(curve).assign(learning_rate=0.004, seconds=1.0).to_csv(folder / "curve.csv", index=False)
     write_store(folder / "features/ssl/train", ids[:60], actual[:60])
     write_store(folder / "features/ssl/test", ids[60:], actual[60:])
+    write_store(folder / "features/clip/test", ids[60:], actual[60:])
 
 
 def write_store(folder: Path, ids: list[str], actual: np.ndarray) -> None:

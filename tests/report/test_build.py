@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -87,7 +89,10 @@ def test_the_page_is_well_formed_and_needs_nothing_but_itself(usual: Path) -> No
 def test_the_pictures(usual: Path) -> None:
     found = {path.stem: path for path in (usual / "figures").iterdir()}
     plots = {"accuracy", "confusion", "reliability", "class_change", "tuning", "confidence"}
-    assert set(found) == plots | {"samples-0000", "samples-0001", "samples-0002"}
+    why = {f"why-{number:02d}" for number in range(12)}
+    assert set(found) == plots | why | {"samples-0000", "samples-0001", "samples-0002"}
+    with Image.open(found["why-00"]) as image:
+        assert max(image.size) <= 96
     for path in found.values():
         assert path.stat().st_size < 300_000
         with Image.open(path) as image:
@@ -106,6 +111,38 @@ def test_what_the_page_says(usual: Path) -> None:
     assert "It looks like dog & <wolf>." in text
     assert "falls below its teacher in neither" in text
     assert "is not the best method" not in text
+
+
+def test_an_answer_is_explained_by_its_nearest_descriptions(usual: Path) -> None:
+    """The slow oracle: the surest image's cosines with every description, and the two answers' own."""
+    text = text_of((usual / "report.html").read_text())
+    predictions = pd.read_parquet(usual / "predictions.parquet").query("split == 'test' and method == 'nola'")
+    surest = predictions.sort_values("probability", ascending=False).iloc[0]
+    store = usual / "features/clip/test"
+    row = pd.read_parquet(store / "index.parquet")["image_id"].tolist().index(surest["image_id"])
+    feature = np.load(store / "features.npy")[row].astype(np.float64)
+    cosines = np.eye(4)[:3] @ feature / np.linalg.norm(feature)
+    names = ["cat", "dog & <wolf>", "owl"]
+    first, second = surest["top_classes"][:2]
+    answer, other = names[first], names[second]
+    assert (
+        f"Second answer {answer} 50.0 % {cosines[first]:.3f} It looks like {answer}. "
+        f"{other} 30.0 % {cosines[second]:.3f} It looks like {other}."
+    ) in text
+    assert "1 of 3 descriptions are nearer to another class than to their own" in text
+
+
+def test_renamed_classes_and_cut_descriptions_are_shown(tmp_path: Path) -> None:
+    write_example(tmp_path / "pets")
+    path = tmp_path / "pets/classes.parquet"
+    shown = ["cat", "n01440764", "night owl"]
+    pd.read_parquet(path).assign(display_name=shown).to_parquet(path)
+    path = tmp_path / "pets/description_quality.parquet"
+    pd.read_parquet(path).assign(truncated=[True, False, True]).to_parquet(path)
+    text = text_of(rebuild(tmp_path))
+    assert "2 of 3 are rewritten Class In texts dog & <wolf> n01440764 owl night owl" in text
+    assert "CLIP cannot know what these names mean: the class n01440764." in text
+    assert "CLIP reads only the beginning of 2 of 3 descriptions" in text
 
 
 def test_names_and_reasons_cannot_inject_markup(usual: Path) -> None:

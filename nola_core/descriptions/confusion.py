@@ -1,0 +1,140 @@
+"""Confusion-driven rounds: which classes CLIP hesitates between, and what to ask about them (FuDD, GTA-CLIP).
+
+A round looks at the answers of the class-description embedding for the unlabeled train images. An image whose first two
+classes are less than `GAP` apart in probability is one CLIP hesitates about. The pairs of classes with the most such images are
+asked about from either side: what can be seen on A that cannot be seen on B, and the reverse. The answers join the descriptions
+of the class they are about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from nola_core.descriptions.prompts import PromptSet, fill
+from nola_core.descriptions.question import Question
+from nola_core.errors import NolaError
+from nola_core.files import read_table, write_table
+
+SCHEMA = pa.schema(
+    [
+        ("round", pa.int32()),
+        ("class", pa.string()),
+        ("other", pa.string()),
+        ("images", pa.int64()),
+        ("prompt", pa.string()),
+        ("text", pa.string()),
+        ("provider", pa.string()),
+        ("model", pa.string()),
+    ]
+)
+GAP = 0.1
+"""First minus second probability below which CLIP hesitates about an image (FuDD)."""
+
+Answer = Callable[[Sequence[Question]], Sequence[Sequence[str]]]
+"""Questions -> for each, in order, the texts that answer it."""
+
+
+def confused_pairs(predictions: pd.DataFrame, *, gap: float = GAP) -> pd.DataFrame:
+    """The pairs of classes that share the first two places of images CLIP hesitates about.
+
+    Args:
+        predictions: rows of one method: `margin, top_classes`.
+        gap: margin below which an image counts.
+
+    Returns:
+        `class_id, other_id, images` with class_id < other_id, most images first, then by class ids.
+    """
+    first = predictions.loc[predictions["margin"] < gap, "top_classes"]
+    pairs = np.array([sorted(top[:2]) for top in first], dtype=np.int64).reshape(-1, 2)
+    found, counts = np.unique(pairs, axis=0, return_counts=True)
+    table = pd.DataFrame({"class_id": found[:, 0], "other_id": found[:, 1], "images": counts})
+    return table.sort_values(["images", "class_id", "other_id"], ascending=[False, True, True], ignore_index=True)
+
+
+def ask(
+    pairs: pd.DataFrame,
+    classes: pd.DataFrame,
+    answer: Answer,
+    *,
+    prompt_set: PromptSet,
+    number: int,
+    provider: str = "refine",
+    model: str = "",
+) -> pd.DataFrame:
+    """Ask what tells the classes of each pair apart, from either side: the rows (`SCHEMA`) of round `number`.
+
+    Args:
+        pairs: from `confused_pairs`.
+        classes: `class_id, name, display_name`.
+        answer: answers the questions; may raise NolaError.
+        prompt_set: one with `pairs: true`.
+
+    Raises:
+        NolaError: the prompt set asks about one class, or `answer` gives another number of answers than it got questions.
+    """
+    if not prompt_set.pairs:
+        raise NolaError(f"prompt set '{prompt_set.name}' asks about one class; refine needs one with `pairs: true`.")
+    name = dict(zip(classes["class_id"], classes["name"], strict=True))
+    shown = dict(zip(classes["class_id"], classes["display_name"], strict=True))
+    asked: list[Question] = []
+    about: list[tuple[str, int]] = []
+    for row in pairs.itertuples():
+        for mine, other in ((row.class_id, row.other_id), (row.other_id, row.class_id)):
+            for text in prompt_set.texts:
+                prompt = fill(text, c=shown[mine], c2=shown[other])
+                asked.append(Question(name[mine], prompt, prompt_set.prompt_version, prompt_set.samples, prompt_set.form))
+                about.append((name[other], int(str(row.images))))
+    answers = answer(asked)
+    if len(answers) != len(asked):
+        raise NolaError(f"the {len(asked)} questions of round {number} got {len(answers)} answers; nothing of it was kept.")
+    rows = [
+        (number, question.class_name, other, images, question.prompt, text, provider, model)
+        for question, (other, images), texts in zip(asked, about, answers, strict=True)
+        for text in dict.fromkeys(" ".join(text.split()) for text in texts)
+        if text
+    ]
+    return pd.DataFrame(rows, columns=SCHEMA.names)
+
+
+def not_asked(pairs: pd.DataFrame, classes: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+    """The pairs that no earlier round got an answer about."""
+    name = dict(zip(classes["class_id"], classes["name"], strict=True))
+    known = {frozenset(pair) for pair in zip(rounds["class"], rounds["other"], strict=True)}
+    fresh = [frozenset((name[a], name[b])) not in known for a, b in zip(pairs["class_id"], pairs["other_id"], strict=True)]
+    return pairs[np.array(fresh, dtype=bool)]
+
+
+def read_rounds(folder: Path, *, rounds: int) -> pd.DataFrame:
+    """The answers of the rounds 1 to `rounds` that have been run; columns of `SCHEMA`."""
+    parts = [read_table(path) for number in range(1, rounds + 1) if (path := _part(folder, number)).is_file()]
+    return pd.concat(parts, ignore_index=True) if parts else SCHEMA.empty_table().to_pandas()
+
+
+def write_round(folder: Path, number: int, rows: pd.DataFrame) -> None:
+    """Keep one round's answers: `responses/rounds/round-01.parquet`."""
+    write_table(_part(folder, number), rows, SCHEMA)
+
+
+def add_rounds(described: pd.DataFrame, rounds: pd.DataFrame, classes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The descriptions with the answers of the rounds at the end of each class, and the classes no longer on the list.
+
+    Args:
+        described: `class_id, class, prompt, text, provider, model`, in class order.
+        rounds: from `read_rounds`.
+        classes: `class_id, name`.
+    """
+    ids = dict(zip(classes["name"], classes["class_id"], strict=True))
+    known = rounds[rounds["class"].isin(ids)]
+    added = known.assign(class_id=known["class"].map(ids))[described.columns]
+    table = pd.concat([described, added], ignore_index=True) if len(added) else described
+    table = table.drop_duplicates(["class_id", "text"]).sort_values("class_id", kind="stable", ignore_index=True)
+    return table, sorted(set(rounds["class"]) - set(ids))
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"round-{number:02d}.parquet"
