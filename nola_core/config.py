@@ -56,8 +56,24 @@ class Prepare(Section):
 class Describe(Section):
     """Stage `describe`: who writes about the classes."""
 
-    provider: Literal["table", "none"]
-    """`table` reads the committed or imported sentences of the data set; `none` leaves the templates alone."""
+    provider: Literal["table", "llm", "none"]
+    """`table` reads the committed or imported sentences of the data set, `llm` asks a language model; `none` leaves the
+    templates alone."""
+    mode: Literal["live", "replay", "plan", "batch"]
+    """`live` asks for what the cache lacks, `batch` by the Batch API; `replay` never asks; `plan` says what it would cost."""
+    prompts: str
+    """The prompt set."""
+    model: str
+    style: Literal["chat", "completion"]
+    temperature: Annotated[float, Field(ge=0, le=2)] | None
+    max_tokens: Positive
+    """Of one answer; a longer one is a failure."""
+    attempts: Positive
+    """Answers of no use (truncated, refused, malformed) until a request is given up."""
+    max_cost: Annotated[float, Field(ge=0)] | None
+    """Dollars for one data set, over all runs."""
+    price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
+    """Dollars for a million tokens, in and out; null: those of nola_core/descriptions/prices.yaml."""
     rounds: Annotated[int, Field(ge=0)]
     """Confusion-driven rounds whose answers are read; `python -m nola_core.descriptions refine` runs them."""
 

@@ -40,7 +40,7 @@ def test_the_projects_own_params_are_sound_and_equal_their_preset() -> None:
     ("key", "value", "sentence"),
     [
         ("align.hiden", 3, "unknown key 'align.hiden': did you mean 'hidden'?"),
-        ("describe.zzz", 3, "unknown key 'describe.zzz': allowed are provider, rounds."),
+        ("describe.zzz", 3, "unknown key 'describe.zzz': allowed are provider, mode, prompts, model, "),
         ("datasets.digits.image", "x", "unknown key 'datasets.digits.image': did you mean 'images'?"),
         ("tune.epochs", ..., "key 'tune.epochs' is missing."),
         ("align.hidden", 0, "align.hidden = 0: must be greater than or equal to 1."),
@@ -48,7 +48,7 @@ def test_the_projects_own_params_are_sound_and_equal_their_preset() -> None:
         ("seed", -1, "seed = -1: must be greater than or equal to 0."),
         ("select.fraction", 1.5, "select.fraction = 1.5: must be less than or equal to 1."),
         ("tune.weight_decay", float("nan"), "tune.weight_decay = nan: must be a finite number."),
-        ("describe.provider", "llm", "describe.provider = 'llm': must be 'table' or 'none'."),
+        ("describe.provider", "web", "describe.provider = 'web': must be 'table', 'llm' or 'none'."),
         ("preset", "fast", "preset = 'fast': must be 'paper' or 'best'."),
         ("align", None, "'align' must hold `key: value` lines; found None."),
         ("select.max_per_class", 3, "select.max_per_class is below select.min_per_class."),

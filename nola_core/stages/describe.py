@@ -6,8 +6,9 @@ import pandas as pd
 
 from nola_core import descriptions
 from nola_core.config import load
-from nola_core.descriptions import Responses
+from nola_core.descriptions import Responses, llm, prompts
 from nola_core.descriptions.confusion import add_rounds, read_rounds
+from nola_core.descriptions.endpoint import Endpoint
 from nola_core.files import read_table, write_table
 from nola_core.stages.paths import Paths
 
@@ -16,18 +17,26 @@ def run(paths: Paths) -> None:
     """Bring the provider's sentences into the response cache, and those of this class list into one table."""
     settings = load(paths.root)
     responses = Responses(paths["responses"])
+    responses.folder.mkdir(parents=True, exist_ok=True)  # an output, with or without anything in it
+    classes = read_table(paths["classes.parquet"])
     source = settings.datasets[paths.dataset].descriptions
-    if settings.describe.provider == "none" or source.endswith((".yaml", ".yml")):
-        table = descriptions.SCHEMA.empty_table().to_pandas()
-    else:
-        classes = read_table(paths["classes.parquet"])
+    table, why = descriptions.SCHEMA.empty_table().to_pandas(), ""
+    if settings.describe.provider == "llm":
+        questions = prompts.questions(prompts.load_prompt_set(settings.describe.prompts, root=paths.root), classes)
+        answers = llm.collect(questions, settings.describe, responses, endpoint=Endpoint.from_environment())
+        provided = llm.sentences(answers, questions, settings.describe, classes)
+        if len(provided):
+            table = descriptions.describe(provided, classes, source=settings.describe.model)
+        else:
+            why = " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL)"
+    elif settings.describe.provider == "table" and not source.endswith((".yaml", ".yml")):
         provided = _provided(paths.root / source, classes)
         responses.add(provided)
         table = descriptions.describe(provided, classes, source=source)
     table = _with_rounds(paths, table, settings.describe.rounds)
     write_table(paths["descriptions.parquet"], table, descriptions.SCHEMA)
-    described = table["class_id"].nunique()
-    print(f"{len(table)} descriptions of {described} classes" if len(table) else "no descriptions: templates alone")
+    count = table["class_id"].nunique()
+    print(f"{len(table)} descriptions of {count} classes" if len(table) else f"no descriptions: templates alone{why}")
 
 
 def _provided(path: Path, classes: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,119 @@
+"""Asking a language model 10,000 times: throughput, memory, and a cache that pandas reads.
+
+    python -m benchmarks.descriptions --requests 10000
+
+The model is the tests' server in a process of its own, so this measures the engine and not a model. Writes
+benchmarks/results/descriptions.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from nola_core.config import Describe
+from nola_core.descriptions import Responses, llm
+from nola_core.descriptions.endpoint import Endpoint
+from nola_core.descriptions.question import Question
+from nola_core.files import replacing
+
+ROOT = Path(__file__).parent.parent
+RESULT = Path(__file__).parent / "results" / "descriptions.md"
+
+
+def resident() -> float:
+    """Memory of this process, MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def sampled(folder: Path, samples: list[tuple[float, int, float]], stop: threading.Event) -> None:
+    """Note (seconds, rows on the disk, MB) until told to stop."""
+    start = time.monotonic()
+    while not stop.wait(1.0):
+        journal = folder / "journal.jsonl"
+        rows = len(list(folder.glob("*.parquet"))) * 48 + (journal.read_bytes().count(b"\n") if journal.exists() else 0)
+        samples.append((time.monotonic() - start, rows, resident()))
+
+
+def main() -> int:
+    """Run it and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--concurrency", type=int, default=16)
+    arguments = parser.parse_args()
+    settings = Describe.model_validate(
+        {**yaml.safe_load((ROOT / "params.yaml").read_text())["describe"], "provider": "llm", "max_cost": 1000.0}
+    )
+    questions = [
+        Question(f"class {n // 10}", f"Prompt {n % 10} about class {n // 10}", "benchmark/1", 1, "sentences")
+        for n in range(arguments.requests)
+    ]
+    command = [sys.executable, "-m", "tests.descriptions.llm_server", "--port", "0"]
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server,
+    ):
+        try:
+            assert server.stdout is not None
+            endpoint = Endpoint(base_url=server.stdout.readline().split()[-1], concurrency=arguments.concurrency)
+            folder = Path(scratch) / "responses"
+            llm.collect(questions[:200], settings, Responses(folder), endpoint=endpoint)  # imports, connections, caches
+            samples: list[tuple[float, int, float]] = []
+            stop = threading.Event()
+            watcher = threading.Thread(target=sampled, args=(folder, samples, stop))
+            watcher.start()
+            start, processor, before = time.monotonic(), time.process_time(), resident()
+            rows = llm.collect(questions, settings, Responses(folder), endpoint=endpoint)
+            seconds, processor = time.monotonic() - start, time.process_time() - processor
+            stop.set()
+            watcher.join()
+            start = time.monotonic()
+            llm.collect(questions, settings.model_copy(update={"mode": "replay"}), Responses(folder), endpoint=None)
+            replayed = time.monotonic() - start
+            table = pd.read_parquet(folder)
+            megabytes = sum(part.stat().st_size for part in folder.glob("*.parquet")) / 1e6
+            parts = len(list(folder.glob("*.parquet")))
+        finally:
+            server.terminate()
+    asked = arguments.requests - 200
+    assert len(table) == len(rows) == arguments.requests and table["key"].is_unique
+    half = [memory for _, _, memory in samples[len(samples) // 2 :]] or [before]
+    quarter = [memory for _, _, memory in samples[len(samples) // 4 : len(samples) // 2]] or [before]
+    packages = ", ".join(f"{name} {version(name)}" for name in ("openai", "pandas", "pyarrow"))
+    page = f"""# Asking a language model
+
+    python -m benchmarks.descriptions --requests {arguments.requests} --concurrency {arguments.concurrency}
+
+Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}. The model is the tests'
+own server in a process of its own on the same cores, answering at once: what is measured is the engine.
+
+| | |
+|---|---|
+| requests answered | {asked:,} (and 200 before, to warm up) |
+| throughput | {asked / seconds:,.0f} a second ({seconds:.1f} s on the clock, {processor:.1f} s of one core) |
+| memory before | {before:.0f} MB |
+| highest in the second quarter of the run | {max(quarter):.0f} MB |
+| highest in the second half | {max(half):.0f} MB |
+| the same from the cache (`replay`) | {replayed:.1f} s |
+| `pd.read_parquet("responses/")` | {len(table):,} rows, {parts} part(s), {megabytes:.1f} MB |
+"""
+    with replacing(RESULT) as scratch_file:
+        scratch_file.write_text(page)
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

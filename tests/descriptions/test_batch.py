@@ -1,0 +1,66 @@
+"""The Batch API: submitted once, fetched once, whatever is interrupted in between."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nola_core.descriptions import Responses, llm
+from nola_core.descriptions.endpoint import Endpoint
+from nola_core.errors import NolaError
+from tests.descriptions.llm_server import LLMServer
+from tests.descriptions.test_llm import KEY, Run, questions_of, settings_of
+
+QUESTIONS = questions_of("cat", "dog", samples=2)
+
+
+def submit(folder: Path, server: LLMServer, *, names: tuple[str, ...] = ("cat", "dog")) -> int:
+    """One visit that does not wait; the answers there are."""
+    return len(
+        llm.collect(
+            questions_of(*names, samples=2),
+            settings_of(mode="batch"),
+            Responses(folder),
+            endpoint=Endpoint(base_url=server.url, key=KEY),
+            wait=False,
+            say=lambda line: None,
+        )
+    )
+
+
+def test_a_batch_is_submitted_and_joined_with_what_failed_asked_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with LLMServer(faults=["500", "truncated"]) as server:
+        rows = run(server, QUESTIONS, mode="batch")
+        assert len(rows) == 8 and len(server.batches) == 2 and len(server.log) == 10
+        assert rows["cost"].sum() == pytest.approx((rows["tokens_in"] * 1e-6 + rows["tokens_out"] * 2e-6).sum() / 2), "half price"
+        assert run(server, QUESTIONS)["text"].tolist() == rows["text"].tolist() and len(server.log) == 10, "live finds them"
+    assert not (tmp_path / "batches.json").exists()
+
+
+def test_a_batch_survives_restarts(tmp_path: Path) -> None:
+    with LLMServer() as server:
+        server.polls_until_done = 3
+        for _ in range(3):
+            assert submit(tmp_path, server) == 0 and len(server.batches) == 1
+        with pytest.raises(NolaError, match="on their way in a batch"):
+            Run(tmp_path)(server, QUESTIONS)
+        state = tmp_path / "batches.json"
+        assert KEY not in state.read_text()
+        entries = json.loads(state.read_text())
+        entries[0]["id"] = None  # a kill between making the batch and writing its id
+        state.write_text(json.dumps(entries))
+        assert submit(tmp_path, server, names=("dog",)) == 4 and len(server.batches) == 1
+        assert len(Responses(tmp_path).read()) == 8, "answers about a class no longer asked for are kept too"
+
+
+def test_a_batch_that_might_cross_the_cap_or_gets_no_answer(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with LLMServer(rule=lambda body: "400") as server:
+        with pytest.raises(NolaError, match=r"8 requests may bring the cost to .* Nothing more was submitted"):
+            run(server, QUESTIONS, mode="batch", max_cost=0.001)
+        assert not server.files
+        with pytest.raises(NolaError, match=r"batch batch-0 is completed without an answer \(.*out of order"):
+            run(server, QUESTIONS, mode="batch")
