@@ -63,8 +63,11 @@ class Student(nn.Module):
     def save(self, path: Path, *, weights_sha256: str) -> None:
         """Write the trained tensors as safetensors, with the hash of the CLIP they belong to."""
         tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trained().items()}
+        tensors["prompt_frame"] = torch.tensor(self.prompt_frame, dtype=torch.float64)
         with replacing(path) as scratch:
-            save_file(tensors, scratch, metadata={"clip_sha256": weights_sha256, "prompt_frame": str(self.prompt_frame)})
+            save_file(
+                tensors, scratch, metadata={"clip_sha256": weights_sha256}
+            )  # one key: safetensors writes several in any order
 
     @classmethod
     def load(cls, path: Path, clip: Clip) -> Student:
@@ -74,11 +77,11 @@ class Student(nn.Module):
             NolaError: the file was tuned from other CLIP weights, or its tensors do not fit the tower.
         """
         with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
+            belongs = (stored.metadata() or {}).get("clip_sha256")
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
-        if metadata.get("clip_sha256") != clip.image.meta["weights_sha256"]:
+        if belongs != clip.image.meta["weights_sha256"]:
             raise NolaError(f"{path} was tuned from other CLIP weights than {clip.image.meta['model']} has now; run tune again.")
-        tokens, frame = len(tensors.get("tokens", ())), float(metadata.get("prompt_frame", 0))
+        tokens, frame = len(tensors.get("tokens", ())), float(tensors.pop("prompt_frame", 0.0))
         student = cls(clip, tensors["classifier"], prompt_tokens=tokens, prompt_frame=frame, seed=0)
         mine = student.trained()
         if set(mine) != set(tensors) or any(mine[name].shape != tensors[name].shape for name in mine):
