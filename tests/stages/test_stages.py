@@ -1,5 +1,6 @@
 """The stages on a tiny project, in this process: what they read, what they write, and what they never look at."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from nola_core.datasets.manifest import LABELS_SCHEMA
 from nola_core.files import read_json, read_table, write_table
@@ -222,3 +224,27 @@ def test_without_descriptions_the_templates_stand_alone(
     table = read_table(root / "data" / "blobs" / "zero_shot.parquet")
     by_method = {method: part["class_id"].tolist() for method, part in table.groupby("method")}
     assert by_method["cde"] == by_method["templates"]
+
+
+def test_published_descriptions_are_read_as_they_are_and_separating_ones_kept(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = broken(finished, tmp_path)
+    published = {name.title() + "s": [f"A {name} of kind {kind}." for kind in range(6)] for name in CLASSES} | {"cow": ["A cow."]}
+    (root / "demo" / "published.json").write_text(json.dumps(published))
+    change(root / "params.yaml", "datasets", "blobs", "descriptions", value="demo/published.json")
+    change(root / "params.yaml", "classify", "keep", value="separating")
+    for stage in ("describe", "classify"):
+        assert run(root, stage) == 0
+    said = capsys.readouterr().out
+    assert "matched but for case, signs or plural: 3: Cats = cat, Dogs = dog, Birds = bird" in said
+    assert "names of no class, left out: 1: cow" in said
+    folder = root / "data" / "blobs"
+    scores = read_table(folder / "description_quality.parquet")
+    assert scores["text"].tolist() == read_table(folder / "descriptions.parquet")["text"].tolist()
+    kept = scores[scores["kept"]]
+    assert (kept.groupby("class_id").size() >= 3).all() and 9 <= len(kept) < 18
+    assert f"{len(kept) + 3 * 2} texts in the class-description embedding" in said
+    features = load_file(folder / "description_features.safetensors")["features"].float()
+    assert features.shape == (18, 16)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(18), atol=2e-3, rtol=0)
