@@ -128,7 +128,7 @@ def grid(images: Sequence[Image.Image]) -> Image.Image:
 
 def caption_table(captions: Sequence[Caption], answers: pd.DataFrame, settings: Describe) -> pd.DataFrame:
     """The captions there are, in order: `kind, image_ids, class_id, prompt, text, provider, model`."""
-    kept: dict[str, dict[str, Any]] = {row["key"]: row for row in answers.to_dict("records")}
+    kept: dict[str, dict[Any, Any]] = {row["key"]: row for row in answers.to_dict("records")}
     wanted = requests([caption.question for caption in captions], llm.sampling_of(settings))
     keys = {request.question: request.key for request in wanted}
     rows = [
