@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -46,6 +47,7 @@ INSTRUCTIONS = {
 """What is added to the prompt where the endpoint does not take a schema."""
 
 
+@cache
 def schema(form: Form) -> dict[str, Any] | None:
     """JSON schema of a form, None for plain text. The titles pydantic makes up are left out: the schema is part of the key."""
     return _untitled(MODELS[form].model_json_schema()) if form in MODELS else None

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image, ImageOps
 
-from nola_core.config import load, read_yaml
+from nola_core.config import Describe, load, read_yaml
 from nola_core.descriptions import commands, llm
 from nola_core.descriptions.question import Question
 from nola_core.descriptions.request import ImageLoader, requests
@@ -126,22 +126,23 @@ def grid(images: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def caption_table(captions: Sequence[Caption], answers: pd.DataFrame, settings: Any) -> pd.DataFrame:
+def caption_table(captions: Sequence[Caption], answers: pd.DataFrame, settings: Describe) -> pd.DataFrame:
     """The captions there are, in order: `kind, image_ids, class_id, prompt, text, provider, model`."""
-    by_key = answers.set_index("key")
-    keys = {request.question: request.key for request in requests([c.question for c in captions], llm.sampling_of(settings))}
+    kept: dict[str, dict[Any, Any]] = {row["key"]: row for row in answers.to_dict("records")}
+    wanted = requests([caption.question for caption in captions], llm.sampling_of(settings))
+    keys = {request.question: request.key for request in wanted}
     rows = [
-        (
-            "image" if len(caption.image_ids) == 1 else "group",
-            list(caption.image_ids),
-            caption.class_id,
-            caption.question.prompt,
-            " ".join(by_key.at[key, "text"].split()),
-            by_key.at[key, "provider"],
-            by_key.at[key, "returned_model"] or by_key.at[key, "model"],
-        )
+        {
+            "kind": "image" if len(caption.image_ids) == 1 else "group",
+            "image_ids": list(caption.image_ids),
+            "class_id": caption.class_id,
+            "prompt": caption.question.prompt,
+            "text": " ".join(row["text"].split()),
+            "provider": row["provider"],
+            "model": row["returned_model"] or row["model"],
+        }
         for caption in captions
-        if (key := keys[caption.question]) in by_key.index
+        if (row := kept.get(keys.get(caption.question, ""))) is not None
     ]
     return pd.DataFrame(rows, columns=SCHEMA.names).astype({"class_id": "Int32"})
 

@@ -182,6 +182,24 @@ def sentences(answers: pd.DataFrame, questions: Sequence[Question], settings: De
     return pd.DataFrame(rows, columns=["class", "prompt", "text", "provider", "model"])
 
 
+def answerer(
+    settings: Describe, responses: Responses, classes: pd.DataFrame, *, endpoint: Endpoint | None
+) -> Callable[[Sequence[Question]], list[list[str]]]:
+    """A function from questions to the texts that answer each, for confusion-driven rounds; see `collect`."""
+    names = dict(zip(classes["name"], classes["display_name"], strict=True))
+
+    def answer(asked: Sequence[Question]) -> list[list[str]]:
+        kept = collect(asked, settings, responses, endpoint=endpoint).set_index("key")["text"].to_dict()
+        found: dict[Question, list[str]] = {question: [] for question in asked}
+        for request in requests(asked, sampling_of(settings)):
+            if request.key in kept:
+                question = request.question
+                found[question] += texts(kept[request.key], form=question.form, name=names[question.class_name])
+        return [found[question] for question in asked]
+
+    return answer
+
+
 def _live(
     wanted: Sequence[Request],
     settings: Describe,

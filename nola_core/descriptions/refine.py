@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nola_core.config import load
+from nola_core.descriptions import commands, llm
 from nola_core.descriptions.confusion import GAP, Answer, ask, confused_pairs, not_asked, read_rounds, write_round
 from nola_core.descriptions.prompts import load_prompt_set
 from nola_core.descriptions.question import Question
+from nola_core.descriptions.responses import Responses
 from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table, write_json
 from nola_core.stages import classify, describe
@@ -104,19 +106,27 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--pairs", type=int, default=10, help="pairs of classes a round (default: 10)")
     parser.add_argument("--gap", type=float, default=GAP, help=f"probability gap below which an image counts (default: {GAP})")
     parser.add_argument("--prompts", default="confusion", help="a prompt set about pairs (default: confusion)")
-    parser.add_argument("--answers", type=Path, required=True, help="JSON, prompt -> texts; open questions are written into it")
+    parser.add_argument("--answers", type=Path, help="JSON, prompt -> texts; open questions go into it (default: ask the model)")
     parser.add_argument("--model", default="", help="what wrote the answers, for the record")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
     arguments = parser.parse_args(argv)
+    paths = Paths(arguments.root, arguments.dataset)
+    settings = load(paths.root).describe
+    if arguments.answers:
+        answer, provider = from_file(arguments.answers), arguments.answers.name
+    else:
+        model = None if settings.mode == "replay" else commands.endpoint()
+        classes = read_table(paths["classes.parquet"])
+        answer, provider = llm.answerer(settings, Responses(paths["responses"]), classes, endpoint=model), "llm"
     done = refine(
-        Paths(arguments.root, arguments.dataset),
-        from_file(arguments.answers),
+        paths,
+        answer,
         rounds=arguments.rounds,
         pairs=arguments.pairs,
         gap=arguments.gap,
         prompts=arguments.prompts,
-        provider=arguments.answers.name,
-        model=arguments.model,
+        provider=provider,
+        model=arguments.model or ("" if arguments.answers else settings.model),
     )
     print(f"{done} rounds run; `dvc repro` brings everything that follows up to date")
     return 0
