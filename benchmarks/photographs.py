@@ -8,7 +8,6 @@ by GPT-3.5). The models are the pair `offline`. Stages run here without DVC; fea
 from __future__ import annotations
 
 import os
-import re
 import tarfile
 from pathlib import Path
 
@@ -37,12 +36,13 @@ def bench_data() -> Path:
     return folder.resolve()
 
 
-def make_project(root: Path, source: Path, *, tune_epochs: int | None = None) -> Path:
+def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: int | None = None) -> Path:
     """Images, definitions and params.yaml of both collections below `root`; what is there already is kept.
 
     Args:
         source: see `bench_data`.
-        tune_epochs: instead of the preset's, where a whole tuning would take too long.
+        epochs: of the tuning instead of the preset's, where a whole one would take too long.
+        batch: likewise, images a step.
     """
     images = (root / "images").resolve()
     if not (images / "caltech101" / "split.csv").is_file():
@@ -63,10 +63,8 @@ def make_project(root: Path, source: Path, *, tune_epochs: int | None = None) ->
         name: {"images": str(path), "descriptions": str(source / "descriptions" / f"{name}.json")}
         for name, path in sources.items()
     }
-    text = yaml.safe_dump(params, sort_keys=False)
-    if tune_epochs is not None:
-        text = re.sub(r"(?s)(\ntune:.*?\n  epochs:) \d+", rf"\1 {tune_epochs}", text, count=1)
-    (root / "params.yaml").write_text(text)
+    params["tune"] |= {key: value for key, value in (("epochs", epochs), ("batch_size", batch)) if value is not None}
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / "data").mkdir(exist_ok=True)
     for name in DATASETS:
         definition = {
