@@ -130,7 +130,12 @@ def test_a_failing_stage_stops_its_own_data_set_only(make_repo: Callable[..., Pa
 def test_cancelling_ends_the_stages(make_repo: Callable[..., Path], prefect_server: str, how: str) -> None:
     root = make_repo(digits="hang-prepare")
     environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-m", "flows.pipeline"], cwd=root, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.pipeline"],
+        cwd=root,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     try:
         deadline = time.monotonic() + 90
         while not (root / "pids.txt").is_file() or len((root / "pids.txt").read_text().split()) < 2:
