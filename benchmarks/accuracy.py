@@ -32,7 +32,7 @@ from nola_core.device import cache_root
 from nola_core.errors import NolaError
 from nola_core.evaluation import reported_split
 from nola_core.features import FeatureStore
-from nola_core.files import read_json, read_table, replacing
+from nola_core.files import read_json, read_table, replacing, write_json
 from nola_core.stages.__main__ import main as run_stage
 from nola_core.stages.paths import Paths
 
@@ -115,15 +115,24 @@ def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], c
 
 
 def write(table: pd.DataFrame, command: str, folder: Path) -> None:
-    """accuracy.csv, accuracy.md and accuracy.png."""
+    """accuracy.csv, accuracy.md and accuracy.png; rows of data sets that were not run this time stay as they were."""
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
+    commands = {}
+    if (folder / "accuracy.csv").is_file():
+        earlier = pd.read_csv(folder / "accuracy.csv", dtype={"seeds": str})
+        earlier = earlier[~earlier["dataset"].isin(table["dataset"])]
+        commands = {name: told for name, told in read_json(folder / "accuracy.json").items() if name in set(earlier["dataset"])}
+        table = pd.concat([earlier, table], ignore_index=True)
+    commands = {name: commands.get(name, command) for name in table["dataset"].unique()}
+    write_json(folder / "accuracy.json", commands)
     with replacing(folder / "accuracy.csv") as scratch:
         table.to_csv(scratch, index=False)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "open_clip_torch", "timm"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
-    lines = ["# Accuracy", "", f"    {command}", "", f"Machine: {machine}.", "", "Top-1 in percent on the reported split,"]
+    told = [f"    {line}" for line in dict.fromkeys(commands.values())]
+    lines = ["# Accuracy", "", *told, "", f"Machine: {machine}.", "", "Top-1 in percent on the reported split,"]
     lines += ["mean and standard deviation over seeds. Gap closed: share of the way from zero-shot to the supervised linear"]
     lines += ["probe on the same CLIP features (the one row, with `ssl_knn`, that learns from labels).", ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]

@@ -90,7 +90,9 @@ class Duplicates(Section):
 
     neighbors: Positive
     similarity: Fraction
-    """Cosine of SSL features from which on two images are listed as near duplicates."""
+    """Cosine of SSL features from which on two images are listed as near duplicates, if they are also unusually close."""
+    closeness: Fraction | None
+    """Unusually close: at most this share of the median distance of an image to its nearest other. None: the cosine alone."""
 
 
 class Classify(Section):

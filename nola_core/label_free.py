@@ -27,6 +27,7 @@ class LabelFreeScores:
         self._images = 0
         self._gram: Tensor | None = None
         self._total: Tensor | None = None
+        self._answers: Tensor | None = None
         self._confidence = 0.0
 
     def add(self, probabilities: Tensor) -> None:
@@ -45,6 +46,7 @@ class LabelFreeScores:
             classes = batch.shape[1]
             self._gram = torch.zeros(classes, classes, dtype=torch.float64)
             self._total = torch.zeros(classes, dtype=torch.float64)
+            self._answers = torch.zeros(classes, dtype=torch.float64)
         if batch.shape[1] != len(self._gram):
             raise NolaError(f"A batch has {batch.shape[1]} classes, the batches before it {len(self._gram)}.")
         if len(batch) == 0:
@@ -52,11 +54,13 @@ class LabelFreeScores:
         # A float16 softmax over a thousand classes misses 1 by up to about 0.005; NaN fails the comparison as well.
         if not (batch.min() >= 0 and (batch.sum(dim=1) - 1).abs().max() <= 0.01):
             raise NolaError("Probabilities must lie between 0 and 1 and sum to 1 in each row; these do not (NaN features?).")
-        assert self._total is not None
+        assert self._total is not None and self._answers is not None
         self._images += len(batch)
         self._gram += batch.T @ batch
         self._total += batch.sum(dim=0)
-        self._confidence += float(batch.max(dim=1).values.sum())
+        confidence, answers = batch.max(dim=1)
+        self._answers += torch.bincount(answers, minlength=len(self._answers))
+        self._confidence += float(confidence.sum())
 
     def result(self) -> dict[str, float | int]:
         """The scores of everything added so far.
@@ -64,6 +68,7 @@ class LabelFreeScores:
         Returns:
             `nuclear_norm`: divided by sqrt(N * min(N, C)), its largest value, so it lies in (0, 1]: 1 for certain
                 and evenly spread predictions, 1 / sqrt(min(N, C)) for certain predictions of one class.
+            `answer_nuclear_norm`: the same of the answers alone (one-hot rows), so of their variety: in [1 / sqrt(min(N, C)), 1].
             `mean_prediction_entropy`: entropy of the mean prediction divided by log C, in [0, 1]: 1 for classes
                 predicted equally often, 0 for a single one. 1 by definition if there is only one class.
             `mean_confidence`: mean of the largest probability, in [1 / C, 1].
@@ -72,14 +77,16 @@ class LabelFreeScores:
         Raises:
             NolaError: nothing was added.
         """
-        if self._gram is None or self._total is None or self._images == 0:
+        if self._gram is None or self._total is None or self._answers is None or self._images == 0:
             raise NolaError("There are no predictions to score: no image was added.")
         classes = len(self._total)
         singular = torch.linalg.eigvalsh(self._gram).clamp_min(0).sqrt()
         mean = self._total / self._total.sum()
+        largest = math.sqrt(self._images * min(self._images, classes))
         entropy = float(torch.special.entr(mean).sum()) / math.log(classes) if classes > 1 else 1.0
         return {
-            "nuclear_norm": min(1.0, float(singular.sum()) / math.sqrt(self._images * min(self._images, classes))),
+            "nuclear_norm": min(1.0, float(singular.sum()) / largest),
+            "answer_nuclear_norm": min(1.0, float(self._answers.sqrt().sum()) / largest),
             "mean_prediction_entropy": min(1.0, max(0.0, entropy)),
             "mean_confidence": min(1.0, self._confidence / self._images),
             "images": self._images,
@@ -87,17 +94,19 @@ class LabelFreeScores:
 
 
 def guard(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> str | None:
-    """The sentence that rejects a tuned model less varied or less certain than its teacher, or None.
+    """The sentence that rejects a tuned model less varied than its teacher, or None.
 
-    A student that falls into few classes (collapse) loses entropy of its mean prediction; one that stops deciding loses
-    nuclear norm. Falling more than `GUARD_TOLERANCE` below the teacher in either is reported.
+    A student that falls into few classes (collapse) loses nuclear norm of its answers and entropy of its mean prediction.
+    Falling more than `GUARD_TOLERANCE` below the teacher in either is reported. How sure the two are is not compared: the
+    student learns smoothed labels and answers without a temperature, so it is the less certain one even where it is right more
+    often, and the nuclear norm of its probabilities falls with that.
 
     Args:
         student: `LabelFreeScores.result` of the tuned model.
         teacher: that of its teacher over the same images.
     """
     names = {
-        "nuclear_norm": "nuclear norm of the predictions",
+        "answer_nuclear_norm": "nuclear norm of the answers",
         "mean_prediction_entropy": "entropy of the mean prediction",
     }
     fallen = [

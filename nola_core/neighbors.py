@@ -50,7 +50,13 @@ def search(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray
 
 
 def near_duplicates(
-    manifest: pd.DataFrame, image_ids: list[str], features: np.ndarray, *, neighbors: int, similarity: float
+    manifest: pd.DataFrame,
+    image_ids: list[str],
+    features: np.ndarray,
+    *,
+    neighbors: int,
+    similarity: float,
+    closeness: float | None,
 ) -> pd.DataFrame:
     """Pairs of images that are the same or nearly so, across all splits: duplicates within train, leakage between splits.
 
@@ -58,7 +64,9 @@ def near_duplicates(
         manifest: `image_id, split, sha256` of at least `image_ids`.
         features: float32 [N, d], L2-normalised, in the order of `image_ids`.
         neighbors: nearest images looked at for each image.
-        similarity: cosine from which on a pair is listed.
+        similarity: cosine from which on a pair is listed, if it is also unusually close:
+        closeness: its cosine distance is at most this share of the median distance of an image to its nearest other. In a
+            collection whose images all look alike, a cosine alone says nothing. None: the cosine alone.
 
     Returns:
         One row an unordered pair (docs/formats.md), most similar first; `exact` where the files are equal byte for byte.
@@ -70,7 +78,8 @@ def near_duplicates(
     for group in rows.groupby("sha256", sort=False).indices.values():
         pairs.update({(int(group[0]), int(other)): 1.0 for other in group[1:]})
     cosines, others = search(features, features, neighbors + 1)
-    for one, column in zip(*np.nonzero(cosines >= similarity), strict=True):
+    limit = similarity if closeness is None else max(similarity, 1 - closeness * _typical_distance(cosines, others, hashes))
+    for one, column in zip(*np.nonzero(cosines >= limit), strict=True):
         two = int(others[one, column])
         if hashes[one] != hashes[two]:
             pairs[min(int(one), two), max(int(one), two)] = min(1.0, float(cosines[one, column]))
@@ -82,3 +91,10 @@ def near_duplicates(
         columns=DUPLICATES_SCHEMA.names,
     )
     return table.sort_values(["exact", "similarity", "image_id"], ascending=[False, False, True], ignore_index=True)
+
+
+def _typical_distance(cosines: np.ndarray, others: np.ndarray, hashes: np.ndarray) -> float:
+    """Median cosine distance of an image to its nearest image that is no copy of it; 2 if there are copies only."""
+    copies = hashes[others] == hashes[:, None]  # itself among them
+    nearest = np.where(copies, -1.0, cosines).max(axis=1)
+    return float(np.median(1 - nearest))

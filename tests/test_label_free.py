@@ -129,12 +129,29 @@ def test_a_refused_batch_leaves_the_scores_as_they_were() -> None:
 
 
 def test_guard_speaks_of_the_score_that_fell_and_only_beyond_the_tolerance() -> None:
-    teacher = {"nuclear_norm": 0.8, "mean_prediction_entropy": 0.95}
+    teacher = {"answer_nuclear_norm": 0.8, "mean_prediction_entropy": 0.95}
     assert guard(teacher, teacher) is None
-    assert guard({"nuclear_norm": 0.9, "mean_prediction_entropy": 0.99}, teacher) is None
-    assert guard({"nuclear_norm": 0.795, "mean_prediction_entropy": 0.945}, teacher) is None
-    collapsed = guard({"nuclear_norm": 0.85, "mean_prediction_entropy": 0.5}, teacher)
+    assert guard({"answer_nuclear_norm": 0.9, "mean_prediction_entropy": 0.99}, teacher) is None
+    assert guard({"answer_nuclear_norm": 0.795, "mean_prediction_entropy": 0.945}, teacher) is None
+    collapsed = guard({"answer_nuclear_norm": 0.85, "mean_prediction_entropy": 0.5}, teacher)
     assert collapsed is not None and "entropy" in collapsed and "0.950 to 0.500" in collapsed
     assert "nuclear" not in collapsed
-    undecided = guard({"nuclear_norm": 0.7, "mean_prediction_entropy": 0.95}, teacher)
-    assert undecided is not None and "nuclear norm" in undecided and "entropy" not in undecided
+    narrower = guard({"answer_nuclear_norm": 0.7, "mean_prediction_entropy": 0.95}, teacher)
+    assert narrower is not None and "nuclear norm" in narrower and "entropy" not in narrower
+
+
+def test_a_student_that_is_only_less_sure_is_not_rejected() -> None:
+    sure, unsure = LabelFreeScores(), LabelFreeScores()
+    sure.add(torch.eye(4).repeat(3, 1))
+    unsure.add(0.6 * torch.eye(4).repeat(3, 1) + 0.1)
+    assert unsure.result()["nuclear_norm"] < sure.result()["nuclear_norm"] - 0.2
+    assert guard(unsure.result(), sure.result()) is None
+
+
+def test_the_answers_nuclear_norm_is_that_of_the_one_hot_matrix() -> None:
+    probabilities = torch.rand(50, 7, generator=torch.Generator().manual_seed(0)).softmax(dim=1)
+    scores = LabelFreeScores()
+    for batch in probabilities.split(16):
+        scores.add(batch)
+    hard = torch.nn.functional.one_hot(probabilities.argmax(dim=1), 7).double()
+    assert scores.result()["answer_nuclear_norm"] == pytest.approx(float(torch.linalg.matrix_norm(hard, "nuc")) / (50 * 7) ** 0.5)

@@ -76,7 +76,7 @@ def test_copies_and_near_copies_are_found_across_splits(tmp_path: Path) -> None:
     features[2] = features[3]  # other files with the same features
     manifest = manifest_of(["a", "b", "c", "d", "a", "f"], ["train", "train", "train", "val", "test", "test"])
     ids = manifest["image_id"].tolist()
-    table = near_duplicates(manifest.sample(frac=1, random_state=0), ids, features, neighbors=2, similarity=0.98)
+    table = near_duplicates(manifest.sample(frac=1, random_state=0), ids, features, neighbors=2, similarity=0.98, closeness=None)
     pairs = table[["image_id", "split", "other_id", "other_split", "exact"]].to_numpy().tolist()
     assert pairs == [
         ["i0", "train", "i4", "test", True],
@@ -91,7 +91,7 @@ def test_copies_and_near_copies_are_found_across_splits(tmp_path: Path) -> None:
 def test_many_copies_are_each_listed_with_the_first_whatever_the_neighbours() -> None:
     features = np.repeat(unit_rows(1), 9, axis=0)
     table = near_duplicates(
-        manifest_of(["a"] * 9, ["train"] * 9), [f"i{n}" for n in range(9)], features, neighbors=1, similarity=0.9
+        manifest_of(["a"] * 9, ["train"] * 9), [f"i{n}" for n in range(9)], features, neighbors=1, similarity=0.9, closeness=None
     )
     assert table["image_id"].tolist() == ["i0"] * 8 and table["other_id"].tolist() == [f"i{n}" for n in range(1, 9)]
     assert table["exact"].all() and (table["similarity"] == 1).all()
@@ -99,10 +99,26 @@ def test_many_copies_are_each_listed_with_the_first_whatever_the_neighbours() ->
 
 def test_no_duplicates_is_an_empty_table(tmp_path: Path) -> None:
     table = near_duplicates(
-        manifest_of(list("abc"), ["train"] * 3), ["i0", "i1", "i2"], np.eye(3, dtype=np.float32), neighbors=5, similarity=0.5
+        manifest_of(list("abc"), ["train"] * 3),
+        ["i0", "i1", "i2"],
+        np.eye(3, dtype=np.float32),
+        neighbors=5,
+        similarity=0.5,
+        closeness=None,
     )
     write_table(tmp_path / "near.parquet", table, DUPLICATES_SCHEMA)
     assert read_table(tmp_path / "near.parquet").empty
+
+
+def test_where_all_images_look_alike_only_the_unusually_close_are_listed() -> None:
+    features = normalized(np.ones((1, 32), dtype=np.float32) + 0.05 * unit_rows(40, 32))  # every cosine is above 0.99
+    features[1] = normalized(features[:1] + 0.001 * unit_rows(1, 32, seed=9))[0]
+    manifest = manifest_of([f"{n}" for n in range(40)], ["train"] * 40)
+    ids = manifest["image_id"].tolist()
+    alone = near_duplicates(manifest, ids, features, neighbors=3, similarity=0.98, closeness=None)
+    table = near_duplicates(manifest, ids, features, neighbors=3, similarity=0.98, closeness=0.25)
+    assert len(alone) > 40
+    assert table[["image_id", "other_id"]].to_numpy().tolist() == [["i0", "i1"]]
 
 
 collections = st.integers(1, 12).flatmap(
@@ -136,7 +152,7 @@ def test_near_duplicates_are_all_pairs_once_in_any_order(collection: tuple[list[
     random.shuffle(order)
     for rows in (list(range(count)), order):
         ids = [f"i{row}" for row in rows]
-        table = near_duplicates(manifest, ids, features[rows], neighbors=count, similarity=0.98)
+        table = near_duplicates(manifest, ids, features[rows], neighbors=count, similarity=0.98, closeness=None)
         assert (table["image_id"] != table["other_id"]).all()
         pairs = [frozenset(pair) for pair in table[["image_id", "other_id"]].to_numpy().tolist()]
         assert len(set(pairs)) == len(pairs)

@@ -257,6 +257,7 @@ def method_rows(tables: Tables) -> list[dict[str, str]]:
         free = tables.metrics["label_free"].get(tables.metrics["split"], {}).get(method)
         if free:
             row["nuclear_norm"] = f"{free['nuclear_norm']:.3f}"
+            row["variety"] = f"{free['answer_nuclear_norm']:.3f}"
             row["entropy"] = f"{free['mean_prediction_entropy']:.3f}"
             row["confidence"] = percent(free["mean_confidence"])
         rows.append(row)

@@ -16,7 +16,14 @@ def run(paths: Paths) -> None:
     image_ids = [image_id for store in stores for image_id in store.index["image_id"]]
     features = np.concatenate([store.normalized() for store in stores])
     manifest = read_table(paths["manifest.parquet"])
-    table = near_duplicates(manifest, image_ids, features, neighbors=options.neighbors, similarity=options.similarity)
+    table = near_duplicates(
+        manifest,
+        image_ids,
+        features,
+        neighbors=options.neighbors,
+        similarity=options.similarity,
+        closeness=options.closeness,
+    )
     write_table(paths["near_duplicates.parquet"], table, DUPLICATES_SCHEMA)
     across = int((table["split"] != table["other_split"]).sum())
     print(f"{len(table)} near-duplicate pairs, {int(table['exact'].sum())} of them exact, {across} across splits")

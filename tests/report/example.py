@@ -65,8 +65,14 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
     pseudo["selected"] = pseudo["rank"] <= 8
     pseudo["why"] = np.where(pseudo["selected"], "selected: among the 8 most confident", "not selected: beyond the first 8")
 
-    score = {"nuclear_norm": 0.8, "mean_prediction_entropy": 0.9, "mean_confidence": 0.7, "images": 30}
-    fallen = score | {"nuclear_norm": 0.8 if student >= 0.7 else 0.4}
+    score = {
+        "nuclear_norm": 0.8,
+        "answer_nuclear_norm": 0.8,
+        "mean_prediction_entropy": 0.9,
+        "mean_confidence": 0.7,
+        "images": 30,
+    }
+    fallen = score | {"answer_nuclear_norm": 0.8 if student >= 0.7 else 0.4}
     label_free = {"test": {"zero_shot": score, "alignment": score, "nola": fallen}}
     result = evaluate(
         dataset="pets", manifest=manifest, classes=classes, labels=labels, predictions=predictions,

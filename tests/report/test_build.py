@@ -109,7 +109,7 @@ def test_what_the_page_says(usual: Path) -> None:
     assert "Images of the test split with a near copy in another split: 1; the figures may flatter." in text
     assert "not an image: <b>truncated</b>" in text
     assert "It looks like dog & <wolf>." in text
-    assert "falls below its teacher in neither" in text
+    assert "does not fall below its teacher's" in text
     assert "is not the best method" not in text
 
 
@@ -156,7 +156,7 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
     assert "NoLA did not help here: it reads 30.0 % of 30 held-out images correctly" in text
     assert "The change is −20.0 points" in text
     assert "NoLA is not the best method here: Zero-shot 50.0 %, Descriptions (CDE) 60.0 %, Alignment head 70.0 %." in text
-    assert "the nuclear norm of the predictions fell from 0.800 to 0.400" in text
+    assert "the nuclear norm of the answers fell from 0.800 to 0.400" in text
 
 
 def test_no_change_is_called_none(tmp_path: Path) -> None:
