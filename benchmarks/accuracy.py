@@ -157,7 +157,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--dataset", action="append", help="may be repeated; default: all of params.yaml")
-    parser.add_argument("--photographs", action="store_true", help="also Caltech101 and CIFAR-10, see benchmarks/photographs.py")
+    parser.add_argument(
+        "--photographs",
+        nargs="*",
+        choices=photographs.DATASETS,
+        help="also Caltech101 and CIFAR-10, or one of them; see benchmarks/photographs.py",
+    )
     parser.add_argument("--tune-epochs", type=int, help="of the photographs, where the preset's would take too long")
     parser.add_argument("--tune-batch", type=int, help="of the photographs: images a step")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7777, 1, 2])
@@ -165,15 +170,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     try:
-        names = arguments.dataset or ([] if arguments.photographs else list(load(arguments.root).datasets))
+        names = arguments.dataset or ([] if arguments.photographs is not None else list(load(arguments.root).datasets))
         targets = [(arguments.root, name) for name in names]
-        if arguments.photographs:
+        if arguments.photographs is not None:
             project = arguments.root / cache_root() / "photographs"
             photographs.make_project(project, photographs.bench_data(), epochs=arguments.tune_epochs, batch=arguments.tune_batch)
-            targets += [(project, name) for name in photographs.DATASETS]
+            targets += [(project, name) for name in arguments.photographs or photographs.DATASETS]
         tables = []
         for root, dataset in targets:
-            if arguments.photographs and root == project:
+            if arguments.photographs is not None and root == project:
                 photographs.run_stages(root, dataset)
             pair = load_definition(root, dataset).backbones or load(root).embed.backbones
             backbones = pair if isinstance(pair, str) else "its own"
@@ -185,7 +190,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     table = pd.concat(tables, ignore_index=True)
     datasets = "".join(f" --dataset {name}" for name in arguments.dataset or [])
-    datasets += " --photographs" if arguments.photographs else ""
+    if arguments.photographs is not None:
+        datasets += " ".join([" --photographs", *arguments.photographs])
     for option, value in (
         ("--tune-epochs", arguments.tune_epochs),
         ("--tune-batch", arguments.tune_batch),
