@@ -181,7 +181,9 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.photographs is not None and root == project:
                 photographs.run_stages(root, dataset)
             pair = load_definition(root, dataset).backbones or load(root).embed.backbones
-            backbones = pair if isinstance(pair, str) else "its own"
+            backbones = (
+                pair if isinstance(pair, str) else " + ".join(" ".join(map(str, model.values())) for model in pair.values())
+            )
             tuned = arguments.seeds[: arguments.students]
             runs = {seed: run_seed(root, dataset, seed, student=seed in tuned) for seed in arguments.seeds}
             tables.append(summarise(dataset, backbones, runs, linear_probe(root, dataset)))
