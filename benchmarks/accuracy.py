@@ -62,19 +62,24 @@ def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True) -> di
             if run_stage([stage, "--dataset", dataset, "--root", str(scratch)]) != 0:
                 raise NolaError(f"{dataset}, seed {seed}: stage {stage} failed.")
         if not student:
-            return {"alignment": head_top1(Paths(scratch, dataset))}
+            return untuned_top1(Paths(scratch, dataset))
         metrics = read_json(scratch / "data" / dataset / "metrics.json")
     probes = {name: probe["top1"] for name, probe in metrics["probes"].items()}
     return {method: scores["top1"] for method, scores in metrics["methods"].items()} | probes
 
 
-def head_top1(paths: Paths) -> float:
-    """Top-1 of the alignment head on the reported split."""
+def untuned_top1(paths: Paths) -> dict[str, float]:
+    """Top-1 of the text classifiers and of the alignment head on the reported split."""
     truth = read_table(paths["labels.parquet"]).set_index("image_id")["class_id"]
-    store = FeatureStore.open(paths.store("ssl", reported_split(read_table(paths["manifest.parquet"]))))
+    split = reported_split(read_table(paths["manifest.parquet"]))
+    asked = read_table(paths["zero_shot.parquet"])
+    asked = asked[(asked["split"] == split) & asked["image_id"].isin(truth.index)]
+    right = asked["class_id"].to_numpy() == truth.loc[asked["image_id"]].to_numpy()
+    scores = pd.Series(right).groupby(asked["method"].to_numpy(), sort=False).mean().to_dict()
+    store = FeatureStore.open(paths.store("ssl", split))
     ids = [image_id for image_id in store.index["image_id"] if image_id in truth.index]
     answers = alignment.predict(alignment.load(paths["alignment.safetensors"]), torch.from_numpy(store.rows(ids))).argmax(dim=1)
-    return float(np.mean(answers.numpy() == truth.loc[ids].to_numpy()))
+    return scores | {"alignment": float(np.mean(answers.numpy() == truth.loc[ids].to_numpy()))}
 
 
 def linear_probe(root: Path, dataset: str) -> float:
