@@ -58,7 +58,13 @@ class ConseTower(nn.Module):
         self.image_size = (image_size, image_size)
         half = (0.5, 0.5, 0.5)
         self.preprocess_cfg = vars(PreprocessCfg(size=self.image_size, mean=half, std=half, interpolation="bicubic"))
-        data = {"input_size": (3, *self.image_size), "interpolation": "bicubic", "mean": half, "std": half, "crop_pct": CROP}
+        data: dict[str, Any] = {
+            "input_size": (3, *self.image_size),
+            "interpolation": "bicubic",
+            "mean": half,
+            "std": half,
+            "crop_pct": CROP,
+        }
         recorded = {"library": f"timm {timm.__version__}", "names": TEMPLATE, **data}
         self.view = create_transform(**data, is_training=False), recorded
 
