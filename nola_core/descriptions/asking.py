@@ -15,7 +15,7 @@ import pandas as pd
 
 from nola_core.descriptions.answers import GOOD
 from nola_core.descriptions.client import Answer, Client, EndpointFailedError, RequestFailedError
-from nola_core.descriptions.prices import Budget, Price, tokens_bound
+from nola_core.descriptions.prices import Budget, Price
 from nola_core.descriptions.request import Request, Sampling
 from nola_core.descriptions.responses import Known, Recorder
 from nola_core.progress import progress
@@ -101,7 +101,7 @@ class _Run:
         """Ask until the queue is empty or the run is stopped."""
         while queue and not self.outcome.stopped:
             group = queue.popleft()
-            most = self.price.cost(*tokens_bound(group, self.client.sampling)) if self.price else 0.0
+            most = self.price.most(group, self.client.sampling) if self.price else 0.0
             if not await self._affordable(most):
                 self.stop("budget")
                 return

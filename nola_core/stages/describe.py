@@ -52,7 +52,7 @@ def _with_rounds(paths: Paths, table: pd.DataFrame, rounds: int) -> pd.DataFrame
     """The table and the answers of the first `rounds` confusion-driven rounds."""
     if rounds == 0:
         return table
-    answers = read_rounds(paths["responses"] / "rounds", rounds=rounds)
+    answers = read_rounds(paths["responses"] / "_rounds", rounds=rounds)
     merged, gone = add_rounds(table, answers, read_table(paths["classes.parquet"]))
     print(f"{len(merged) - len(table)} answers of {answers['round'].nunique()} rounds (at most {rounds}) are added")
     if gone:
