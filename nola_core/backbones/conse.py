@@ -96,7 +96,7 @@ class Conse(nn.Module):
 
 
 class Tokenizer:
-    """Texts -> int64 [n, L], padded with 0 to the longest and cut after 256 tokens."""
+    """Texts -> int64 [n, L], padded with 0 to the longest and cut after 256 tokens; or cut and padded to `context_length`."""
 
     context_length = MAX_TOKENS
 
@@ -104,10 +104,10 @@ class Tokenizer:
         from tokenizers import Tokenizer as WordPiece
 
         self._words: Any = WordPiece.from_file(str(path))
-        self._words.enable_truncation(MAX_TOKENS)
-        self._words.enable_padding(pad_id=PADDING)
 
-    def __call__(self, texts: Sequence[str]) -> Tensor:
+    def __call__(self, texts: Sequence[str], context_length: int | None = None) -> Tensor:
+        self._words.enable_truncation(context_length or MAX_TOKENS)
+        self._words.enable_padding(pad_id=PADDING, length=context_length)
         return torch.tensor([encoding.ids for encoding in self._words.encode_batch(list(texts))])
 
 

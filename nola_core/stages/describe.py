@@ -28,7 +28,10 @@ def run(paths: Paths) -> None:
         if len(provided):
             table = descriptions.describe(provided, classes, source=settings.describe.model)
         else:
-            why = " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL)"
+            why = (
+                " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL, then run "
+                f"`python -m nola_core.descriptions ask --dataset {paths.dataset}` and `dvc repro`)"
+            )
     elif settings.describe.provider == "table" and not source.endswith((".yaml", ".yml")):
         provided = _provided(paths.root / source, classes)
         responses.add(provided)

@@ -46,7 +46,7 @@ def logged(sentence: str) -> str:
     deadline = time.monotonic() + 20
     while True:
         with get_client(sync_client=True) as client:
-            logs = "\n".join(log.message for log in client.read_logs(limit=200))
+            logs = "\n".join(log.message for log in client.read_logs(limit=200, offset=0))
         if sentence in logs or time.monotonic() > deadline:
             return logs
         time.sleep(0.2)
