@@ -90,8 +90,13 @@ class Client:
     ) -> None:
         await self.api.close()
 
-    async def ask(self, group: Sequence[Request]) -> list[Answer]:
+    async def ask(self, group: Sequence[Request], *, lost: Callable[[], bool] = lambda: True) -> list[Answer]:
         """The answers to samples of one question; fewer than asked for where the endpoint sends fewer.
+
+        Args:
+            group: the samples.
+            lost: called after each try that may have been answered, and charged, without an answer arriving; whether to
+                try again.
 
         Raises:
             RequestFailedError: no answer after `tries` tries, or the endpoint refuses this very request.
@@ -104,9 +109,11 @@ class Client:
             if tried:
                 await self.sleep(min(self.backoff * 2 ** (tried - 1), 30.0) * random.uniform(0.75, 1.0))
             structure, limit = self.structure, self.limit
+            arrived = False
             try:
                 return await self._once(group, structure, limit)
             except openai.APIStatusError as error:
+                arrived = True
                 if self._adapt(error, group, structure, limit):
                     continue
                 self._give_up(error)
@@ -120,6 +127,8 @@ class Client:
             except (openai.APIError, ValueError, TypeError, AttributeError):  # what came is no JSON, or no answer
                 reason = "an answer that is no completion"
             tried += 1
+            if not arrived and tried < self.tries and not lost():
+                raise RequestFailedError(reason)
         self._exhausted += 1
         if self._exhausted > 1:  # two in a row: it is not the request
             raise EndpointFailedError(f"{self.endpoint.host} does not answer ({reason}, {self.tries} times in a row)")

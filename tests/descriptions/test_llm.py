@@ -197,6 +197,18 @@ def test_the_cap_is_not_crossed_not_even_over_runs(run: Run) -> None:
         assert len(run(server, questions_of("cat"), model="llama", price=None, max_cost=None)) == 2
 
 
+def test_tries_that_got_lost_may_be_charged_and_count(run: Run) -> None:
+    with LLMServer(rule=lambda body: "drop") as server:
+        question = questions_of("cat", prompts=1)
+        most = llm.plan(question, settings_of(), run.responses).most
+        assert most is not None
+        with pytest.raises(NolaError, match=r"stopped before describe.max_cost .* is crossed .*0 of 1 answers are kept"):
+            run(server, question, max_cost=3.5 * most)
+        assert len(server.log) == 3
+    with LLMServer(faults=["drop", "garbage"]) as server:
+        assert len(run(server, question, price=[0.0, 0.0], max_cost=0.0)) == 1, "a model of one's own costs nothing"
+
+
 def test_replay_never_opens_a_socket(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with LLMServer() as server:
         rows = run(server, questions_of("cat", "dog", samples=2))
