@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -60,7 +61,7 @@ def test_the_key_stays_out_of_prefect(project: Path, monkeypatch: pytest.MonkeyP
     with LLMServer() as server:
         monkeypatch.setenv("NOLA_LLM_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        results = nola()
+        results: Any = nola()
         assert [result.outcome.value for name, result in results.items() if name.startswith("describe")] == ["run"]
         assert {entry["headers"]["authorization"] for entry in server.log} == {f"Bearer {KEY}"}
         server.rule = lambda body: "401"  # which quotes the key
