@@ -42,7 +42,7 @@ def sampled(folder: Path, samples: list[tuple[float, int, float]], stop: threadi
     """Note (seconds, rows on the disk, MB) until told to stop."""
     start = time.monotonic()
     while not stop.wait(1.0):
-        journal = folder / "journal.jsonl"
+        journal = folder / "_journal.jsonl"
         rows = len(list(folder.glob("*.parquet"))) * 48 + (journal.read_bytes().count(b"\n") if journal.exists() else 0)
         samples.append((time.monotonic() - start, rows, resident()))
 

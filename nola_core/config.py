@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nola_core.errors import NolaError
 from nola_core.files import replacing
+
+PROMPTS = "prompts"
+"""The project's folder of the user's prompt sets, a dependency of `describe` in dvc.yaml."""
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -62,7 +65,7 @@ class Describe(Section):
     mode: Literal["live", "replay", "plan", "batch"]
     """`live` asks for what the cache lacks, `batch` by the Batch API; `replay` never asks; `plan` says what it would cost."""
     prompts: str
-    """The prompt set."""
+    """The prompt set: one that comes with NoLA by its name, one of the user's by its path in prompts/, which DVC watches."""
     model: str
     style: Literal["chat", "completion"]
     temperature: Annotated[float, Field(ge=0, le=2)] | None
@@ -74,8 +77,20 @@ class Describe(Section):
     """Dollars for one data set, over all runs."""
     price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
     """Dollars for a million tokens, in and out; null: those of nola_core/descriptions/prices.yaml."""
+    image_tokens: Positive
+    """As many tokens as the model counts for a picture at most; the cap is watched with them."""
     rounds: Annotated[int, Field(ge=0)]
     """Confusion-driven rounds whose answers are read; `python -m nola_core.descriptions refine` runs them."""
+
+    @field_validator("prompts")
+    @classmethod
+    def _watched(cls, value: str) -> str:
+        if value.endswith((".yaml", ".yml")) and (Path(value).parts[0] != PROMPTS or ".." in Path(value).parts):
+            raise ValueError(
+                f"describe.prompts = '{value}': a prompt set of your own must lie in {PROMPTS}/, where DVC sees it change; "
+                f"move it there and write {PROMPTS}/{Path(value).name}"
+            )
+        return value
 
 
 class Embed(Section):

@@ -71,7 +71,7 @@ def run(root: Path, stage: str, *, dataset: str = "blobs") -> int:
 def make_repository(root: Path) -> Path:
     """Add the code, the real dvc.yaml, git and DVC to a project."""
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("nola_core", "flows"):
+    for name in ("nola_core", "flows", "prompts"):
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
     for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, root / name)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from nola_core.descriptions.answers import GOOD
 from nola_core.descriptions.client import Answer, Client, EndpointFailedError, RequestFailedError
-from nola_core.descriptions.prices import Budget, Price, tokens_bound
+from nola_core.descriptions.prices import Budget, Price
 from nola_core.descriptions.request import Request, Sampling
 from nola_core.descriptions.responses import Known, Recorder
 from nola_core.progress import progress
@@ -81,6 +81,21 @@ def grouped(requests: Sequence[Request], sampling: Sampling) -> Iterator[list[Re
         yield group
 
 
+class _Held:
+    """The money set aside for one request, tries that got lost included."""
+
+    def __init__(self, budget: Budget, amount: float) -> None:
+        self.budget = budget
+        self.amount = amount
+        self.refused = False
+
+    def again(self) -> bool:
+        """Book the try that got lost as charged in full; whether there is as much for another."""
+        self.budget.settle(self.amount, self.amount)
+        self.refused = not self.budget.reserve(self.amount)
+        return not self.refused
+
+
 class _Run:
     """The state that the workers of one run share."""
 
@@ -101,22 +116,26 @@ class _Run:
         """Ask until the queue is empty or the run is stopped."""
         while queue and not self.outcome.stopped:
             group = queue.popleft()
-            most = self.price.cost(*tokens_bound(group, self.client.sampling)) if self.price else 0.0
+            most = self.price.most(group, self.client.sampling) if self.price else 0.0
             if not await self._affordable(most):
                 self.stop("budget")
                 return
             self.under_way += 1
+            held = _Held(self.budget, most)
             cost = most  # of a request that got lost: it may be charged all the same
             try:
-                answers = await self.client.ask(group)
+                answers = await self.client.ask(group, lost=held.again)
                 cost = self._keep(group, answers, most / len(group), queue, advance)
             except RequestFailedError as error:
                 self.outcome.failed |= {request.key: str(error) for request in group}
+                if held.refused:
+                    self.stop("budget")
             except EndpointFailedError as error:
                 self.stop(str(error))
             finally:
                 self.under_way -= 1
-                self.budget.settle(most, cost)
+                if not held.refused:  # else all of it is booked
+                    self.budget.settle(most, cost)
                 async with self.settled:
                     self.settled.notify_all()
 

@@ -1,6 +1,6 @@
 """Mode `batch`: the Batch API, half the price within a day. What was submitted is on the disk, so that any run can fetch it.
 
-`responses/batches.json` holds one entry a batch: `token` (ours, written before the batch is made and carried in its metadata),
+`responses/_batches.json` holds one entry a batch: `token` (ours, written before the batch is made and carried in its metadata),
 `id` (the endpoint's, null until it is known), `sampling`, `requests`. It is there until the answers are in the cache.
 """
 
@@ -11,21 +11,18 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nola_core.descriptions.answers import GOOD, STRUCTURES
 from nola_core.descriptions.asking import row, unanswered
 from nola_core.descriptions.client import Client, connect
 from nola_core.descriptions.endpoint import Endpoint
-from nola_core.descriptions.prices import Price, tokens_bound
+from nola_core.descriptions.prices import Price
 from nola_core.descriptions.question import Question
 from nola_core.descriptions.request import ImageLoader, Request, Sampling, body
 from nola_core.descriptions.responses import Known, Recorder, Responses
 from nola_core.errors import NolaError
 from nola_core.files import read_json, remove, write_json
-
-if TYPE_CHECKING:
-    pass
 
 REBATE = 0.5
 """What a batch costs, as a share of the same requests one by one."""
@@ -42,7 +39,7 @@ class Batches:
     """The batches of one data set that are under way."""
 
     def __init__(self, responses: Responses) -> None:
-        self.file = responses.folder / "batches.json"
+        self.file = responses.folder / "_batches.json"
         self.entries: list[dict[str, Any]] = read_json(self.file) if self.file.exists() else []
 
     def keys(self) -> set[str]:
@@ -149,7 +146,7 @@ class _Job:
         if self.price is None or max_cost is None:
             return
         price = self.price
-        most = spent + sum(price.cost(*tokens_bound([request], self.sampling)) for request in requests)
+        most = spent + sum(price.most([request], self.sampling) for request in requests)
         if most > max_cost:
             raise NolaError(
                 f"batches of {len(requests):,} requests may bring the cost to ${most:.4f}, above describe.max_cost = "
@@ -232,7 +229,7 @@ class _Job:
                 reasons.append("a line that is no answer")
                 continue
             failures = known.failures[request.key]
-            most = self.price.cost(*tokens_bound([request], sampling)) if self.price else 0.0
+            most = self.price.most([request], sampling) if self.price else 0.0
             attempt = len(failures) + 1
             rows.append(row(request, answer, attempt=attempt, price=self.price, fallback=most, sampling=sampling))
             known.spent += rows[-1]["cost"] or 0.0

@@ -6,7 +6,7 @@ import asyncio
 import email.utils
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -60,6 +60,8 @@ class Client:
         load_image: ImageLoader | None = None,
         tries: int = 8,
         backoff: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`tries` HTTP requests at most for one call; `backoff` seconds before the second, then twice as long each time."""
         self.endpoint = endpoint
@@ -67,6 +69,8 @@ class Client:
         self.load_image = load_image
         self.tries = tries
         self.backoff = backoff
+        self.clock = clock
+        self.sleep = sleep
         self.structure: Structure = STRUCTURES[0]
         self.limit = "max_tokens"
         self.answered = 0
@@ -74,8 +78,8 @@ class Client:
         self._malformed = 0
         self._exhausted = 0
         self._resume_at = 0.0
-        self._requests = Bucket(endpoint.requests_per_minute)
-        self._tokens = Bucket(endpoint.tokens_per_minute)
+        self._requests = Bucket(endpoint.requests_per_minute, clock=clock, sleep=sleep)
+        self._tokens = Bucket(endpoint.tokens_per_minute, clock=clock, sleep=sleep)
 
     async def __aenter__(self) -> Client:
         self.api = connect(self.endpoint)
@@ -86,8 +90,13 @@ class Client:
     ) -> None:
         await self.api.close()
 
-    async def ask(self, group: Sequence[Request]) -> list[Answer]:
+    async def ask(self, group: Sequence[Request], *, lost: Callable[[], bool] = lambda: True) -> list[Answer]:
         """The answers to samples of one question; fewer than asked for where the endpoint sends fewer.
+
+        Args:
+            group: the samples.
+            lost: called after each try that may have been answered, and charged, without an answer arriving; whether to
+                try again.
 
         Raises:
             RequestFailedError: no answer after `tries` tries, or the endpoint refuses this very request.
@@ -98,11 +107,13 @@ class Client:
         reason, tried = "", 0
         while tried < self.tries:
             if tried:
-                await asyncio.sleep(min(self.backoff * 2 ** (tried - 1), 30.0) * random.uniform(0.75, 1.0))
+                await self.sleep(min(self.backoff * 2 ** (tried - 1), 30.0) * random.uniform(0.75, 1.0))
             structure, limit = self.structure, self.limit
+            arrived = False
             try:
                 return await self._once(group, structure, limit)
             except openai.APIStatusError as error:
+                arrived = True
                 if self._adapt(error, group, structure, limit):
                     continue
                 self._give_up(error)
@@ -116,6 +127,8 @@ class Client:
             except (openai.APIError, ValueError, TypeError, AttributeError):  # what came is no JSON, or no answer
                 reason = "an answer that is no completion"
             tried += 1
+            if not arrived and tried < self.tries and not lost():
+                raise RequestFailedError(reason)
         self._exhausted += 1
         if self._exhausted > 1:  # two in a row: it is not the request
             raise EndpointFailedError(f"{self.endpoint.host} does not answer ({reason}, {self.tries} times in a row)")
@@ -127,8 +140,8 @@ class Client:
         expected = sum(tokens_likely(group, self.sampling))
         await self._requests.take()
         await self._tokens.take(expected)
-        while (pause := self._resume_at - time.monotonic()) > 0:
-            await asyncio.sleep(pause)
+        while (pause := self._resume_at - self.clock()) > 0:
+            await self.sleep(pause)
         async with asyncio.timeout(self.endpoint.timeout):
             if self.sampling.style == "completion":
                 reply: Any = await self.api.completions.create(**sent)
@@ -228,7 +241,7 @@ class Client:
         wait = retry_after(error.response.headers)
         if wait > LONGEST_WAIT:
             raise EndpointFailedError(f"{self.endpoint.host} asks to come back in {wait:.0f} s; run again then") from None
-        self._resume_at = max(self._resume_at, time.monotonic() + wait)
+        self._resume_at = max(self._resume_at, self.clock() + wait)
 
     def _said(self, error: openai.APIStatusError) -> str:
         message = error.body.get("message") if isinstance(error.body, dict) else None

@@ -75,4 +75,6 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Sequence[Question], Describe
     paths = Paths(arguments.root, arguments.dataset)
     classes = read_table(paths["classes.parquet"])
     questions = prompts.questions(prompts.load_prompt_set(settings.prompts, root=arguments.root), classes)
+    if settings.provider != "llm":
+        print(f"describe.provider is {settings.provider}: the stage reads what is asked here only when it is llm")
     return questions, settings, Responses(paths["responses"])

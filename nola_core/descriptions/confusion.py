@@ -116,7 +116,7 @@ def read_rounds(folder: Path, *, rounds: int) -> pd.DataFrame:
 
 
 def write_round(folder: Path, number: int, rows: pd.DataFrame) -> None:
-    """Keep one round's answers: `responses/rounds/round-01.parquet`."""
+    """Keep one round's answers: `responses/_rounds/round-01.parquet`."""
     write_table(_part(folder, number), rows, SCHEMA)
 
 

@@ -15,7 +15,7 @@ from nola_core.descriptions.asking import ask, grouped, summary, unanswered
 from nola_core.descriptions.batch import Batches, fetch
 from nola_core.descriptions.client import Client
 from nola_core.descriptions.endpoint import Endpoint
-from nola_core.descriptions.prices import Budget, Price, price_of, tokens_bound, tokens_likely
+from nola_core.descriptions.prices import Budget, Price, price_of, tokens_likely
 from nola_core.descriptions.question import Question
 from nola_core.descriptions.request import ImageLoader, Request, Sampling, requests
 from nola_core.descriptions.responses import Responses
@@ -84,7 +84,7 @@ def plan(questions: Sequence[Question], settings: Describe, responses: Responses
         tokens_in=tokens_in,
         tokens_out=tokens_out,
         cost=price.cost(tokens_in, tokens_out) if price else None,
-        most=sum(price.cost(*tokens_bound(group, sampling)) for group in groups) if price else None,
+        most=sum(price.most(group, sampling) for group in groups) if price else None,
         spent=known.spent,
         by_class=dict(Counter(request.question.class_name for request in missing)),
     )
@@ -240,7 +240,7 @@ def _live(
 
 
 def _price(settings: Describe) -> Price | None:
-    return price_of(settings.model, settings.price)
+    return price_of(settings.model, settings.price, image_tokens=settings.image_tokens)
 
 
 def _capped(settings: Describe) -> Price | None:

@@ -8,31 +8,39 @@ from pathlib import Path
 
 from nola_core.config import read_yaml
 from nola_core.descriptions.answers import INSTRUCTIONS, schema
+from nola_core.descriptions.question import Question
 from nola_core.descriptions.request import Request, Sampling
 
-IMAGE_TOKENS = 1500
-"""Taken for an image of 512 pixels: endpoints count 85 to about 1,500 tokens; a model that counts more needs a lower cap."""
+IMAGE_TOKENS = 8500
+"""A guess at a picture of 512 x 512 pixels: what gpt-4o-mini counts (2,833 and 5,667 a tile). Most models count some hundred."""
 MESSAGE_TOKENS = 16
 """What the frame of a message adds."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """Dollars a token."""
+    """Dollars a token, and how many tokens a picture counts at most (`describe.image_tokens`)."""
 
     tokens_in: float
     tokens_out: float
+    image_tokens: int
 
     def cost(self, tokens_in: int, tokens_out: int) -> float:
         """Dollars."""
         return tokens_in * self.tokens_in + tokens_out * self.tokens_out
 
+    def most(self, group: Sequence[Request], sampling: Sampling) -> float:
+        """Dollars that one HTTP request for the samples of one question can cost: no token is shorter than a byte."""
+        question = group[0].question
+        tokens_in = _bytes(question) + self.image_tokens * len(question.images)
+        return self.cost(tokens_in, sampling.max_tokens * len(group))
+
     def __mul__(self, factor: float) -> Price:
         """A rebate."""
-        return Price(self.tokens_in * factor, self.tokens_out * factor)
+        return Price(self.tokens_in * factor, self.tokens_out * factor, self.image_tokens)
 
 
-def price_of(model: str, given: Sequence[float] | None = None) -> Price | None:
+def price_of(model: str, given: Sequence[float] | None = None, *, image_tokens: int) -> Price | None:
     """The price of a model: `given` dollars for a million tokens [in, out], else that of prices.yaml; None if unknown."""
     if given is None:
         table = read_yaml(Path(__file__).with_name("prices.yaml"))
@@ -40,21 +48,18 @@ def price_of(model: str, given: Sequence[float] | None = None) -> Price | None:
         if not names:
             return None
         given = table[max(names, key=len)]
-    return Price(given[0] / 1e6, given[1] / 1e6)
-
-
-def tokens_bound(group: Sequence[Request], sampling: Sampling) -> tuple[int, int]:
-    """At most so many tokens (in, out) go for one HTTP request: no token is shorter than a byte."""
-    question = group[0].question
-    text = question.prompt + INSTRUCTIONS.get((question.form, "json"), "") + str(schema(question.form) or "")
-    return len(text.encode()) + MESSAGE_TOKENS + IMAGE_TOKENS * len(question.images), sampling.max_tokens * len(group)
+    return Price(given[0] / 1e6, given[1] / 1e6, image_tokens)
 
 
 def tokens_likely(group: Sequence[Request], sampling: Sampling) -> tuple[int, int]:
-    """A guess at the same: four bytes a token, and half of the answer's limit used."""
-    most_in, most_out = tokens_bound(group, sampling)
-    pictures = IMAGE_TOKENS * len(group[0].question.images)
-    return (most_in - pictures) // 4 + pictures, most_out // 2
+    """A guess at the tokens (in, out) of one HTTP request: four bytes a token, half of what may be answered."""
+    question = group[0].question
+    return _bytes(question) // 4 + IMAGE_TOKENS * len(question.images), sampling.max_tokens * len(group) // 2
+
+
+def _bytes(question: Question) -> int:
+    text = question.prompt + INSTRUCTIONS.get((question.form, "json"), "") + str(schema(question.form) or "")
+    return len(text.encode()) + MESSAGE_TOKENS
 
 
 class Budget:

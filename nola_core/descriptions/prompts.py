@@ -74,7 +74,9 @@ def load_prompt_set(name: str, *, root: Path = Path()) -> PromptSet:
     path = root / name if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file() and path.parent == FOLDER:
         near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names())}, or a path that ends in .yaml."
+        hint = (
+            f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names())}, or one of your own, prompts/<name>.yaml."
+        )
         raise NolaError(f"there is no prompt set '{name}'; {hint}")
     found = validate(PromptSet, {**read_yaml(path), "name": path.stem}, source=str(path))
     allowed = {"c", "a", "c2", "a2"} if found.pairs else {"c", "a"}

@@ -31,7 +31,7 @@ def refine(
 ) -> int:
     """Run the rounds that have not been run yet: find confused pairs, ask, add the answers, describe and classify again.
 
-    The answers stay in `responses/rounds/`, which `describe` reads up to `describe.rounds`; `dvc repro` then runs what follows.
+    The answers stay in `responses/_rounds/`, which `describe` reads up to `describe.rounds`; `dvc repro` then runs what follows.
 
     Args:
         paths: a data set that `classify` has run for.
@@ -56,7 +56,7 @@ def refine(
             f"params.yaml lets describe read {allowed} rounds and {rounds} were asked for; "
             f"set describe.rounds to {max(rounds, 1)}, then run `dvc repro` after this."
         )
-    folder = paths["responses"] / "rounds"
+    folder = paths["responses"] / "_rounds"
     prompt_set = load_prompt_set(prompts, root=paths.root)
     classes = read_table(paths["classes.parquet"])
     known = read_rounds(folder, rounds=rounds)

@@ -71,7 +71,7 @@ class Responses:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.journal = folder / "journal.jsonl"
+        self.journal = folder / "_journal.jsonl"
 
     def read(self) -> pd.DataFrame:
         """All responses, oldest part first, each attempt of a key once; what a killed run left in the journal is among them.

@@ -358,6 +358,23 @@ def parameter_rows(settings: Mapping[str, Any]) -> list[tuple[str, list[tuple[st
     return [("", top), *sections] if top else sections
 
 
+def why_undescribed(describe: Mapping[str, Any], source: str) -> str:
+    """Why a data set has no descriptions, in words that say what would change it.
+
+    Args:
+        describe: the parameters of the stage `describe`.
+        source: `datasets.<name>.descriptions`.
+    """
+    if describe["provider"] == "none":
+        return "describe.provider is none."
+    if describe["provider"] == "llm":
+        return (
+            "describe.provider is llm, but no language model was configured (OPENAI_API_KEY or NOLA_LLM_BASE_URL) "
+            "and no answer was in the cache."
+        )
+    return f"the data set names no table of descriptions (datasets.*.descriptions is {source})."
+
+
 def _plain(value: Any) -> str:
     """A setting in words."""
     if isinstance(value, Mapping):

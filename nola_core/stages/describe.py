@@ -28,7 +28,10 @@ def run(paths: Paths) -> None:
         if len(provided):
             table = descriptions.describe(provided, classes, source=settings.describe.model)
         else:
-            why = " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL)"
+            why = (
+                " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL, then run "
+                f"`python -m nola_core.descriptions ask --dataset {paths.dataset}` and `dvc repro`)"
+            )
     elif settings.describe.provider == "table" and not source.endswith((".yaml", ".yml")):
         provided = _provided(paths.root / source, classes)
         responses.add(provided)
@@ -52,7 +55,7 @@ def _with_rounds(paths: Paths, table: pd.DataFrame, rounds: int) -> pd.DataFrame
     """The table and the answers of the first `rounds` confusion-driven rounds."""
     if rounds == 0:
         return table
-    answers = read_rounds(paths["responses"] / "rounds", rounds=rounds)
+    answers = read_rounds(paths["responses"] / "_rounds", rounds=rounds)
     merged, gone = add_rounds(table, answers, read_table(paths["classes.parquet"]))
     print(f"{len(merged) - len(table)} answers of {answers['round'].nunique()} rounds (at most {rounds}) are added")
     if gone:

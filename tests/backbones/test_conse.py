@@ -65,6 +65,13 @@ def test_sentences_are_those_of_the_encoders_own_library(clip: Clip) -> None:
     torch.testing.assert_close(clip.model.visual.name_embeddings[:3], names, atol=1e-5, rtol=0)
 
 
+def test_texts_beyond_the_context_are_counted_in_full(clip: Clip) -> None:
+    texts = ["a dog", "dog " * 254, "dog " * 255, "dog " * 600]
+    assert clip.token_counts(texts, batch_size=3) == [4, 256, 257, 602] and clip.context_length == 256
+    same = clip.encode_texts([texts[3], "dog " * 254])
+    assert torch.allclose(same[0], same[1], atol=1e-5), "and cut where they are read"
+
+
 def test_it_is_a_clip_like_any_other(clip: Clip) -> None:
     assert clip.image.dim == 384 and clip.logit_scale == pytest.approx(100) and clip.context_length == 256
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8))

@@ -18,7 +18,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 FAULTS = {"429", "quota", "401", "400", "500", "drop", "garbage", "malformed", "truncated", "refusal", "empty", "slow"}
-SLOW = 3.0  # seconds
 
 
 class LLMServer:
@@ -175,8 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
             owner.at_once += 1
             owner.most_at_once = max(owner.most_at_once, owner.at_once)
         try:
-            time.sleep(owner.delay + (SLOW if fault == "slow" else 0.0))
-            self.reply(body, fault, kind)
+            time.sleep(owner.delay)
+            if fault == "slow":
+                self.close_connection = True
+                self.connection.recv(1)  # nothing, until whoever waits has had enough
+            else:
+                self.reply(body, fault, kind)
         finally:
             with owner.lock:
                 owner.at_once -= 1

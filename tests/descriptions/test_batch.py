@@ -37,7 +37,7 @@ def test_a_batch_is_submitted_and_joined_with_what_failed_asked_again(tmp_path: 
         assert len(rows) == 8 and len(server.batches) == 2 and len(server.log) == 10
         assert rows["cost"].sum() == pytest.approx((rows["tokens_in"] * 1e-6 + rows["tokens_out"] * 2e-6).sum() / 2), "half price"
         assert run(server, QUESTIONS)["text"].tolist() == rows["text"].tolist() and len(server.log) == 10, "live finds them"
-    assert not (tmp_path / "batches.json").exists()
+    assert not (tmp_path / "_batches.json").exists()
 
 
 def test_a_batch_survives_restarts(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_batch_survives_restarts(tmp_path: Path) -> None:
             assert submit(tmp_path, server) == 0 and len(server.batches) == 1
         with pytest.raises(NolaError, match="on their way in a batch"):
             Run(tmp_path)(server, QUESTIONS)
-        state = tmp_path / "batches.json"
+        state = tmp_path / "_batches.json"
         assert KEY not in state.read_text()
         entries = json.loads(state.read_text())
         entries[0]["id"] = None  # a kill between making the batch and writing its id

@@ -12,9 +12,13 @@ import pytest
 from PIL import Image
 
 from nola_core.descriptions import captions, llm
+from nola_core.descriptions.__main__ import main
+from nola_core.descriptions.endpoint import Endpoint
 from nola_core.errors import NolaError
+from nola_core.files import read_table
 from tests.descriptions.llm_server import LLMServer, images_of
 from tests.descriptions.test_llm import KEY, Run, settings_of
+from tests.project import change
 
 IMAGES = pd.DataFrame({"image_id": [f"i{n}" for n in range(12)], "sha256": [f"{n:064x}" for n in range(12)]})
 CLASSES = pd.DataFrame({"class_id": [0, 1, 2], "name": ["cat", "dog", "emu"]})
@@ -47,8 +51,6 @@ def test_captions_are_asked_with_the_picture_and_cached_by_its_hash(tmp_path: Pa
     made = single + groups
     questions = [caption.question for caption in made]
     with LLMServer() as server:
-        from nola_core.descriptions.endpoint import Endpoint
-
         endpoint = Endpoint(base_url=server.url, key=KEY, concurrency=1)
         load = captions.image_loader(made, open_image)
         answers = llm.collect(questions, settings_of(), run.responses, endpoint=endpoint, load_image=load)
@@ -63,3 +65,24 @@ def test_captions_are_asked_with_the_picture_and_cached_by_its_hash(tmp_path: Pa
     assert len(run(None, questions, mode="replay")) == 6
     with pytest.raises(NolaError, match="3 answers are not in the cache"):
         run(None, [caption.question for caption in captions.image_captions(IMAGES.head(3))], mode="replay")
+
+
+def test_the_command_captions_images_and_groups(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["caption", "--dataset", "blobs", "--root", str(project), "--subject", "animal", "--kind"]
+    with LLMServer() as server:
+        monkeypatch.setenv("NOLA_LLM_BASE_URL", server.url)
+        assert main([*words, "image", "--limit", "1", "--plan"]) == 0 and not server.log
+        assert "1 answers of gpt-4o-mini (chat): 0 in the cache, 0 given up, 1 to ask" in capsys.readouterr().out
+        assert main([*words, "image", "--limit", "1"]) == 0 and len(server.log) == 1
+        assert main([*words, "group"]) == 0
+        groups = len(server.log) - 1
+        assert groups and server.prompts()[-1].startswith("Describe the common visual attributes of the animal in all")
+        assert main([*words, "image", "--limit", "1"]) == 0 and len(server.log) == 1 + groups, "what is known is not asked"
+        change(project / "params.yaml", "describe", "max_cost", value=0.007)
+        assert main([*words, "image"]) == 1 and len(server.log) == 1 + groups, "a picture may cost 50,000 tokens"
+        assert "stopped before describe.max_cost = $0.007 is crossed" in capsys.readouterr().err
+    table = read_table(project / "data" / "blobs" / "captions.parquet")
+    assert table["kind"].value_counts().to_dict() == {"image": 1, "group": groups}
+    assert set(table["image_ids"].map(len)) == {1, 4} and table["text"].str.len().min() > 0

@@ -29,10 +29,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = {"blobs": {"images": "photos", "descriptions": "data/blobs.yaml"}}
-    params["describe"].update(provider="llm", prompts="prompts.yaml")
+    params["describe"].update(provider="llm", prompts="prompts/own.yaml")
     write_yaml(tmp_path / "params.yaml", params)
     prompts = ["Describe {a} {c}", "What does {a} {c} look like?"]
-    write_yaml(tmp_path / "prompts.yaml", {"version": 1, "about": "test", "form": "sentences", "samples": 2, "prompts": prompts})
+    own = {"version": 1, "about": "test", "form": "sentences", "samples": 2, "prompts": prompts}
+    write_yaml(tmp_path / "prompts" / "own.yaml", own)
     folder = tmp_path / "data" / "blobs"
     folder.mkdir(parents=True)
     classes = pd.DataFrame({"class_id": [0, 1], "name": ["cat", "DogFish"], "display_name": ["cat", "dog fish"]})
@@ -86,7 +87,7 @@ def test_the_key_is_nowhere(
         if fault is None:
             change(root / "params.yaml", "describe", "temperature", value=0.1)
             assert main(["batch", "--dataset", "blobs", "--root", str(root), "--no-wait"]) == 0
-            assert (root / "data/blobs/responses/batches.json").exists()
+            assert (root / "data/blobs/responses/_batches.json").exists()
     printed = capsys.readouterr()
     written = b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
     tables = "".join(str(read_table(path).to_dict()) for path in root.rglob("*.parquet"))
@@ -113,3 +114,27 @@ def test_an_endpoint_comes_from_the_environment(root: Path, monkeypatch: pytest.
         with monkeypatch.context() as changed, pytest.raises(NolaError, match=name):
             changed.setenv(name, value)
             Endpoint.from_environment()
+
+
+def test_pandas_reads_the_cache_as_a_folder_whatever_else_is_in_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = root / "data/blobs/responses"
+    with LLMServer(faults=["truncated"]) as server:
+        configure(monkeypatch, server)
+        assert run(root, "describe") == 0
+        change(root / "params.yaml", "describe", "temperature", value=0.1)
+        assert main(["batch", "--dataset", "blobs", "--root", str(root), "--no-wait"]) == 0
+    (folder / "_journal.jsonl").write_text("{}")
+    (folder / "_rounds").mkdir()
+    read_table(root / "data/blobs/classes.parquet").to_parquet(folder / "_rounds" / "round-01.parquet")
+    table = pd.read_parquet(folder)
+    assert (table["finish_reason"] == "stop").sum() == 8 and len(table) == 9 and table["tokens_in"].min() > 0
+    assert {path.name for path in folder.iterdir() if path.suffix != ".parquet"} == {"_batches.json", "_journal.jsonl", "_rounds"}
+
+
+def test_a_prompt_set_that_dvc_does_not_watch_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("mine.yaml", "prompts/../mine.yaml", str(root / "prompts" / "own.yaml")):
+        change(root / "params.yaml", "describe", "prompts", value=name)
+        assert run(root, "describe") == 1
+        said = capsys.readouterr().err
+        assert f"describe.prompts = '{name}': a prompt set of your own must lie in prompts/" in said
+    assert "prompts" in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["describe"]["do"]["deps"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from nola_core.descriptions.refine import from_file, refine
 from nola_core.errors import NolaError
 from nola_core.files import read_table
 from nola_core.stages.paths import Paths
-from tests.project import change, make_project, run
+from tests.descriptions.llm_server import LLMServer
+from tests.project import change, run
 
 CLASSES = pd.DataFrame({"class_id": [0, 1, 2], "name": ["cat", "sea_dog", "jeans"], "display_name": ["cat", "sea dog", "jeans"]})
 PAIRS = load_prompt_set("confusion")
@@ -80,22 +80,6 @@ def test_rounds_are_read_up_to_the_limit_and_added_class_by_class(tmp_path: Path
     assert gone == ["gone"]
 
 
-@pytest.fixture(scope="module")
-def classified(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = make_project(tmp_path_factory.mktemp("project"))
-    change(root / "params.yaml", "describe", "rounds", value=2)
-    for stage in ("prepare", "describe", "embed clip", "classify"):
-        assert run(root, stage) == 0
-    (root / "data" / "blobs" / "labels.parquet").unlink()
-    return root
-
-
-@pytest.fixture
-def project(classified: Path, tmp_path: Path) -> Path:
-    shutil.copytree(classified, tmp_path / "p")
-    return tmp_path / "p"
-
-
 def cde(root: Path) -> np.ndarray:
     table = read_table(root / "data" / "blobs" / "zero_shot.parquet")
     return table.loc[table["method"] == "cde", "probability"].to_numpy()
@@ -122,7 +106,7 @@ def test_rounds_reach_the_classifier_and_never_ask_twice(project: Path, capsys: 
     assert table["text"].str.startswith("a very").sum() == 4 and (table["class_id"].diff().fillna(0) >= 0).all()
     assert np.abs(cde(project) - before).max() > 0
     assert "round 2: 2 answers about" in capsys.readouterr().out
-    rounds = read_rounds(paths["responses"] / "rounds", rounds=9)
+    rounds = read_rounds(paths["responses"] / "_rounds", rounds=9)
     assert rounds["round"].tolist() == [1, 1, 2, 2] and (rounds["images"] > 0).all()
 
     assert refine(paths, answer, pairs=1, gap=1) == 0, "both rounds have been run"
@@ -152,3 +136,25 @@ def test_the_command_takes_answers_from_a_file(project: Path, capsys: pytest.Cap
     file.write_text("[]")
     with pytest.raises(NolaError, match=r"must hold prompt -> \[texts\]"):
         from_file(file)([])
+
+
+def test_the_command_asks_the_model_and_replays_it(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project / "data" / "blobs"
+    words = ["refine", "--dataset", "blobs", "--root", str(project), "--pairs", "1", "--gap", "1", "--rounds", "1"]
+    zero_shot = (folder / "zero_shot.parquet").read_bytes()
+    with LLMServer() as server:
+        monkeypatch.setenv("NOLA_LLM_BASE_URL", server.url)
+        assert main(words) == 0
+        asked = server.prompts()
+    assert len(asked) == len(set(asked)) == 2 and all("that cannot be seen on" in prompt for prompt in asked)
+    assert "1 rounds run; `dvc repro` brings everything" in capsys.readouterr().out
+    found = read_table(folder / "descriptions.parquet")
+    assert (found["provider"] == "llm").sum() == 4 and found["text"].str.match(r"answer [\d.]+ (one|two)$").sum() == 4
+    monkeypatch.delenv("NOLA_LLM_BASE_URL")
+    change(project / "params.yaml", "describe", "mode", value="replay")
+    (folder / "responses" / "_rounds" / "round-01.parquet").unlink()
+    (folder / "zero_shot.parquet").write_bytes(zero_shot)
+    assert main(words) == 0
+    assert read_table(folder / "descriptions.parquet").equals(found), "the same answers, from the cache"

@@ -70,7 +70,7 @@ def test_over_twenty_kills_no_answered_request_is_sent_again(tmp_path: Path) -> 
         rows = Responses(folder).read()
         assert sorted(rows["prompt"]) == sorted(question.prompt for question in questions_of(*NAMES)) and rows["key"].is_unique
         assert len(server.log) <= 200 + 20 * 4, "what was in flight at a kill may be asked again, nothing else"
-    assert not (folder / "journal.jsonl").exists() and len(list(folder.glob("*.parquet"))) <= COMPACT_PARTS + 1
+    assert not (folder / "_journal.jsonl").exists() and len(list(folder.glob("*.parquet"))) <= COMPACT_PARTS + 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,10 +1,17 @@
-"""Requests and tokens a minute, on a clock of our own."""
+"""Requests and tokens a minute, on a clock of our own; what a request can cost at most."""
 
 from __future__ import annotations
 
 import asyncio
 
+import pytest
+import yaml
+
 from nola_core.descriptions.limits import Bucket
+from nola_core.descriptions.prices import price_of
+from nola_core.descriptions.question import Question
+from nola_core.descriptions.request import Request, Sampling
+from tests.project import ROOT
 
 
 class Clock:
@@ -37,3 +44,19 @@ def test_takers_are_spaced_by_what_was_taken_before_them() -> None:
     clock.now = 100.0
     assert times(bucket, clock, [1, 1]) == [100, 101], "an idle time saves nothing up"
     assert times(Bucket(None, clock=clock, sleep=clock.sleep), clock, [1e9, 1e9]) == [101, 101]
+
+
+@pytest.mark.parametrize(("base", "tile"), [(85, 170), (2833, 5667)])  # gpt-4o, gpt-4o-mini
+def test_the_bound_of_a_picture_holds_for_the_dearest_way_of_counting(base: int, tile: int) -> None:
+    """Tiles of 512 pixels after scaling to 768 on the short and at most 2,048 on the long side: eight at most."""
+    allowed = yaml.safe_load((ROOT / "params.yaml").read_text())["describe"]["image_tokens"]
+    assert base + 8 * tile <= allowed
+    sampling = Sampling(model="m", max_tokens=100)
+    words, picture = (
+        price_of("m", [1.0, 0.0], image_tokens=allowed).most(  # type: ignore[union-attr]
+            [Request("k", Question("cat", "Describe it", "t/1", 1, "plain", images), 0)], sampling
+        )
+        for images in ((), ("sha256:0",))
+    )
+    assert (picture - words) * 1e6 == pytest.approx(allowed)
+    assert (price_of("m", [1.0, 2.0], image_tokens=9) or pytest.fail()).cost(10, 20) == pytest.approx(50e-6)

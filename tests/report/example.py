@@ -16,6 +16,8 @@ from nola_core.evaluation import evaluate
 SETTINGS: dict[str, Any] = {
     "preset": "paper",
     "seed": 7,
+    "datasets": {"pets": {"images": "photos", "descriptions": "data/pets.yaml"}},
+    "describe": {"provider": "llm"},
     "select": {"fraction": 0.2},
     "tune": {"betas": [0.9, 0.999], "epochs": 3},
     "evaluate": {"calibration_bins": 15, "neighbors": 5},

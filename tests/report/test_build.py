@@ -178,7 +178,7 @@ def test_partly_labelled_images_it_learnt_on_are_called_so(tmp_path: Path) -> No
 
 def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
     text = text_of(page_of(tmp_path, truth=False, described=False))
-    assert "No class descriptions: templates alone." in text
+    assert "No class descriptions: templates alone, because describe.provider is llm, but no language model was" in text
     assert "NoLA put 30 held-out images into 3 classes. No ground truth is known here" in text
     assert "40.0 % of its answers differ from those of the zero-shot classifier it started from." in text
     assert "Top-1" not in text

@@ -1,0 +1,82 @@
+"""The key of a language model in a run watched by Prefect: in no parameter, log, artifact or table of its database."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from prefect import get_client
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+from flows.pipeline import nola
+from tests.descriptions.llm_server import LLMServer
+from tests.project import ROOT, change, make_repository, write_yaml
+
+KEY = "sk-canary-7d3e5a90b1"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The real code and the real stage `describe` behind a class list, the provider llm."""
+    root = make_repository(tmp_path)
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    write_yaml(root / "dvc.yaml", {"stages": {"describe": stages["describe"]}})
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["datasets"] = {"blobs": {"images": "photos", "descriptions": "data/blobs.yaml"}}
+    params["describe"].update(provider="llm", prompts="prompts/own.yaml")
+    write_yaml(root / "params.yaml", params)
+    own = {"version": 1, "about": "test", "form": "sentences", "samples": 1, "prompts": ["Describe {a} {c}"]}
+    write_yaml(root / "prompts" / "own.yaml", own)
+    write_yaml(root / "data" / "blobs.yaml", {"classes": ["cat", "dog"]})
+    (root / "data" / "blobs").mkdir()
+    classes = pd.DataFrame({"class_id": [0, 1], "name": ["cat", "dog"], "display_name": ["cat", "dog"]})
+    classes.astype({"class_id": "int32"}).to_parquet(root / "data" / "blobs" / "classes.parquet")
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("NOLA_DEVICE", "cpu")
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    return root
+
+
+def logged(sentence: str) -> str:
+    """All that Prefect's server has for logs, once `sentence` has arrived there."""
+    deadline = time.monotonic() + 20
+    while True:
+        with get_client(sync_client=True) as client:
+            logs = "\n".join(log.message for log in client.read_logs(limit=200, offset=0))
+        if sentence in logs or time.monotonic() > deadline:
+            return logs
+        time.sleep(0.2)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_key_stays_out_of_prefect(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tests.descriptions.llm_server.answer", lambda body, number: f'{{"sentences": ["{number}: your key is {KEY}"]}}'
+    )
+    with LLMServer() as server:
+        monkeypatch.setenv("NOLA_LLM_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        results: Any = nola()
+        assert [result.outcome.value for name, result in results.items() if name.startswith("describe")] == ["run"]
+        assert {entry["headers"]["authorization"] for entry in server.log} == {f"Bearer {KEY}"}
+        server.rule = lambda body: "401"  # which quotes the key
+        change(project / "params.yaml", "describe", "temperature", value=0.1)
+        nola(return_state=True)
+    logs = logged("Incorrect API key provided: ***")
+    assert "2 descriptions of 2 classes" in logs and "refuses the key" in logs and "Incorrect API key provided: ***" in logs
+    with get_client(sync_client=True) as client:
+        runs = [*client.read_flow_runs(), *client.read_task_runs()]
+        artifacts = client.request("POST", "/artifacts/filter", json={}).text
+    assert len(runs) >= 4 and any(getattr(run, "parameters", None) for run in runs)
+    database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).split("///")[1])
+    files = [*database.parent.glob(f"{database.name}*"), *Path(os.environ["PREFECT_HOME"]).rglob("*"), *project.rglob("*")]
+    assert database in files
+    for place in (logs, artifacts, "".join(run.model_dump_json() for run in runs)):
+        assert KEY not in place
+    for path in files:
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
