@@ -6,7 +6,7 @@ import json
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -61,7 +61,12 @@ def open_table(path: Path) -> TableFile:
     Raises:
         NolaError: it is absent, of another kind or damaged.
     """
-    kinds = {".csv": CsvFile, ".tsv": CsvFile, ".parquet": ParquetFile, ".arrow": ArrowFile}
+    kinds: dict[str, Callable[[Path], TableFile]] = {
+        ".csv": CsvFile,
+        ".tsv": CsvFile,
+        ".parquet": ParquetFile,
+        ".arrow": ArrowFile,
+    }
     kind = kinds.get(path.suffix.lower())
     if kind is None:
         raise NolaError(f"the table {path} must be a .csv, .tsv, .parquet or .arrow file.")
