@@ -78,7 +78,7 @@ def add(
         from nola_core.backbones.pairs import load_pair  # loads torch: seconds that most calls can do without
 
         load_pair(backbones)
-    values = {
+    values: dict[str, object] = {
         "images": images,
         "classes": _classes(classes, str(images["reader"])),
         "templates": list(templates) or [TEMPLATE],
