@@ -49,9 +49,9 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     elif arguments.command == "add":
         _add(arguments)
     elif arguments.command == "remove":
-        from nola_core.datasets.add import delete
+        from nola_core.registration import remove
 
-        delete(Path(), arguments.name)
+        remove(Path(), arguments.name)
         print(f"removed data/{arguments.name}.yaml and its entry in params.yaml; data/{arguments.name}/ is left as it is")
     else:
         from flows.server import serve
@@ -60,13 +60,16 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    from nola_core.datasets.add import add
+    from nola_core.registration import add
 
     options = {key: value for key, value in vars(arguments).items() if key not in ("command", "name", "source")}
     found = add(Path(), arguments.name, arguments.source, **options)
     images = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
     print(f"{arguments.name}: {images} images (reader {found.reader}), {len(found.classes)} classes: {_some(found.classes)}")
-    print(f"wrote data/{arguments.name}.yaml and its entry in params.yaml; next: nola run --dataset {arguments.name}")
+    print(f"wrote data/{arguments.name}.yaml and its entry in params.yaml")
+    if found.warning:
+        print(f"warning: its backbones cannot work yet: {found.warning}")
+    print(f"next: nola run --dataset {arguments.name}")
 
 
 def _some(names: Sequence[str]) -> str:
