@@ -101,16 +101,14 @@ def damaged_files() -> dict[str, tuple[bytes, str]]:
     broken = bytearray(encoded(RGB, "PNG"))
     broken[60:70] = bytes(10)
     not_finite = Image.fromarray(np.full((9, 9), np.nan, dtype=np.float32))
+    header = "<IHHIIiiHHIIIIII"
     files |= {
         "wrong checksum.png": (bytes(broken), DAMAGED),
         "no width.png": (png(0, 24), DAMAGED),
         "not finite.tif": (encoded(not_finite, "TIFF"), "not finite"),
         "tags of nowhere.tif": (b"II*\0\xff\xff\xff\x7f", DAMAGED),
         "its own next.tif": (b"II*\0\x08\0\0\0\0\0\x08\0\0\0", DAMAGED),
-        "a size of minus one.bmp": (
-            b"BM" + struct.pack("<IHHIIiiHHIIIIII", 58, 0, 0, 54, 40, -1, 9, 1, 24, 0, 0, 0, 0, 0, 0),
-            "4294967295 x 9 pixels",
-        ),
+        "a size of minus one.bmp": (b"BM" + struct.pack(header, 58, 0, 0, 54, 40, -1, 9, 1, 24, *[0] * 6), "4294967295 x 9 "),
     }
     return files
 
