@@ -25,7 +25,7 @@ TEMPLATE = "a photo of a {}."
 HOLDOUT = 0.2
 TABLES = (".csv", ".tsv", ".parquet")
 NOTES = {
-    "reader": "docs/formats.md lists the readers and their keys",
+    "reader": "docs/data.md lists the readers and their keys",
     "holdout": "test images of a source without splits: a share, or a number from 1",
     "labels": "ground truth, for evaluate alone: none, folders or reader",
     "templates": "{} is the class name; the first alone is the zero-shot classifier",
