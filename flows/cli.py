@@ -6,8 +6,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from flows.arguments import add_dataset_argument, add_run_arguments, guarded
+from flows.arguments import add_dataset_argument, add_definition_arguments, add_run_arguments, guarded
 
 CORE = {"inspect": "nola_core.inspect", "catalog": "nola_core.datasets.catalog.__main__"}
 """Commands that are commands of the core under another name."""
@@ -29,6 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     add_dataset_argument(commands.add_parser("publish", help="publish finished data sets to Prefect"))
     commands.add_parser("inspect", help="look into features, pseudo-labels and descriptions", add_help=False)
     commands.add_parser("catalog", help="the data sets of the papers: list, check, prepare", add_help=False)
+    add_definition_arguments(commands.add_parser("add", help="define a collection of your own"))
+    commands.add_parser("remove", help="take a collection out again").add_argument("name", metavar="NAME")
     server = commands.add_parser("server", help="start the Prefect interface on this machine")
     server.add_argument("--port", type=int, default=4200, help="default: 4200")
     return parser
@@ -43,10 +46,34 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         from flows.publish import run_publish
 
         run_publish(arguments.dataset)
+    elif arguments.command == "add":
+        _add(arguments)
+    elif arguments.command == "remove":
+        from nola_core.registration import remove
+
+        remove(Path(), arguments.name)
+        print(f"removed data/{arguments.name}.yaml and its entry in params.yaml; data/{arguments.name}/ is left as it is")
     else:
         from flows.server import serve
 
         serve(arguments.port)
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    from nola_core.registration import add
+
+    options = {key: value for key, value in vars(arguments).items() if key not in ("command", "name", "source")}
+    found = add(Path(), arguments.name, arguments.source, **options)
+    images = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
+    print(f"{arguments.name}: {images} images (reader {found.reader}), {len(found.classes)} classes: {_some(found.classes)}")
+    print(f"wrote data/{arguments.name}.yaml and its entry in params.yaml")
+    if found.warning:
+        print(f"warning: its backbones cannot work yet: {found.warning}")
+    print(f"next: nola run --dataset {arguments.name}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _core(command: str, *arguments: str) -> int | None:

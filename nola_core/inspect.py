@@ -3,6 +3,7 @@
     python -m nola_core.inspect features digits --role ssl --class seven      # a page of a feature store
     python -m nola_core.inspect pseudo-labels digits --class seven --selected # what was taken for a seven, and why
     python -m nola_core.inspect descriptions digits --class seven             # what CLIP was told about sevens
+    python -m nola_core.inspect predictions digits --csv digits.csv           # what every image is, as a table for elsewhere
     python -m nola_core.inspect similar digits IMAGE_ID --sheet similar.png   # the images most like this one
     python -m nola_core.inspect contact-sheet digits --class seven            # a PNG of the selected sevens
 
@@ -133,6 +134,26 @@ def _note(row: Mapping[Hashable, Any]) -> str:
     return "; ".join(note for note, applies in notes.items() if applies)
 
 
+def predictions(arguments: argparse.Namespace, console: Console) -> None:
+    """Print a page of what every image is by one method, the final one unless told, or write all of it to a CSV file."""
+    folder = dataset_folder(arguments.root, arguments.dataset)
+    table = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
+    methods = list(table["method"].unique())
+    method = final_method(methods) if arguments.method is None else _known(arguments.method, methods, "method")
+    table = table[table["method"] == method]
+    table = table.assign(**{"class": table["class_id"].map(_names(folder))})
+    if arguments.class_name is not None:
+        table = table[table["class"] == class_name(folder, arguments.class_name)]
+    table = _of_image(table, arguments.image)[["image_id", "split", "class", "probability"]]
+    if arguments.csv is not None:
+        with files.replacing(arguments.csv) as scratch:
+            table.to_csv(scratch, index=False, float_format="%.4f")
+        console.print(f"{len(table):,} predictions by {method}: {arguments.csv}", highlight=False, markup=False, soft_wrap=True)
+        return
+    table["probability"] = [f"{value:.3f}" for value in table["probability"]]
+    _print(console, table.iloc[arguments.offset : arguments.offset + arguments.rows], arguments.offset, len(table))
+
+
 def similar(arguments: argparse.Namespace, console: Console) -> None:
     """Print the images of all splits most like one image by the cosine of their features, the image itself left out."""
     folder = dataset_folder(arguments.root, arguments.dataset)
@@ -258,7 +279,7 @@ def _print(console: Console, page: pd.DataFrame, offset: int, whole: int) -> Non
     """A page of a table of `whole` rows, and where it lies in it."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for column in page.columns:
-        right = column in ("row", "rank", "norm", "confidence", "margin", "similarity")
+        right = column in ("row", "rank", "norm", "confidence", "margin", "probability", "similarity")
         shown.add_column(str(column), justify="right" if right else "left", overflow="fold")
     for values in page.itertuples(index=False):
         shown.add_row(*(Text(str(value)) for value in values))
@@ -323,6 +344,13 @@ def _parser() -> argparse.ArgumentParser:
     made = command("descriptions", descriptions, "print a page of the class descriptions and how well each separates its class")
     made.add_argument("--class", dest="class_name", help="those of this class")
     page(made, 40)
+
+    made = command("predictions", predictions, "print a page of the predictions, or write them to a CSV file")
+    made.add_argument("--class", dest="class_name", help="images predicted to be of this class")
+    made.add_argument("--image", help="one image id")
+    made.add_argument("--method", help="whose predictions (default: those of the final method)")
+    made.add_argument("--csv", type=Path, help="write image_id, split, class, probability of all of them to this file")
+    page(made, 20)
 
     made = command("similar", similar, "print the images most like one image")
     made.add_argument("image_id")

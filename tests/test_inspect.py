@@ -107,6 +107,18 @@ def test_descriptions(run: Run, root: Path) -> None:
         table.to_parquet(path)
 
 
+def test_predictions_of_a_class_and_all_of_them_as_csv(run: Run, root: Path, tmp_path: Path) -> None:
+    predictions = pd.read_parquet(root / "data/pets/predictions.parquet")
+    final = predictions[predictions["method"] == "nola"]
+    text = run("predictions", "pets", "--class", "OWL", "--rows", "100")
+    assert ids_in(text) == final.loc[final["class_id"] == 2, "image_id"].tolist()
+    run("predictions", "pets", "--csv", str(tmp_path / "pets.csv"))
+    table = pd.read_csv(tmp_path / "pets.csv")
+    assert table.columns.tolist() == ["image_id", "split", "class", "probability"]
+    assert table["image_id"].tolist() == final["image_id"].tolist()
+    assert np.allclose(table["probability"], final["probability"], atol=5e-5)
+
+
 def test_similar_images_equal_a_loop_over_all_pairs(run: Run, root: Path) -> None:
     rows: dict[str, np.ndarray] = {}
     for split in ("train", "test"):

@@ -102,11 +102,19 @@ def load_definition(root: Path, dataset: str) -> DatasetDefinition:
         known = ", ".join(settings.datasets) or "none"
         raise NolaError(f"params.yaml has no data set '{dataset}' (it has: {known}); add it under `datasets:`.")
     path = root / "data" / f"{dataset}.yaml"
-    source = settings.datasets[dataset].images
-    values = {**read_yaml(path), "name": dataset, "source": str(root / source)}
+    values = read_yaml(path)
     if isinstance(values.get("classes"), str) and values["classes"] not in ("folders", "reader"):
         values["classes"] = str(root / values["classes"])
-    definition = validate(DatasetDefinition, values, source=str(path))
+    return check_definition(values, name=dataset, source=str(root / settings.datasets[dataset].images), path=path)
+
+
+def check_definition(values: dict[str, Any], *, name: str, source: str, path: Path) -> DatasetDefinition:
+    """The content of a definition file as a definition.
+
+    Raises:
+        NolaError: a key is unknown, missing or out of range.
+    """
+    definition = validate(DatasetDefinition, {**values, "name": name, "source": source}, source=str(path))
     for template in definition.templates:
         if template.count("{}") != 1:
             raise NolaError(f"{path}: template '{template}' must hold {{}} once, where the class name goes.")

@@ -36,9 +36,10 @@ def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > max_pixels:
-                raise NolaError(f"{image.width} x {image.height} pixels are more than prepare.max_pixels = {max_pixels}")
-            with _turn.of(image.width * image.height):
+            width, height = max(image.size, _tile(image), key=lambda size: size[0] * size[1])
+            if width * height > max_pixels:
+                raise NolaError(f"{width} x {height} pixels are more than prepare.max_pixels = {max_pixels}")
+            with _turn.of(width * height):
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
     except NolaError:
@@ -47,6 +48,12 @@ def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
         raise NolaError("not an image of a known format") from None
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, ... on damaged files
         raise NolaError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def _tile(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a TIFF's tiles, which are decoded whole however little of them the image shows."""
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(322, 0)), int(tags.get(323, 0))
 
 
 class _Turn:

@@ -6,7 +6,7 @@ import json
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -61,7 +61,12 @@ def open_table(path: Path) -> TableFile:
     Raises:
         NolaError: it is absent, of another kind or damaged.
     """
-    kinds = {".csv": CsvFile, ".tsv": CsvFile, ".parquet": ParquetFile, ".arrow": ArrowFile}
+    kinds: dict[str, Callable[[Path], TableFile]] = {
+        ".csv": CsvFile,
+        ".tsv": CsvFile,
+        ".parquet": ParquetFile,
+        ".arrow": ArrowFile,
+    }
     kind = kinds.get(path.suffix.lower())
     if kind is None:
         raise NolaError(f"the table {path} must be a .csv, .tsv, .parquet or .arrow file.")
@@ -169,6 +174,7 @@ class ParquetFile:
         groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._starts = [0, *accumulate(groups)]
         self._cache: OrderedDict[tuple[int, str], pa.ChunkedArray] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -188,9 +194,10 @@ class ParquetFile:
                     values = self._file.read_row_group(group, columns=[column], use_threads=False).column(0)
                 except pa.ArrowException as error:
                     raise OSError(f"row group {group} is damaged ({_said(error)})") from None
+                self._bytes += values.nbytes
             self._cache[group, column] = values
-            while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > CACHE_BYTES:
-                self._cache.popitem(last=False)
+            while len(self._cache) > 1 and self._bytes > CACHE_BYTES:
+                self._bytes -= self._cache.popitem(last=False)[1].nbytes
         return values[row - self._starts[group]].as_py()
 
 

@@ -28,6 +28,7 @@ def open_huggingface(source: Path, *, splits: Mapping[str, str] | None = None, *
     """
     if not source.is_dir():
         raise NolaError(f"the Hugging Face data set {source} does not exist, or is no folder.")
+    saved: list[tuple[str, str | None]]
     if (source / "dataset_dict.json").is_file():
         parts = _strings(read_json(source / "dataset_dict.json"), "splits", source / "dataset_dict.json")
         saved = [(file, part) for part in parts for file in _saved_files(source, part)]

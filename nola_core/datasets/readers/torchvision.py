@@ -34,10 +34,11 @@ class TorchvisionReader:
     def __init__(self, root: Path, dataset: str, *, splits: Mapping[str, str] | None = None) -> None:
         from torchvision import datasets
 
-        known = [name for name in datasets.__all__ if issubclass(getattr(datasets, name), datasets.VisionDataset)]
+        known = [name for name, value in vars(datasets).items() if _is_dataset(value)]
         if dataset not in known:
-            near = difflib.get_close_matches(dataset, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}."
+            lowered = {name.lower(): name for name in known}
+            near = difflib.get_close_matches(dataset.lower(), lowered, n=1)
+            hint = f"did you mean '{lowered[near[0]]}'?" if near else f"it has {', '.join(known)}."
             raise NolaError(f"images.dataset: torchvision has no data set '{dataset}'; {hint}")
         self.root, self.dataset, self.splits = root, dataset, splits
         self._class = getattr(datasets, dataset)
@@ -127,6 +128,12 @@ class TorchvisionReader:
     @cached_property
     def _class_names(self) -> list[str]:
         return self.class_names()
+
+
+def _is_dataset(value: Any) -> bool:
+    from torchvision.datasets import VisionDataset
+
+    return inspect.isclass(value) and issubclass(value, VisionDataset) and value is not VisionDataset
 
 
 def _files(data: Any) -> Sequence[Any] | None:

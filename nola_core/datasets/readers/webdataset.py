@@ -99,7 +99,7 @@ class WebDatasetReader:
         try:
             with tarfile.open(path, "r:") as tar:
                 while (member := tar.next()) is not None:
-                    tar.members = []  # it would remember every member; we need each once
+                    tar.members = []  # type: ignore[attr-defined]  # it would remember every member; we need each once
                     hidden = any(part.startswith(".") for part in Path(member.name).parts)
                     if member.isfile() and not hidden and "." in Path(member.name).name:
                         yield tar, member

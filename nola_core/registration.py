@@ -1,0 +1,294 @@
+"""A collection of one's own -> `data/<name>.yaml` and an entry in `params.yaml`, with every comment there kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from nola_core import files
+from nola_core.config import load, parse
+from nola_core.datasets.catalog import definition_yaml
+from nola_core.datasets.definition import check_definition
+from nola_core.datasets.listing import survey
+from nola_core.datasets.manifest import class_table
+from nola_core.datasets.readers import SPLITS, open_reader
+from nola_core.datasets.readers.huggingface import is_huggingface
+from nola_core.datasets.readers.reader import SUFFIXES
+from nola_core.errors import NolaError
+
+TEMPLATE = "a photo of a {}."
+HOLDOUT = 0.2
+TABLES = (".csv", ".tsv", ".parquet")
+NOTES = {
+    "reader": "docs/data.md lists the readers and their keys",
+    "holdout": "test images of a source without splits: a share, or a number from 1",
+    "labels": "ground truth, for evaluate alone: none, folders or reader",
+    "templates": "{} is the class name; the first alone is the zero-shot classifier",
+    "backbones": "a pair of nola_core/backbones/pairs.yaml; null: embed.backbones of params.yaml",
+}
+"""Key of a definition -> the comment that is written behind it."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was found in a new collection."""
+
+    reader: str
+    images: dict[str, int]
+    """Split -> number of entries."""
+    classes: list[str]
+    warning: str
+    """Why its backbones cannot work as things are; empty if nothing speaks against them."""
+
+
+def add(
+    root: Path,
+    name: str,
+    source: str,
+    *,
+    classes: str | None = None,
+    reader: str | None = None,
+    dataset: str | None = None,
+    catalog: str | None = None,
+    labels: str | None = None,
+    templates: Sequence[str] = (),
+    descriptions: str | None = None,
+    backbones: str | None = None,
+    force: bool = False,
+) -> Added:
+    """Define a collection. Nothing is written before all of it is known to be sound.
+
+    Args:
+        root: the project's folder.
+        name: of the data set: a-z, 0-9 and _.
+        source: a folder, table or shard, or a pattern of shards (`shards/train-*.tar`), relative to the working folder.
+        classes: `cat,dog`, a text file with one a line (its names are copied), `folders` or `reader`; by default whatever
+            the source knows.
+        reader: see `ReaderName`; by default guessed, see `guess_reader`.
+        dataset: the class of torchvision.datasets.
+        catalog: the data set of the catalog that lies at `source`; it brings classes and templates.
+        labels: `none`, `folders` or `reader`; by default none, of the catalog `reader`.
+        templates: texts with `{}` for the class name; `TEMPLATE` if there are none.
+        descriptions: a table of sentences.
+        backbones: name of a pair, or None for `embed.backbones` of params.yaml.
+        force: replace a data set of that name.
+
+    Raises:
+        NolaError: the name is taken or unfit, the source is absent, nothing known or without images, or a value is wrong.
+    """
+    settings = load(root)
+    path = root / "data" / f"{name}.yaml"
+    if not force and (name in settings.datasets or path.exists()):
+        raise NolaError(f"there is a data set '{name}' already; take another name, `nola remove {name}`, or add --force.")
+    if catalog is not None:
+        if classes or reader or dataset or templates:
+            raise NolaError("--catalog brings its own reader, classes and templates; leave out those options.")
+        place, text = Path(source), _of_catalog(catalog, labels=labels, backbones=backbones)
+    else:
+        place, images = _images(Path(source), reader=reader, dataset=dataset)
+        images |= {"holdout": HOLDOUT, "labels": labels or "none"}
+        listed = _classes(classes, str(images["reader"]))
+        texts = list(templates) or [TEMPLATE]
+        text = _definition_text({"images": images, "classes": listed, "templates": texts, "backbones": backbones})
+    _check_place(place, root / "data" / name)
+    found = _look(name, str(place), text, path)
+    params = _params_text(root, name, place, Path(descriptions or path))
+    warning = _check_backbones(backbones or settings.embed.backbones, root)
+    with files.replacing(root / "params.yaml") as scratch_params, files.replacing(path) as scratch:
+        counted = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
+        scratch.write_text(f"# Written by `nola add`, which found {counted}. Change what you like.\n{text}", encoding="utf-8")
+        scratch_params.write_text(params, encoding="utf-8")
+    return Added(found.reader, found.images, found.classes, warning)
+
+
+def remove(root: Path, name: str) -> None:
+    """Take a collection out of `params.yaml` and delete its definition; images and results stay.
+
+    Raises:
+        NolaError: there is none of that name, or it is the only one.
+    """
+    settings = load(root)
+    if name not in settings.datasets:
+        raise NolaError(f"params.yaml has no data set '{name}' (it has: {', '.join(settings.datasets)}).")
+    if len(settings.datasets) == 1:
+        raise NolaError(f"'{name}' is the only data set; add another before you remove it.")
+    params = _without_entry((root / "params.yaml").read_text(encoding="utf-8"), name)
+    parse(yaml.safe_load(params), source=f"params.yaml without the data set '{name}'")
+    with files.replacing(root / "params.yaml") as scratch:
+        scratch.write_text(params, encoding="utf-8")
+    files.remove(root / "data" / f"{name}.yaml")
+
+
+def guess_reader(source: Path) -> str:
+    """The reader of a source by what lies there.
+
+    A file is a table or a shard by its suffix. A folder is a saved Hugging Face data set if it has its marks, shards if it
+    has .tar files, Hugging Face's again if it has .parquet files, and else a folder of images.
+
+    Raises:
+        NolaError: it is absent, or a file of another kind.
+    """
+    if source.is_file():
+        if source.suffix.lower() in TABLES:
+            return "table"
+        if source.suffix.lower() == ".tar":
+            return "webdataset"
+        raise NolaError(f"{source} is neither a table ({', '.join(TABLES)}) nor a .tar shard; unpack it, or name its folder.")
+    if not source.is_dir():
+        raise NolaError(f"{source} does not exist.")
+    if (source / "dataset_dict.json").is_file() or (source / "state.json").is_file():
+        return "huggingface"
+    for folder, _, names in os.walk(source):
+        suffixes = {os.path.splitext(name)[1].lower() for name in names if not name.startswith(".")}  # noqa: PTH122
+        if suffixes & set(SUFFIXES):
+            return "folder"
+        if ".tar" in suffixes:
+            return "webdataset"
+        if ".parquet" in suffixes and is_huggingface(Path(folder)):
+            return "huggingface"
+    return "folder"
+
+
+def _of_catalog(entry: str, *, labels: str | None, backbones: str | None) -> str:
+    """The definition of a data set of the catalog, with the choices of the user."""
+    if labels not in (None, "none", "reader"):
+        raise NolaError("--labels folders is not for the catalog: it knows its labels; take reader or none.")
+    text = definition_yaml(entry, labels="none" if labels == "none" else "reader")
+    head, _, _ = text.rpartition("backbones:")
+    return head + _noted(yaml.safe_dump({"backbones": backbones}).rstrip()) + "\n"
+
+
+def _images(source: Path, *, reader: str | None, dataset: str | None) -> tuple[Path, dict[str, object]]:
+    """The place DVC watches, and the `images` section but for hold-out and labels."""
+    if "*" in source.name:
+        return source.parent, {"reader": reader or "webdataset", "shards": source.name}
+    if dataset is not None:
+        return source, {"reader": "torchvision", "dataset": dataset}
+    kind = reader or guess_reader(source)
+    if kind == "table" and source.suffix.lower() in (".csv", ".tsv"):  # its images lie beside it: watch them too
+        return source.parent, {"reader": kind, "table": source.name}
+    return source, {"reader": kind}
+
+
+def _classes(classes: str | None, reader: str) -> list[str] | str:
+    if classes is None:
+        return "folders" if reader == "folder" else "reader"
+    if classes in ("folders", "reader"):
+        return classes
+    if "," not in classes:
+        try:
+            text = Path(classes).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            raise NolaError(
+                f"--classes {classes} cannot be read ({reason}); give a text file with a name a line, names with commas between "
+                "them, or `folders`."
+            ) from None
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    return [name.strip() for name in classes.split(",")]
+
+
+def _check_place(place: Path, results: Path) -> None:
+    """Refuse images where the stages will write: DVC would watch its own output."""
+    images, results = place.resolve(), results.resolve()
+    if results == images or results.is_relative_to(images) or images.is_relative_to(results):
+        raise NolaError(f"the results go to {results}, which overlaps with the images in {images}; keep the images elsewhere.")
+
+
+def _look(name: str, source: str, text: str, path: Path) -> Added:
+    """Check a definition and list what it describes."""
+    values = yaml.safe_load(text)
+    definition = check_definition(values, name=name, source=source, path=path)
+    reader = open_reader(definition)
+    listing = survey(definition, reader)
+    if not len(listing):
+        raise NolaError(f"{source} holds no image that the reader {definition.images.reader} knows.")
+    if definition.classes in ("folders", "reader") and not reader.class_names():
+        raise NolaError(f"{source} names no classes of its own; name them: --classes cat,dog or --classes FILE.")
+    images = dict.fromkeys(SPLITS, 0)
+    for entry in reader.scan():
+        images[listing.split_of(entry)] += 1
+    found = {split: count for split, count in images.items() if count}
+    return Added(definition.images.reader, found, class_table(definition, reader)["name"].tolist(), "")
+
+
+def _check_backbones(choice: str, root: Path) -> str:
+    """Why a pair cannot work now, or an empty text. What is missing can be brought later, so it is no reason to refuse.
+
+    Raises:
+        NolaError: there is no such pair.
+    """
+    from nola_core.backbones import check_pair, load_pair  # loads torch: seconds that wrong arguments can do without
+
+    pair = load_pair(choice)
+    try:
+        check_pair(pair, root=root)
+    except NolaError as error:
+        return str(error)
+    return ""
+
+
+def _params_text(root: Path, name: str, images: Path, descriptions: Path) -> str:
+    """params.yaml with the data set as its last.
+
+    Raises:
+        NolaError: the name is unfit, or the table of descriptions is absent.
+    """
+    if descriptions != root / "data" / f"{name}.yaml" and not descriptions.is_file():
+        raise NolaError(f"the descriptions {descriptions} do not exist.")
+    watched = {"images": _from(images, root), "descriptions": _from(descriptions, root)}
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    params = _with_entry(_without_entry(text, name), name, watched)
+    parse(yaml.safe_load(params), source=f"params.yaml with the data set '{name}'")
+    return params
+
+
+def _from(path: Path, root: Path) -> str:
+    """`path` as params.yaml has it: relative to the project where it lies inside."""
+    whole, base = (Path(os.path.abspath(place)) for place in (path, root))  # noqa: PTH100 (links are left as they are)
+    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)
+
+
+def _definition_text(values: dict[str, object]) -> str:
+    lines = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100).splitlines()
+    return "\n".join(_noted(line) for line in lines) + "\n"
+
+
+def _noted(line: str) -> str:
+    key = re.match(r" *(\w+):", line)
+    return f"{line:<23} # {NOTES[key.group(1)]}" if key and key.group(1) in NOTES else line
+
+
+def _with_entry(text: str, name: str, watched: dict[str, str]) -> str:
+    """The text of params.yaml with one more data set at the end of `datasets`."""
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if re.match(r"datasets:", line))
+    end = _end_of_block(lines, start)
+    lines[start] = re.sub(r"^datasets:\s*\{\s*\}", "datasets:", lines[start])
+    entry = yaml.safe_dump({name: watched}, sort_keys=False, allow_unicode=True, width=10_000).splitlines()
+    indented = [f"{'  ' * (2 if line.startswith(' ') else 1)}{line.strip()}" for line in entry]
+    return "\n".join([*lines[:end], *indented, *lines[end:]]) + "\n"
+
+
+def _without_entry(text: str, name: str) -> str:
+    """The text of params.yaml without a data set; the same text if it is not there."""
+    lines = text.splitlines()
+    start = next((number for number, line in enumerate(lines) if re.match(r"datasets:", line)), len(lines))
+    end = _end_of_block(lines, start)
+    first = next((number for number in range(start, end) if re.match(rf"  ['\"]?{re.escape(name)}['\"]?:", lines[number])), None)
+    if first is None:
+        return text
+    last = next((number for number in range(first + 1, end) if re.match(r"  \S", lines[number])), end)
+    return "\n".join([*lines[:first], *lines[last:]]) + "\n"
+
+
+def _end_of_block(lines: list[str], start: int) -> int:
+    """The line after the last indented one that belongs to the top-level key at `start`."""
+    inside = [number for number in range(start + 1, len(lines)) if lines[number].startswith(" ") and lines[number].strip()]
+    end = next((number for number in range(start + 1, len(lines)) if re.match(r"[^\s#]", lines[number])), len(lines))
+    return max((number + 1 for number in inside if number < end), default=start + 1)
