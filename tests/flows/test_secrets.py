@@ -70,13 +70,14 @@ def test_the_key_stays_out_of_prefect(project: Path, monkeypatch: pytest.MonkeyP
     logs = logged("Incorrect API key provided: ***")
     assert "2 descriptions of 2 classes" in logs and "refuses the key" in logs and "Incorrect API key provided: ***" in logs
     with get_client(sync_client=True) as client:
-        runs = [*client.read_flow_runs(), *client.read_task_runs()]
-        artifacts = client.request("POST", "/artifacts/filter", json={}).text
-    assert len(runs) >= 4 and any(getattr(run, "parameters", None) for run in runs)
+        flow_runs, task_runs, artifacts = (
+            client.request("POST", f"/{kind}/filter", json={}) for kind in ("flow_runs", "task_runs", "artifacts")
+        )
+    assert len(task_runs.json()) >= 2 and any(run["parameters"] for run in flow_runs.json())
     database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).split("///")[1])
     files = [*database.parent.glob(f"{database.name}*"), *Path(os.environ["PREFECT_HOME"]).rglob("*"), *project.rglob("*")]
     assert database in files
-    for place in (logs, artifacts, "".join(run.model_dump_json() for run in runs)):
+    for place in (logs, flow_runs.text, task_runs.text, artifacts.text):
         assert KEY not in place
     for path in files:
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
