@@ -91,7 +91,7 @@ def test_twenty_new_images_are_the_only_ones_embedded(project: Path) -> None:
     for photo in write_photos(project / "new", count=20, seed=77).iterdir():
         photo.rename(project / "photos" / "cat" / f"new-{photo.name}")
     ran, output = repro(project, "embed@blobs-clip", "embed@blobs-ssl")
-    assert ran == ["prepare", "embed-clip", "embed-ssl"]
+    assert ran[:1] == ["prepare"] and sorted(ran[1:]) == ["embed-clip", "embed-ssl"]  # DVC is free in the order of the two
     assert "44 images in the clip store, 20 of them embedded now" in output
     assert "44 images in the ssl store, 20 of them embedded now" in output
 
