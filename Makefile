@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Stages are processes of their own: without byte code on disk each would compile torch again.
+export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -24,8 +26,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --requirement requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
-	@echo "compiling the packages once, so that every later start is quick ..."
-	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@echo "importing everything once, so that every later start is quick ..."
+	@$(BIN)/python -c "import dvc.cli.command, dvc.cli.parser, faiss, flows.cli, flows.pipeline, nola_core.stages.__main__, \
+		nola_core.stages.report, nola_core.stages.tune, prefect.server.api.server, sklearn.neighbors, torch.optim"
 	@touch $@
 
 demo: $(READY)  ## the whole of NoLA on handwritten digits, offline: dvc repro, then a table and the report

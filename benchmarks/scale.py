@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,17 @@ STAGES += ("evaluate", "report")
 COLUMNS = ["rows", "stage", "seconds", "rows_per_second", "peak_mb", "load"]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ROWS_AT_ONCE = 1000
+
+# A child is charged with the peak its parent had when it was started, so a process that has imported next to nothing starts the
+# stage and writes [seconds, largest resident memory] for this one, which has imported torch.
+WATCH = """
+import json, os, sys, time
+start = time.monotonic()
+_, status, used = os.wait4(os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ), 0)
+with open(sys.argv[1], "w") as out:
+    json.dump([time.monotonic() - start, used.ru_maxrss], out)
+sys.exit(os.waitstatus_to_exitcode(status) and 1)
+"""
 
 
 def make_project(root: Path, rows: int) -> None:
@@ -84,14 +95,13 @@ def measure(root: Path, stage: str, rows: int) -> dict[str, Any]:
     name, _, role = stage.partition("-")
     words = [sys.executable, "-m", "nola_core.stages", name, "--dataset", "many", "--root", str(root)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "NOLA_CACHE": str(root / ".nola")}
-    start = time.monotonic()
-    with subprocess.Popen(words + (["--role", role] if role else []), env=environ, cwd=root) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.monotonic() - start
-    if process.returncode:
-        raise SystemExit(f"{stage} at {rows:,} rows ended with status {process.returncode}")
-    peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    needed = root / "needed.json"
+    watched = [sys.executable, "-I", "-S", "-c", WATCH, str(needed), *words, *(["--role", role] if role else [])]
+    ended = subprocess.run(watched, env=environ, cwd=root, check=False).returncode
+    if ended:
+        raise SystemExit(f"{stage} at {rows:,} rows ended with status {ended}")
+    seconds, largest = json.loads(needed.read_text())
+    peak = largest / (2**20 if sys.platform == "darwin" else 2**10)
     values = [rows, stage, round(seconds, 1), round(rows / seconds, 1), round(peak), round(os.getloadavg()[0], 1)]
     return dict(zip(COLUMNS, values, strict=True))
 
