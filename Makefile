@@ -26,9 +26,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --requirement requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
-	@echo "importing everything once, so that every later start is quick ..."
-	@$(BIN)/python -c "import dvc.cli.command, dvc.cli.parser, faiss, flows.cli, flows.pipeline, nola_core.stages.__main__, \
-		nola_core.stages.report, nola_core.stages.tune, prefect.server.api.server, sklearn.neighbors, torch.optim"
+	@echo "importing the packages once, so that every later start is quick ..."
+	@$(BIN)/python -c "import dvc.cli.command, dvc.cli.parser, faiss, sklearn.neighbors, torch.optim, \
+		nola_core.stages.__main__, nola_core.stages.report, nola_core.stages.tune"
 	@touch $@
 
 demo: $(READY)  ## the whole of NoLA on handwritten digits, offline: dvc repro, then a table and the report

@@ -158,9 +158,8 @@ def time_tuning(model: str, images: int, place: torch.device, *, batch_size: int
     dino = timm.create_model(DINO, pretrained=False, num_classes=0).eval().requires_grad_(False).to(place)
     weak = create_transform(**resolve_model_data_config(dino), is_training=False)
     head = alignment.AlignmentHead(dino.num_features, 256, CLASSES).eval().requires_grad_(False).to(place)
-    options = Tune(
-        prompt_tokens=16, prompt_frame=0, epochs=1, batch_size=batch_size, learning_rate=0.004, weight_decay=0.01, label_smoothing=0.1
-    )
+    prompts = {"prompt_tokens": 16, "prompt_frame": 0.0}
+    options = Tune(**prompts, epochs=1, batch_size=batch_size, learning_rate=0.004, weight_decay=0.01, label_smoothing=0.1)
     with tempfile.TemporaryDirectory() as folder:
         paths = {path.name: path for path in write_photos(Path(folder) / "photos", images)}
         pictures = {name: decode(path.read_bytes()) for name, path in paths.items()}
@@ -178,7 +177,7 @@ def time_tuning(model: str, images: int, place: torch.device, *, batch_size: int
         seconds, results = {}, {}
         for name, teacher in (("warm up", stored), ("stored", stored), ("asked", asked)):
             clip.image.module.load_state_dict(state)
-            student = tuning.Student(clip, classifier, prompt_tokens=options.prompt_tokens, prompt_frame=options.prompt_frame, seed=0)
+            student = tuning.Student(clip, classifier, **prompts, seed=0)
             synchronize(place)
             start = time.perf_counter()
             tuning.tune(student, source, teacher, options=options, seed=1, device=place)

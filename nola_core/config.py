@@ -69,6 +69,8 @@ class Describe(Section):
     model: str
     style: Literal["chat", "completion"]
     temperature: Annotated[float, Field(ge=0, le=2)] | None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None
+    """How much a reasoning model thinks before it answers; null: leave it out, for all other models."""
     max_tokens: Positive
     """Of one answer; a longer one is a failure."""
     attempts: Positive

@@ -19,6 +19,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM"
 PIXELS_AT_ONCE = 2**26
 """Pixels that all threads together decode at a time; a larger image waits until it is alone."""
 BLOCK = 2**20  # pixels scaled at a time
+MAX_ASPECT = 200
+"""Longer over shorter side. A tower's transform brings the shorter side to a few hundred pixels before it crops, so the memory
+it takes grows with this ratio whatever the image itself weighs; no photograph comes near it."""
 
 
 def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
@@ -28,7 +31,8 @@ def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
     more than 8 bits are scaled from 0 to 65535 (to 255 where no pixel is above), float ones from minimum to maximum.
 
     Raises:
-        NolaError: no image, truncated, or more than `max_pixels` pixels; the text is the manifest's `reason`.
+        NolaError: no image, truncated, more than `max_pixels` pixels, or one side more than `MAX_ASPECT` times the other; the
+            text is the manifest's `reason`.
     """
     if not data:
         raise NolaError("the file is empty")
@@ -39,6 +43,8 @@ def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
             width, height = max(image.size, _tile(image), key=lambda size: size[0] * size[1])
             if width * height > max_pixels:
                 raise NolaError(f"{width} x {height} pixels are more than prepare.max_pixels = {max_pixels}")
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise NolaError(f"{image.width} x {image.height} pixels: one side is more than {MAX_ASPECT} times the other")
             with _turn.of(width * height):
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))

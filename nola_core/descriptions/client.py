@@ -26,6 +26,8 @@ LONGEST_WAIT = 300.0
 """An endpoint that asks for a longer pause than this (seconds) is given up."""
 MALFORMED = 3
 """So many malformed answers without a well-formed one, and an endpoint is taken not to heed that structure."""
+PARAMETERS = ("temperature", "reasoning_effort")
+"""Of the settings, what some models do not know."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,8 @@ class Client:
         if error.status_code != 404 and "max_completion_tokens" in words and self.limit == "max_tokens":
             self.limit = "max_completion_tokens"
             return True
+        if any(name in words for name in PARAMETERS):
+            return False  # part of the request's key: left out, it would be another request
         about = any(word in words for word in ("response_format", "json_schema", "json_object", "schema", "structured", "guided"))
         structured = self.sampling.style == "chat" and group[0].question.form != "plain"
         if not structured or self._well_formed or self.structure == STRUCTURES[-1]:
@@ -233,7 +237,9 @@ class Client:
             raise EndpointFailedError(f"the quota at {host} is used up ({said})") from None
         if error.status_code not in (408, 409, 429) and error.status_code < 500:
             if not self.answered and error.code != "content_filter":
-                raise EndpointFailedError(f"{host} refuses the request ({said})") from None
+                refused = [name for name in PARAMETERS if name in said]
+                hint = f"; set describe.{refused[0]} to null" if refused else ""
+                raise EndpointFailedError(f"{host} refuses the request ({said}){hint}") from None
             raise RequestFailedError(said) from None
 
     def _hold(self, error: openai.APIStatusError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pandas as pd
 
@@ -63,7 +63,7 @@ class Plan:
 
 def sampling_of(settings: Describe) -> Sampling:
     """The part of the settings that decides about an answer."""
-    return Sampling(model=settings.model, style=settings.style, temperature=settings.temperature, max_tokens=settings.max_tokens)
+    return Sampling(**{field.name: getattr(settings, field.name) for field in fields(Sampling) if field.name != "stop"})
 
 
 def plan(questions: Sequence[Question], settings: Describe, responses: Responses) -> Plan:

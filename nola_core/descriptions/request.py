@@ -26,6 +26,8 @@ class Sampling:
     style: Literal["chat", "completion"] = "chat"
     temperature: float | None = 0.99
     """None leaves it out: some models refuse it."""
+    reasoning_effort: str | None = None
+    """Likewise; in chat style alone."""
     max_tokens: int = 300
     stop: str = "."
 
@@ -53,6 +55,8 @@ def requests(questions: Iterable[Question], sampling: Sampling) -> list[Request]
     model = parameters.pop("model")
     if sampling.style == "chat":
         del parameters["stop"]
+    if sampling.style == "completion" or sampling.reasoning_effort is None:
+        del parameters["reasoning_effort"]
     made: dict[str, Request] = {}
     for question in questions:
         if sampling.style == "completion" and (question.images or question.form == "attributes"):
@@ -111,6 +115,8 @@ def body(
         }
         if (form := response_format(question.form, structure)) is not None:
             made["response_format"] = form
+        if sampling.reasoning_effort is not None:
+            made["reasoning_effort"] = sampling.reasoning_effort
     if sampling.temperature is not None:
         made["temperature"] = sampling.temperature
     return {"model": sampling.model, **made}

@@ -59,7 +59,7 @@ def odd_files() -> dict[str, tuple[bytes, str]]:
         "pages.tif": (RGB, "TIFF", more),
         "two pictures.jpg": (RGB, "MPO", more),
         "dot.png": (Image.new("RGB", (1, 1)), "PNG", {}),
-        "strip.png": (Image.new("RGB", (1, 10_000)), "PNG", {}),
+        "strip.png": (Image.new("RGB", (1, 200)), "PNG", {}),
         "flat.bmp": (RGB, "BMP", {}),
     }
     for turn in range(1, 10):  # 9 is none of EXIF's eight
@@ -128,6 +128,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "bomb.jpg": (bytes(wide), many),
         "bomb.gif": (bytes(screen), many),
         "bomb.tif": (tiff(width=60_000, height=60_000, tile=None), many),
+        "thread.png": (encoded(Image.new("RGB", (1, 10_000)), "PNG"), "one side is more than 200 times the other"),
         "bomb in a tile.tif": (tiff(width=32, height=32, tile=2**14), many),
         "bomb of text.png": (body[:33] + chunk(b"zTXt", b"a\0\0" + zeros) + body[33:], DAMAGED),
         "bomb of a profile.png": (body[:33] + chunk(b"iCCP", b"a\0\0" + zeros) + body[33:], DAMAGED),

@@ -107,6 +107,12 @@ def test_what_is_no_image_is_refused() -> None:
         decode(b"a shopping list\n" * 100)
 
 
+def test_a_thread_of_pixels_is_refused_without_decoding_it() -> None:
+    assert decode(encoded(Image.new("L", (200, 1)))).size == (200, 1)
+    with pytest.raises(NolaError, match="1 x 201 pixels: one side is more than 200 times the other"):
+        decode(encoded(Image.new("L", (1, 201)))[:45])
+
+
 def test_too_many_pixels_are_refused_without_decoding_them() -> None:
     data = encoded(Image.new("1", (3000, 20)))
     assert decode(data, max_pixels=60_000).size == (3000, 20)

@@ -17,7 +17,8 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-FAULTS = {"429", "quota", "401", "400", "500", "drop", "garbage", "malformed", "truncated", "refusal", "empty", "slow"}
+FAULTS = {"429", "quota", "401", "400", "temperature"}
+FAULTS |= {"500", "drop", "garbage", "malformed", "truncated", "refusal", "empty", "slow"}
 
 
 class LLMServer:
@@ -196,6 +197,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_json(401, error(f"Incorrect API key provided: {key}"))
         elif fault == "400":
             self.send_json(400, error("this prompt is not to my taste"))
+        elif fault == "temperature":
+            self.send_json(400, error("Unsupported value: 'temperature' does not support 0.99 with this model."))
         elif fault == "500":
             self.send_json(500, error("out of order"))
         elif fault == "drop":

@@ -74,13 +74,13 @@ def test_the_command_captions_images_and_groups(
     with LLMServer() as server:
         monkeypatch.setenv("NOLA_LLM_BASE_URL", server.url)
         assert main([*words, "image", "--limit", "1", "--plan"]) == 0 and not server.log
-        assert "1 answers of gpt-4o-mini (chat): 0 in the cache, 0 given up, 1 to ask" in capsys.readouterr().out
+        assert "1 answers of gpt-6-luna (chat): 0 in the cache, 0 given up, 1 to ask" in capsys.readouterr().out
         assert main([*words, "image", "--limit", "1"]) == 0 and len(server.log) == 1
         assert main([*words, "group"]) == 0
         groups = len(server.log) - 1
         assert groups and server.prompts()[-1].startswith("Describe the common visual attributes of the animal in all")
         assert main([*words, "image", "--limit", "1"]) == 0 and len(server.log) == 1 + groups, "what is known is not asked"
-        change(project / "params.yaml", "describe", "max_cost", value=0.007)
+        change(project / "params.yaml", "describe", "max_cost", value=0.006)
         assert main([*words, "image"]) == 1 and len(server.log) == 1 + groups, "a picture may cost 50,000 tokens"
         assert "stopped before describe.max_cost = $0.007 is crossed" in capsys.readouterr().err
     table = read_table(project / "data" / "blobs" / "captions.parquet")

@@ -64,7 +64,7 @@ def test_ask_then_replay_in_the_stage(root: Path, monkeypatch: pytest.MonkeyPatc
     assert run(root, "describe") == 0
     table = read_table(root / "data/blobs/descriptions.parquet")
     assert table["class"].unique().tolist() == ["cat", "DogFish"] and len(table) == 16
-    assert set(table["provider"]) == {"llm"} and set(table["model"]) == {"gpt-4o-mini-2026"}
+    assert set(table["provider"]) == {"llm"} and set(table["model"]) == {"gpt-6-luna-2026"}
 
 
 @pytest.mark.parametrize("fault", [None, "401", "500"])

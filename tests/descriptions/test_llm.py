@@ -64,14 +64,17 @@ def test_each_sample_is_asked_once_and_a_new_class_alone_is_asked_for(run: Run) 
         rows = run(server, questions_of("cat", "dog", samples=3))
         assert len(rows) == len(server.log) == 12 and rows["text"].is_unique
         assert rows["class"].tolist() == ["cat"] * 6 + ["dog"] * 6 and set(rows["finish_reason"]) == {GOOD}
-        assert set(rows["returned_model"]) == {"gpt-4o-mini-2026"} and (rows["cost"] > 0).all()
+        assert set(rows["returned_model"]) == {"gpt-6-luna-2026"} and (rows["cost"] > 0).all()
         again = run(server, questions_of("cat", "emu", "dog", samples=3))
         assert len(server.log) == 18 and {prompt.split()[-1] for prompt in server.prompts(since=12)} == {"emu"}
         assert again[again["class"] != "emu"]["text"].tolist() == rows["text"].tolist()
-        run(server, questions_of("cat", samples=4), temperature=0.99)
+        run(server, questions_of("cat", samples=4))
         assert len(server.log) == 20, "more samples: those that are there stay"
         run(server, questions_of("cat"), temperature=0.5)
         assert len(server.log) == 22, "another temperature is another question"
+        assert {entry["body"]["reasoning_effort"] for entry in server.log} == {"none"}
+        run(server, questions_of("cat"), reasoning_effort=None)
+        assert len(server.log) == 24 and "reasoning_effort" not in server.log[-1]["body"]
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "drop", "garbage", "truncated", "refusal", "malformed", "empty", "400"])
@@ -104,6 +107,7 @@ def test_an_answer_that_does_not_come_is_asked_for_again(run: Run) -> None:
         ("401", "127.0.0.1 refuses the key; set NOLA_LLM_KEY or OPENAI_API_KEY \\(401: Incorrect API key provided: \\*\\*\\*\\)"),
         ("quota", "the quota at 127.0.0.1 is used up"),
         ("400", "127.0.0.1 refuses the request \\(400: this prompt is not to my taste"),
+        ("temperature", "refuses the request \\(400: Unsupported value: 'temperature' .*set describe.temperature to null"),
         ("truncated", "gave no usable answer in 3 attempts each: length 8 \\(cat, dog\\)"),
         ("refusal", "gave no usable answer in 3 attempts each: refusal 8"),
         ("malformed", "gave no usable answer in 3 attempts each: malformed 8"),
@@ -167,7 +171,7 @@ def test_completion_style_asks_for_samples_together(run: Run) -> None:
         rows = run(server, questions, style="completion")
         assert len(server.log) == 4 and len(rows) == 20 and rows["text"].is_unique
         sent = server.log[0]["body"]
-        assert server.log[0]["path"] == "/v1/completions" and (sent["n"], sent["stop"], sent["temperature"]) == (5, ".", 0.99)
+        assert server.log[0]["path"] == "/v1/completions" and (sent["n"], sent["stop"], sent["temperature"]) == (5, ".", 1.0)
         run(server, questions_of("cat", samples=7, form="plain"), style="completion")
         assert [entry["body"]["n"] for entry in server.log[4:]] == [2, 2]
         with pytest.raises(NolaError, match="style to chat"):
@@ -234,7 +238,7 @@ def test_plan_counts_and_asks_nothing(run: Run) -> None:
         with pytest.raises(NolaError, match="nothing was asked"):
             run(server, questions_of("cat", "dog", samples=2), mode="plan")
         assert len(server.log) == 2
-    assert run.said[0].startswith("8 answers of gpt-4o-mini (chat): 2 in the cache, 0 given up, 6 to ask")
+    assert run.said[0].startswith("8 answers of gpt-6-luna (chat): 2 in the cache, 0 given up, 6 to ask")
     assert run.said[-1] == "to ask: cat 2, dog 4"
     found = llm.plan(questions_of("cat", "dog", samples=2), settings_of(), run.responses)
     assert found.cost is not None and found.most is not None and found.cost < found.most
