@@ -82,7 +82,7 @@ def test_the_command_captions_images_and_groups(
         assert main([*words, "image", "--limit", "1"]) == 0 and len(server.log) == 1 + groups, "what is known is not asked"
         change(project / "params.yaml", "describe", "max_cost", value=0.006)
         assert main([*words, "image"]) == 1 and len(server.log) == 1 + groups, "a picture may cost 50,000 tokens"
-        assert "stopped before describe.max_cost = $0.007 is crossed" in capsys.readouterr().err
+        assert "stopped before describe.max_cost = $0.006 is crossed" in capsys.readouterr().err
     table = read_table(project / "data" / "blobs" / "captions.parquet")
     assert table["kind"].value_counts().to_dict() == {"image": 1, "group": groups}
     assert set(table["image_ids"].map(len)) == {1, 4} and table["text"].str.len().min() > 0
