@@ -106,18 +106,22 @@ def descriptions(arguments: argparse.Namespace, console: Console) -> None:
     """Print a page of the descriptions; with the scores of `classify`, if it has run, best margin first inside each class."""
     folder = dataset_folder(arguments.root, arguments.dataset)
     table = files.read_table(folder / "descriptions.parquet")
-    columns = ["class", "text", "prompt", "provider", "model"]
+    columns, judged = ["class", "text", "prompt", "provider", "model"], table.head(0)
+    if table.empty:
+        console.print("no class descriptions: templates alone")
+        return
     if (folder / "description_quality.parquet").is_file():
         scores = files.read_table(folder / "description_quality.parquet").drop(columns="class")
-        table = table.merge(scores, on=["class_id", "text"]).sort_values(["class_id", "margin"], ascending=[True, False])
+        judged = table.merge(scores, on=["class_id", "text"])
+        if len(judged) < len(table):
+            console.print("descriptions are newer than their scores: run the stage classify", highlight=False)
+    if len(judged) == len(table):
+        table = judged.sort_values(["class_id", "margin"], ascending=[True, False])
         table["margin"] = [f"{value:+.3f}" for value in table["margin"]]
         table["note"] = [_note(row) for row in table.to_dict("records")]
         columns = ["class", "margin", "text", "note", "provider"]
     if arguments.class_name is not None:
         table = table[table["class"] == class_name(folder, arguments.class_name)]
-    if table.empty:
-        console.print("no class descriptions: templates alone")
-        return
     _print(console, table[columns].iloc[arguments.offset : arguments.offset + arguments.rows], arguments.offset, len(table))
 
 

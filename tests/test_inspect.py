@@ -103,6 +103,9 @@ def test_descriptions(run: Run, root: Path) -> None:
     table.iloc[:0].to_parquet(path)
     try:
         assert run("descriptions", "pets") == "no class descriptions: templates alone"
+        table.assign(text=[f"Newer {number}." for number in range(len(table))]).to_parquet(path)
+        newer = run("descriptions", "pets")
+        assert "newer than their scores: run the stage classify" in newer and "Newer 0." in newer, "not judged, and not dropped"
     finally:
         table.to_parquet(path)
 

@@ -185,7 +185,8 @@ def main(argv: list[str]) -> int:
     table, missing = imported.table, imported.coverage.missing
     print("\n".join(imported.lines()))
     if missing:
-        raise NolaError(f"{arguments.file} leaves {len(missing)} classes without a description; add them. Nothing was written.")
+        several = "1 class" if len(missing) == 1 else f"{len(missing)} classes"
+        raise NolaError(f"{arguments.file} leaves {several} without a description; add them. Nothing was written.")
     print(f"{len(table)} texts of {table['class'].nunique()} classes")
     if arguments.out:
         with replacing(arguments.out) as scratch:

@@ -135,7 +135,7 @@ def test_the_command_writes_the_table_describe_reads(tmp_path: Path, capsys: pyt
     assert "names of no class, left out: 1: cow" in capsys.readouterr().out
     (tmp_path / "names.txt").write_text("dog\ncat\nhen\n")
     assert main([*words, str(tmp_path / "none.csv")]) == 1
-    assert "leaves 1 classes without a description" in capsys.readouterr().err
+    assert "leaves 1 class without a description" in capsys.readouterr().err
     assert not (tmp_path / "none.csv").exists()
 
 
