@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed extraction   # images per second of `embed` over those of the bare forward pass
     python -m benchmarks.speed tuning       # an epoch with the teacher's stored answers against one that asks DINO every step
+    python -m benchmarks.speed memory       # a forward pass with the C library keeping memory, and without (CPU)
     python -m benchmarks.speed noop         # `dvc repro` and the flow over 1, 4 and 14 finished data sets: nothing to do
     python -m benchmarks.speed report       # benchmarks/results/speed.md from all that was measured
 
@@ -12,6 +13,7 @@ ViT-B/16 with random weights: speed does not depend on their values, and nothing
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -39,7 +41,7 @@ from nola_core import alignment, tuning
 from nola_core.backbones import Clip, ImageEncoder
 from nola_core.config import Tune
 from nola_core.datasets.image import decode
-from nola_core.device import device, workers
+from nola_core.device import device, keep_memory, workers
 from nola_core.extraction import extract
 from nola_core.files import replacing, sha256_file
 
@@ -198,6 +200,45 @@ def time_tuning(model: str, images: int, place: torch.device, *, batch_size: int
     }
 
 
+FORWARD = """
+import json, resource, sys, time
+import torch
+from benchmarks.speed import forward_module
+from nola_core.device import keep_memory
+name, images, kept = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "kept"
+if kept:
+    keep_memory()
+module, size = forward_module(name)
+batch = torch.rand(128, 3, size, size)
+with torch.inference_mode():
+    module(batch)
+    used, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    for _ in range(images // 128):
+        module(batch)
+    seconds, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([seconds, now.ru_stime - used.ru_stime, now.ru_minflt - used.ru_minflt, now.ru_maxrss / 1024]))
+"""
+
+
+def forward_module(name: str) -> tuple[torch.nn.Module, int]:
+    """An image tower with random weights and the side of its images; `offline` is the convolutional one of that pair."""
+    if name == "offline":
+        return timm.create_model("tf_efficientnet_lite2").eval().to(memory_format=torch.channels_last), 160
+    return random_clip(name, torch.device("cpu")).image.module, 224
+
+
+def time_memory(model: str, images: int) -> dict[str, Any]:
+    """Seconds of forward passes on the CPU, each way in a process of its own, and which of them the system took."""
+    row: dict[str, Any] = {"model": model, "images": images}
+    for way in ("returned", "kept"):
+        words = [sys.executable, "-c", FORWARD, model, str(images), way]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+        seconds, system, faults, peak = json.loads(done.stdout)
+        row |= {f"{way}_s": round(seconds, 2), f"{way}_system_s": round(system, 2), f"{way}_page_faults": faults}
+        row[f"{way}_peak_mb"] = round(peak)
+    return {**row, "ratio": round(row["returned_s"] / row["kept_s"], 2)}
+
+
 def time_noop(count: int) -> dict[str, Any]:
     """Seconds of `dvc repro` and of `nola run` over `count` finished toy data sets."""
     from tests.project import change, make_project, make_repository, write_definition
@@ -246,6 +287,12 @@ HEADINGS = {
         "One epoch of step 3, same batches and targets. `stored` reads the teacher's answer from the table that `align` wrote; "
         "`asked` runs DINO ViT-B/16 and the head on the weak view of every batch, as the published code does. Goal: 2.",
     ),
+    "memory": (
+        "Memory kept by the C library",
+        "Forward passes of 128 images at a time on a CPU. `returned`: as Python starts, large blocks go back to the system when "
+        "torch frees them, and the next ones are filled in by a page fault for every 4 KB. `kept`: as the stages run, after "
+        "`nola_core.device.keep_memory()`. The ratio is returned over kept.",
+    ),
     "noop": (
         "Nothing to do",
         "Seconds of a `dvc repro` and of a flow over finished data sets, start of Python included. Goals: 5 s and 15 s.",
@@ -286,12 +333,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     place = device()
+    keep_memory()
     models = arguments.model or ["ViT-B-32", "ViT-B-16"]
     if arguments.what != "report":
         if arguments.what == "extraction":
             rows = [time_extraction(model, arguments.images, place) for model in models]
         elif arguments.what == "tuning":
             rows = [time_tuning(model, arguments.images, place, batch_size=arguments.batch) for model in models]
+        elif arguments.what == "memory":
+            rows = [time_memory(model, arguments.images) for model in arguments.model or ["offline", "ViT-B-32"]]
         else:
             rows = [time_noop(count) for count in arguments.datasets]
         table = pd.DataFrame(rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,24 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, tex
     monkeypatch.setenv("NOLA_DEVICE", text)
     with pytest.raises(NolaError, match=rf"NOLA_DEVICE={text}, but this machine shows \d+ GPUs"):
         device()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere it does nothing")
+def test_memory_that_torch_gives_back_is_kept() -> None:
+    faults = """
+import resource, torch
+from nola_core.device import keep_memory
+{}
+layers = torch.nn.Sequential(*[torch.nn.Sequential(torch.nn.Conv2d(8, 8, 1), torch.nn.ReLU()) for _ in range(4)])
+with torch.inference_mode():
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        layers(torch.rand(16, 8, 256, 256))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    runs = [[sys.executable, "-c", faults.format(call)] for call in ("", "keep_memory()")]
+    lost, kept = (int(subprocess.run(run, capture_output=True, text=True, check=True).stdout) for run in runs)
+    assert kept < lost / 4, "page faults of a third pass"
 
 
 def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:

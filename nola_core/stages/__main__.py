@@ -7,6 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from nola_core.device import keep_memory
 from nola_core.errors import NolaError
 from nola_core.stages.paths import Paths
 
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if (arguments.stage == "embed") != (arguments.role is not None):
         parser.error("embed, and embed alone, takes --role clip or --role ssl")
+    if arguments.stage != "prepare":  # which holds one large image after another, and no tensors
+        keep_memory()
     run = importlib.import_module(f"nola_core.stages.{arguments.stage}").run
     paths = Paths(arguments.root, arguments.dataset)
     try:

@@ -2,7 +2,7 @@
 
 from nola_core import report
 from nola_core.config import load
-from nola_core.datasets import image_opener
+from nola_core.datasets import image_opener, load_definition
 from nola_core.stages.paths import Paths
 
 
@@ -10,6 +10,7 @@ def run(paths: Paths) -> None:
     """Write report.html and figures/."""
     settings = load(paths.root)
     shown = settings.model_dump(mode="json")
+    shown["embed"]["backbones"] = load_definition(paths.root, paths.dataset).backbones or shown["embed"]["backbones"]
     report.build(
         dataset=paths.dataset,
         folder=paths.folder,

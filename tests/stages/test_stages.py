@@ -115,6 +115,11 @@ def test_the_teacher_in_predictions_is_the_teacher_that_taught(finished: Path) -
     assert again["class_id"].to_dict() == teacher["class_id"].to_dict()
 
 
+def test_the_report_names_the_pair_in_force(finished: Path) -> None:
+    assert yaml.safe_load((finished / "params.yaml").read_text())["embed"]["backbones"] != "demo"
+    assert "<dt>backbones</dt><dd>demo</dd>" in (finished / "data" / "blobs" / "report.html").read_text()
+
+
 def broken(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, tmp_path / "p")
     return tmp_path / "p"
