@@ -8,6 +8,7 @@ There is no validation and no early stopping: the last epoch is the result.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +33,9 @@ from nola_core.progress import progress
 from nola_core.prompting import norm_parameters, prompted
 
 BETAS = (0.9, 0.999)
-CHUNK = {"cpu": 32}  # images whose gradient is computed at a time; those of a batch add up to the same
-GPU_CHUNK = 128
+CHUNK, GPU_CHUNK = 32, 128
+"""Images of `CHUNK_SIDE` pixels a side whose gradient is computed at a time, more of smaller ones; those of a batch add up."""
+CHUNK_SIDE = 160
 CURVE = ["epoch", "loss", "teacher_agreement", "learning_rate", "seconds"]
 
 
@@ -181,8 +183,9 @@ def _epoch(
     draws = augmentation.draw(count, seed=seed, epoch=epoch)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
     total, agreed = torch.zeros((), device=device), torch.zeros((), device=device)
-    chunk = CHUNK.get(device.type, GPU_CHUNK)
     images = loader.images
+    chunk = CHUNK if device.type == "cpu" else GPU_CHUNK
+    chunk = max(chunk, chunk * CHUNK_SIDE**2 // math.prod(images.size))
     for rows, crops in loader.batches(order.split(options.batch_size), draws):
         optimizer.zero_grad()
         for part, pixels in zip(rows.split(chunk), crops.split(chunk), strict=True):
