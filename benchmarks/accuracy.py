@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 
 from benchmarks import photographs
 from nola_core import alignment
@@ -41,11 +42,12 @@ COLUMNS = ["dataset", "method", "backbones", "seeds", "top1_mean", "top1_std", "
 CEILING = "linear_probe"
 
 
-def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True) -> dict[str, float]:
+def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True, per_class: int | None = None) -> dict[str, float]:
     """Top-1 a method, and the k-NN probe, with this seed; `root` is left as it was.
 
     Args:
         student: False leaves out the tuning, which takes most of the time: then the alignment head alone depends on the seed.
+        per_class: so many pseudo-labels a class at most; None: what params.yaml says.
 
     Raises:
         NolaError: a stage failed (its own sentence stands above this one).
@@ -56,8 +58,12 @@ def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True) -> di
         shutil.copy(root / "data" / f"{dataset}.yaml", scratch / "data")
         (scratch / "demo").symlink_to((Path(__file__).parent.parent / "demo").resolve())
         params = re.sub(r"(?m)^seed: .*$", f"seed: {seed}", (root / "params.yaml").read_text())
+        if per_class is not None:
+            values = yaml.safe_load(params)
+            values["select"] |= {"max_per_class": per_class, "min_per_class": min(per_class, values["select"]["min_per_class"])}
+            params = yaml.safe_dump(values, sort_keys=False)
         (scratch / "params.yaml").write_text(params)
-        for stage in ("align", "tune", "predict", "evaluate") if student else ("align",):
+        for stage in ("select", "align", "tune", "predict", "evaluate") if student else ("select", "align"):
             print(f"-- {dataset}, seed {seed}: {stage}", flush=True)
             if run_stage([stage, "--dataset", dataset, "--root", str(scratch)]) != 0:
                 raise NolaError(f"{dataset}, seed {seed}: stage {stage} failed.")
@@ -170,6 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--tune-epochs", type=int, help="of the photographs, where the preset's would take too long")
     parser.add_argument("--tune-batch", type=int, help="of the photographs: images a step")
+    parser.add_argument("--per-class", type=int, help="pseudo-labels a class at most; default: as params.yaml has it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7777, 1, 2])
     parser.add_argument("--students", type=int, help="tune a student with this many of the seeds only; default: with all")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -190,8 +197,10 @@ def main(argv: list[str] | None = None) -> int:
                 pair if isinstance(pair, str) else " + ".join(" ".join(map(str, model.values())) for model in pair.values())
             )
             tuned = arguments.seeds[: arguments.students]
-            runs = {seed: run_seed(root, dataset, seed, student=seed in tuned) for seed in arguments.seeds}
-            tables.append(summarise(dataset, backbones, runs, linear_probe(root, dataset)))
+            k = arguments.per_class
+            runs = {seed: run_seed(root, dataset, seed, student=seed in tuned, per_class=k) for seed in arguments.seeds}
+            title = dataset if k is None else f"{dataset}, k = {k}"
+            tables.append(summarise(title, backbones, runs, linear_probe(root, dataset)))
     except NolaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -203,6 +212,7 @@ def main(argv: list[str] | None = None) -> int:
         ("--tune-epochs", arguments.tune_epochs),
         ("--tune-batch", arguments.tune_batch),
         ("--students", arguments.students),
+        ("--per-class", arguments.per_class),
     ):
         datasets += f" {option} {value}" if value is not None else ""
     write(table, f"python -m benchmarks.accuracy{datasets} --seeds {' '.join(map(str, arguments.seeds))}", arguments.results)
