@@ -36,13 +36,12 @@ def configure() -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if "PREFECT_HOME" in os.environ:
-        return
-    home = project_root() / ".prefect"
-    os.environ["PREFECT_HOME"] = str(home)
-    url = running_server(home)
-    if url:
-        os.environ.setdefault("PREFECT_API_URL", url)
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(project_root() / ".prefect"))).expanduser()
+    if not os.environ.get("PREFECT_API_URL"):
+        os.environ.pop("PREFECT_API_URL", None)  # Prefect takes an empty one for an address
+        url = running_server(home)
+        if url:
+            os.environ["PREFECT_API_URL"] = url
 
 
 def server_file(home: Path) -> Path:

@@ -42,7 +42,7 @@ def test_defaults_leave_what_the_user_set(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     (tmp_path / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "deep")
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_API_URL", "")
     monkeypatch.delenv("PREFECT_HOME")
     monkeypatch.setenv("DO_NOT_TRACK", "0")
     environment.configure()
@@ -50,6 +50,17 @@ def test_defaults_leave_what_the_user_set(tmp_path: Path, monkeypatch: pytest.Mo
     assert os.environ["DO_NOT_TRACK"] == "0"
     assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert "PREFECT_API_URL" not in os.environ
+
+
+def test_a_server_of_the_project_is_found_wherever_its_home_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setattr(environment, "running_server", lambda home: f"http://there/{home.name}/api")
+    environment.configure()
+    assert os.environ["PREFECT_API_URL"] == f"http://there/{tmp_path.name}/api"
+    monkeypatch.setenv("PREFECT_API_URL", "http://mine/api")
+    environment.configure()
+    assert os.environ["PREFECT_API_URL"] == "http://mine/api"
 
 
 def test_a_server_noted_but_gone_is_not_used(tmp_path: Path) -> None:
