@@ -29,6 +29,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "importing the packages once, so that every later start is quick ..."
 	@$(BIN)/python -c "import dvc.cli.command, dvc.cli.parser, faiss, sklearn.neighbors, torch.optim, \
 		nola_core.stages.__main__, nola_core.stages.report, nola_core.stages.tune"
+	@$(BIN)/prefect server database upgrade --yes >/dev/null
 	@touch $@
 
 demo: $(READY)  ## the whole of NoLA on handwritten digits, offline: dvc repro, then a table and the report

@@ -74,7 +74,7 @@ class Finished:
     def head_top1(self, chosen: pd.DataFrame, gallery: FeatureStore, queries: FeatureStore, seeds: Sequence[int]) -> list[float]:
         """Accuracy of a head trained on these pseudo-labels, once a seed."""
         features = torch.from_numpy(gallery.rows(chosen["image_id"].tolist()))
-        targets = torch.from_numpy(chosen["class_id"].to_numpy(dtype="int64"))
+        targets = torch.from_numpy(chosen["class_id"].to_numpy(dtype="int64", copy=True))
         asked, ids = torch.from_numpy(queries.normalized()), queries.index["image_id"].tolist()
         scores = []
         for seed in seeds:

@@ -23,7 +23,7 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import open_clip
@@ -39,9 +39,9 @@ from torch import Tensor
 from benchmarks.accuracy import RESULTS
 from nola_core import alignment, tuning
 from nola_core.backbones import Clip, ImageEncoder
-from nola_core.config import Tune
+from nola_core.config import Precision, Tune
 from nola_core.datasets.image import decode
-from nola_core.device import device, keep_memory, workers
+from nola_core.device import autocast, device, keep_memory, workers
 from nola_core.extraction import extract
 from nola_core.files import replacing, sha256_file
 
@@ -78,7 +78,9 @@ def random_clip(name: str, place: torch.device) -> Clip:
     return Clip(image, model, open_clip.get_tokenizer(name), 100.0, 77)
 
 
-def time_extraction(model: str, images: int, place: torch.device, *, batch_size: int = 64) -> dict[str, Any]:
+def time_extraction(
+    model: str, images: int, place: torch.device, *, precision: Precision = "float32", batch_size: int = 64
+) -> dict[str, Any]:
     """Images per second: bare forward on tensors in memory, the whole of `embed`, and each of its parts by itself."""
     clip = random_clip(model, place)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +100,7 @@ def time_extraction(model: str, images: int, place: torch.device, *, batch_size:
         tensors = [clip.image.preprocess(picture) for picture in pictures]
         seconds["transform"] = time.perf_counter() - start
         batches = [torch.stack(tensors[at : at + batch_size]) for at in range(0, images, batch_size)]
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(place, precision):
             clip.image.module(batches[0].to(place))  # the first call chooses kernels
             synchronize(place)
             start = time.perf_counter()
@@ -119,12 +121,14 @@ def time_extraction(model: str, images: int, place: torch.device, *, batch_size:
             cache=root / "cache",
             device=place,
             batch_size=batch_size,
+            precision=precision,
         )
         whole = time.perf_counter() - start
     rates = {f"{part}_ms": round(1000 * value / images, 3) for part, value in seconds.items()}
     bare = images / seconds["forward"]
     return {
         "model": model,
+        "precision": precision,
         "images": images,
         "forward_images_per_s": round(bare, 1),
         "embed_images_per_s": round(images / whole, 1),
@@ -136,8 +140,10 @@ def time_extraction(model: str, images: int, place: torch.device, *, batch_size:
 class AskedTeacher:
     """Stands in the place of the stored answers and computes them again, DINO and head, for every batch."""
 
-    def __init__(self, module: torch.nn.Module, head: alignment.AlignmentHead, views: Tensor, place: torch.device) -> None:
-        self.module, self.head, self.views, self.place = module, head, views, place
+    def __init__(
+        self, module: torch.nn.Module, head: alignment.AlignmentHead, views: Tensor, place: torch.device, precision: Precision
+    ) -> None:
+        self.module, self.head, self.views, self.place, self.precision = module, head, views, place, precision
 
     def __len__(self) -> int:
         return len(self.views)
@@ -148,12 +154,15 @@ class AskedTeacher:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         with torch.inference_mode():
-            features = self.module(self.views[rows.cpu()].to(self.place)).float()
+            with autocast(self.place, self.precision):
+                features = self.module(self.views[rows.cpu()].to(self.place)).float()
             answers = alignment.predict(self.head, torch.nn.functional.normalize(features, dim=1)).argmax(dim=1)
         return answers.clone()
 
 
-def time_tuning(model: str, images: int, place: torch.device, *, batch_size: int) -> dict[str, Any]:
+def time_tuning(
+    model: str, images: int, place: torch.device, *, batch_size: int, precision: Precision = "float32"
+) -> dict[str, Any]:
     """Seconds of one epoch both ways: same batches, same targets; the students must come out equal."""
     clip = random_clip(model, place)
     torch.manual_seed(0)
@@ -161,12 +170,20 @@ def time_tuning(model: str, images: int, place: torch.device, *, batch_size: int
     weak = create_transform(**resolve_model_data_config(dino), is_training=False)
     head = alignment.AlignmentHead(dino.num_features, 256, CLASSES).eval().requires_grad_(False).to(place)
     prompts = {"prompt_tokens": 16, "prompt_frame": 0.0}
-    options = Tune(**prompts, epochs=1, batch_size=batch_size, learning_rate=0.004, weight_decay=0.01, label_smoothing=0.1)
+    options = Tune(
+        **prompts,
+        epochs=1,
+        batch_size=batch_size,
+        learning_rate=0.004,
+        weight_decay=0.01,
+        label_smoothing=0.1,
+        precision=precision,
+    )
     with tempfile.TemporaryDirectory() as folder:
         paths = {path.name: path for path in write_photos(Path(folder) / "photos", images)}
         pictures = {name: decode(path.read_bytes()) for name, path in paths.items()}
         views = torch.stack([weak(picture) for picture in pictures.values()])
-        asked = AskedTeacher(dino, head, views, place)
+        asked = AskedTeacher(dino, head, views, place, precision)
         order = torch.randperm(images, generator=torch.Generator().manual_seed(100_003 + 1))  # the batches the epoch will have
         stored = torch.empty(images, dtype=torch.int64)
         for rows in order.split(batch_size):
@@ -179,7 +196,7 @@ def time_tuning(model: str, images: int, place: torch.device, *, batch_size: int
         seconds, results = {}, {}
         for name, teacher in (("warm up", stored), ("stored", stored), ("asked", asked)):
             clip.image.module.load_state_dict(state)
-            student = tuning.Student(clip, classifier, **prompts, seed=0)
+            student = tuning.Student(clip, classifier, **prompts, seed=0, precision=precision)
             synchronize(place)
             start = time.perf_counter()
             tuning.tune(student, source, teacher, options=options, seed=1, device=place)
@@ -190,6 +207,7 @@ def time_tuning(model: str, images: int, place: torch.device, *, batch_size: int
     far = max(float((results["stored"][key] - results["asked"][key]).abs().max()) for key in results["stored"])
     return {
         "model": model,
+        "precision": precision,
         "images": images,
         "batch": batch_size,
         "stored_s": round(seconds["stored"], 2),
@@ -316,7 +334,7 @@ def write_page(folder: Path) -> None:
             lines += ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
             lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in table.itertuples(index=False)]
             lines.append("")
-    if not list(folder.glob("speed-*-cuda.csv")):
+    if not list(folder.glob("speed-*-cuda*.csv")):
         lines += ["None of this has run on a GPU yet; the same commands do it where there is one.", ""]
     with replacing(folder / "speed.md") as scratch:
         scratch.write_text("\n".join(lines))
@@ -329,6 +347,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", action="append", help="open_clip architecture; default: ViT-B-32 and ViT-B-16")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--batch", type=int, default=32, help="tuning: images a step")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="extraction and tuning")
     parser.add_argument("--datasets", type=int, nargs="+", default=[1, 4, 14], help="noop: how many")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
@@ -337,9 +356,10 @@ def main(argv: list[str] | None = None) -> int:
     models = arguments.model or ["ViT-B-32", "ViT-B-16"]
     if arguments.what != "report":
         if arguments.what == "extraction":
-            rows = [time_extraction(model, arguments.images, place) for model in models]
+            rows = [time_extraction(model, arguments.images, place, precision=arguments.precision) for model in models]
         elif arguments.what == "tuning":
-            rows = [time_tuning(model, arguments.images, place, batch_size=arguments.batch) for model in models]
+            options = {"batch_size": arguments.batch, "precision": arguments.precision}
+            rows = [time_tuning(model, arguments.images, place, **options) for model in models]
         elif arguments.what == "memory":
             rows = [time_memory(model, arguments.images) for model in arguments.model or ["offline", "ViT-B-32"]]
         else:
@@ -347,7 +367,8 @@ def main(argv: list[str] | None = None) -> int:
         table = pd.DataFrame(rows)
         print(table.to_string(index=False))
         arguments.results.mkdir(parents=True, exist_ok=True)
-        with replacing(arguments.results / f"speed-{arguments.what}-{place.type}.csv") as scratch:
+        suffix = "-bfloat16" if arguments.precision == "bfloat16" and arguments.what in ("extraction", "tuning") else ""
+        with replacing(arguments.results / f"speed-{arguments.what}-{place.type}{suffix}.csv") as scratch:
             scratch.write_text(f"# {describe_machine(place)}\n" + table.to_csv(index=False))
     write_page(arguments.results)
     return 0

@@ -27,6 +27,7 @@ from nola_core.files import replacing
 PROMPTS = "prompts"
 """The project's folder of the user's prompt sets, a dependency of `describe` in dvc.yaml."""
 
+Precision = Literal["float32", "bfloat16"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -100,6 +101,8 @@ class Embed(Section):
 
     backbones: str
     """Backbone pair of the data sets that name none of their own; see nola_core/backbones/pairs.yaml."""
+    precision: Precision
+    """Of the towers' matrix products; bfloat16 is for GPUs."""
 
 
 class Duplicates(Section):
@@ -155,6 +158,8 @@ class Tune(Section):
     learning_rate: Rate
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    precision: Precision
+    """Of the student's vision tower, in `tune` and in `predict`; what is learnt stays float32."""
 
 
 class Evaluate(Section):

@@ -35,6 +35,13 @@ def device() -> torch.device:
     return torch.device(name)
 
 
+def autocast(place: torch.device, precision: str) -> torch.autocast:
+    """A context in which torch multiplies matrices in `precision`, float32 or bfloat16; weights stay what they are."""
+    import torch
+
+    return torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def keep_memory() -> None:
     """Have torch use huge pages, and the C library keep what torch gives back for its next tensors; to be called before both.
 

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from nola_core.backbones.encoder import ImageEncoder
-from nola_core.device import workers
+from nola_core.config import Precision
+from nola_core.device import autocast, workers
 from nola_core.errors import NolaError
 from nola_core.features import RowCache, write_store
 from nola_core.files import digest, replacing
@@ -33,6 +34,7 @@ def extract(
     cache: Path,
     device: torch.device,
     batch_size: int = 128,
+    precision: Precision = "float32",
 ) -> int:
     """Embed every usable image of a manifest into one store a split below `out`; see docs/formats.md.
 
@@ -46,8 +48,9 @@ def extract(
         NolaError: a feature is NaN or infinite (the image is named), or an image cannot be opened any more.
     """
     usable = manifest[manifest["ok"]]
-    meta = {"role": role, **encoder.meta}
-    rows = RowCache(cache / "rows" / digest({**encoder.meta, "dim": encoder.dim})[:16], encoder.dim)
+    made_by = encoder.meta if precision == "float32" else {**encoder.meta, "precision": precision}
+    meta = {"role": role, **made_by}
+    rows = RowCache(cache / "rows" / digest({**made_by, "dim": encoder.dim})[:16], encoder.dim)
     todo = usable[~usable["sha256"].isin([sha for sha in usable["sha256"] if sha in rows])].drop_duplicates("sha256")
     with progress(total=len(usable), what=f"embed {role}", unit="images", done=len(usable) - len(todo)) as advance:
         batches = [todo["image_id"].iloc[start : start + batch_size].tolist() for start in range(0, len(todo), batch_size)]
@@ -55,7 +58,7 @@ def extract(
         pending_hashes: list[str] = []
         pending: list[np.ndarray] = []
         for number, (batch, images) in enumerate(loaded_batches(batches, encoder.preprocess, open_image), start=1):
-            features = _forward(encoder, images, device).half()
+            features = _forward(encoder, images, device, precision).half()
             bad = ~torch.isfinite(features).all(dim=1)
             if bad.any():
                 image_id = batch[int(bad.nonzero()[0, 0])]
@@ -111,5 +114,6 @@ def _gather(batch: Sequence[str], futures: list[Future[Tensor]]) -> tuple[Sequen
 
 
 @torch.inference_mode()
-def _forward(encoder: ImageEncoder, images: Tensor, device: torch.device) -> Tensor:
-    return encoder.module(images.to(device, non_blocking=True)).float().cpu()
+def _forward(encoder: ImageEncoder, images: Tensor, device: torch.device, precision: Precision) -> Tensor:
+    with autocast(device, precision):
+        return encoder.module(images.to(device, non_blocking=True)).float().cpu()

@@ -18,7 +18,12 @@ SECONDS_BETWEEN_LINES = 5.0
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} {task.fields['unit']}/s")
+        return Text(f"{_number(task.speed or 0)} {task.fields['unit']}/s")
+
+
+def _number(rate: float) -> str:
+    """Whole from ten on; two digits of slow ones, so that no rate reads as 0."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 @contextmanager
@@ -38,7 +43,7 @@ def progress(*, total: int, what: str, unit: str, done: int = 0) -> Iterator[Cal
         nonlocal shown
         rate = (position - done) / max(time.monotonic() - start, 1e-9)
         print(
-            f"{what}: {position:,}/{total:,} {unit}, {rate:,.0f}/s{', ' + note if note else ''}",
+            f"{what}: {position:,}/{total:,} {unit}, {_number(rate)}/s{', ' + note if note else ''}",
             file=sys.stderr,
             flush=True,
         )

@@ -25,8 +25,8 @@ from torch.nn.functional import cross_entropy
 
 from nola_core import augmentation
 from nola_core.backbones import Clip
-from nola_core.config import Tune
-from nola_core.device import workers
+from nola_core.config import Precision, Tune
+from nola_core.device import autocast, workers
 from nola_core.errors import NolaError
 from nola_core.files import remove, replacing
 from nola_core.progress import progress
@@ -47,15 +47,27 @@ class Student(nn.Module):
         classifier: [C, d], begins as the class-description embedding.
     """
 
-    def __init__(self, clip: Clip, classifier: Tensor, *, prompt_tokens: int, prompt_frame: float, seed: int) -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        classifier: Tensor,
+        *,
+        prompt_tokens: int,
+        prompt_frame: float,
+        seed: int,
+        precision: Precision = "float32",
+    ) -> None:
         super().__init__()
+        self.precision = precision
         generator = torch.Generator().manual_seed(seed)
         self.prompt_frame = prompt_frame
         self.tower = prompted(clip.image.module, tokens=prompt_tokens, frame=prompt_frame, generator=generator)
         self.classifier = nn.Parameter(classifier.clone())
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.tower(images).float() @ self.classifier.T
+        with autocast(images.device, self.precision):
+            features = self.tower(images)
+        return features.float() @ self.classifier.T
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What step 3 trains, by the names it is stored under: `tokens` or `frame`, `classifier`, `norm.<name in the tower>`."""
@@ -72,7 +84,7 @@ class Student(nn.Module):
             )  # one key: safetensors writes several in any order
 
     @classmethod
-    def load(cls, path: Path, clip: Clip) -> Student:
+    def load(cls, path: Path, clip: Clip, *, precision: Precision = "float32") -> Student:
         """Put stored tensors into `clip`'s tower (in place) and return the student, frozen.
 
         Raises:
@@ -84,7 +96,7 @@ class Student(nn.Module):
         if belongs != clip.image.meta["weights_sha256"]:
             raise NolaError(f"{path} was tuned from other CLIP weights than {clip.image.meta['model']} has now; run tune again.")
         tokens, frame = len(tensors.get("tokens", ())), float(tensors.pop("prompt_frame", 0.0))
-        student = cls(clip, tensors["classifier"], prompt_tokens=tokens, prompt_frame=frame, seed=0)
+        student = cls(clip, tensors["classifier"], prompt_tokens=tokens, prompt_frame=frame, seed=0, precision=precision)
         mine = student.trained()
         if set(mine) != set(tensors) or any(mine[name].shape != tensors[name].shape for name in mine):
             raise NolaError(f"{path} does not fit the vision tower of {clip.image.meta['model']}; run tune again.")

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nola_core.backbones import ImageEncoder, SslSpec, load_ssl
+from nola_core.config import Precision
 from nola_core.datasets import image_opener
 from nola_core.errors import NolaError
 from nola_core.extraction import BATCHES_PER_CHUNK, extract, loaded_batches
@@ -68,7 +69,15 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def embed(root: Path, encoder: ImageEncoder, open_image: Open | None = None, *, out: str = "ssl", batch_size: int = 4) -> int:
+def embed(
+    root: Path,
+    encoder: ImageEncoder,
+    open_image: Open | None = None,
+    *,
+    out: str = "ssl",
+    batch_size: int = 4,
+    precision: Precision = "float32",
+) -> int:
     return extract(
         encoder,
         read_table(root / "data/toy/manifest.parquet"),
@@ -78,6 +87,7 @@ def embed(root: Path, encoder: ImageEncoder, open_image: Open | None = None, *, 
         cache=root / ".nola",
         device=torch.device("cpu"),
         batch_size=batch_size,
+        precision=precision,
     )
 
 
@@ -162,6 +172,17 @@ def test_other_weights_and_other_transforms_have_rows_of_their_own(root: Path, e
     assert embed(root, other, out="other") == 30
     assert embed(root, replace(encoder, meta={**encoder.meta, "transform": "another"}), out="third") == 30
     assert embed(root, encoder) == 0
+
+
+def test_bfloat16_is_close_recorded_and_cached_apart(root: Path, encoder: ImageEncoder) -> None:
+    embed(root, encoder)
+    assert embed(root, encoder, out="rough", precision="bfloat16") == 30
+    assert embed(root, encoder) == 0
+    for split, rough in stores(root, "rough").items():
+        fine = stores(root)[split]
+        assert rough.meta["precision"] == "bfloat16" and "precision" not in fine.meta
+        assert not np.array_equal(rough.features, fine.features)
+        assert (rough.normalized() * fine.normalized()).sum(axis=1).min() > 0.999
 
 
 class Broken(nn.Module):

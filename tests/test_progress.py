@@ -54,3 +54,10 @@ def test_track_gives_the_items_and_counts_them(capsys: pytest.CaptureFixture[str
     assert time.monotonic() - start < module.SECONDS_BETWEEN_LINES
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("prepare toy: 3/3 images, ") and line.endswith("/s")
+
+
+def test_a_slow_rate_does_not_read_as_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(total=2, what="tune", unit="epochs") as advance:
+        clock.now += 6
+        advance()
+    assert capsys.readouterr().err == "tune: 1/2 epochs, 0.17/s\n"

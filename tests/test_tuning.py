@@ -17,7 +17,14 @@ from nola_core.prompting import image_size, norm_parameters
 from tests.tiny import write_clip
 
 OPTIONS = Tune(
-    prompt_tokens=3, prompt_frame=0.1, epochs=4, batch_size=8, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1
+    prompt_tokens=3,
+    prompt_frame=0.1,
+    epochs=4,
+    batch_size=8,
+    learning_rate=0.01,
+    weight_decay=0.01,
+    label_smoothing=0.1,
+    precision="float32",
 )
 COUNT = 20
 
@@ -65,6 +72,20 @@ def test_it_trains_tokens_norms_and_classifier_and_nothing_else(new_clip: Callab
     for name, tensor in clip.model.state_dict().items():
         if name.removeprefix("visual.") not in norms:
             assert torch.equal(tensor, old[name]), name
+
+
+def test_in_bfloat16_the_tower_alone_is_rough(new_clip: Callable[[], Clip], tmp_path: Path) -> None:
+    fine = make_student(new_clip())
+    rough = make_student(new_clip())
+    rough.precision = "bfloat16"
+    views = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert rough(views).dtype == torch.float32 and not torch.equal(rough(views), fine(views))
+        assert torch.allclose(rough(views), fine(views), atol=0.05)
+    tune(rough)
+    assert {value.dtype for value in trained(rough).values()} == {torch.float32}
+    rough.save(tmp_path / "s.safetensors", weights_sha256=new_clip().image.meta["weights_sha256"])
+    assert tuning.Student.load(tmp_path / "s.safetensors", new_clip(), precision="bfloat16").precision == "bfloat16"
 
 
 def test_the_curve_falls_and_the_student_comes_to_agree(new_clip: Callable[[], Clip]) -> None:

@@ -14,7 +14,8 @@ from nola_core.stages.paths import Paths
 def run(paths: Paths, role: Literal["clip", "ssl"]) -> None:
     """Embed every usable image with the CLIP or the self-supervised tower; rows already known are not computed again."""
     definition = load_definition(paths.root, paths.dataset)
-    pair = load_pair(definition.backbones or load(paths.root).embed.backbones)
+    options = load(paths.root).embed
+    pair = load_pair(definition.backbones or options.backbones)
     check_pair(pair, root=paths.root)  # both: a model that cannot be had shall not be found out after hours with the other
     place = device()
     if role == "clip":
@@ -30,5 +31,6 @@ def run(paths: Paths, role: Literal["clip", "ssl"]) -> None:
         out=paths["features"] / role,
         cache=paths.cache,
         device=place,
+        precision=options.precision,
     )
     print(f"{int(manifest['ok'].sum()):,} images in the {role} store, {computed:,} of them embedded now")

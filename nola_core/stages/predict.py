@@ -25,10 +25,11 @@ BATCH = 256  # images a step
 def run(paths: Paths) -> None:
     """Ask the text classifiers, the alignment head and the tuned student about every usable image of every split."""
     definition = load_definition(paths.root, paths.dataset)
-    pair = load_pair(definition.backbones or load(paths.root).embed.backbones)
+    settings = load(paths.root)
+    pair = load_pair(definition.backbones or settings.embed.backbones)
     place = device()
     clip = load_clip(pair.clip, root=paths.root, device=place)
-    student = tuning.Student.load(paths["student.safetensors"], clip).to(place)
+    student = tuning.Student.load(paths["student.safetensors"], clip, precision=settings.tune.precision).to(place)
     texts = load_file(paths["text_classifier.safetensors"])
     scale = float(texts.pop("logit_scale"))
     head = alignment.load(paths["alignment.safetensors"])

@@ -22,8 +22,14 @@ def run(paths: Paths) -> None:
     clip = load_clip(pair.clip, root=paths.root, device=place)
     teacher = read_table(paths["teacher.parquet"])
     classifier = load_file(paths["text_classifier.safetensors"])["cde"]
+    options = settings.tune
     student = tuning.Student(
-        clip, classifier, prompt_tokens=settings.tune.prompt_tokens, prompt_frame=settings.tune.prompt_frame, seed=settings.seed
+        clip,
+        classifier,
+        prompt_tokens=options.prompt_tokens,
+        prompt_frame=options.prompt_frame,
+        seed=settings.seed,
+        precision=options.precision,
     )
     preprocess = PreprocessCfg(**clip.model.visual.preprocess_cfg)
     height, width = (preprocess.size, preprocess.size) if isinstance(preprocess.size, int) else preprocess.size
@@ -35,7 +41,7 @@ def run(paths: Paths) -> None:
         std=preprocess.std,
     )
     inputs = {
-        "options": settings.tune.model_dump(),
+        "options": options.model_dump(),
         "seed": settings.seed,
         "clip": clip.image.meta["weights_sha256"],
         "teacher": sha256_file(paths["teacher.parquet"]),
@@ -46,7 +52,7 @@ def run(paths: Paths) -> None:
         student,
         images,
         torch.from_numpy(teacher["class_id"].to_numpy(dtype="int64")),
-        options=settings.tune,
+        options=options,
         seed=settings.seed,
         device=place,
         checkpoint=paths.cache / "checkpoints" / paths.dataset / f"tune-{digest(inputs)[:16]}.pt",
@@ -55,4 +61,4 @@ def run(paths: Paths) -> None:
     with replacing(paths["curve.csv"]) as scratch:
         curve.to_csv(scratch, index=False)
     trained = sum(parameter.numel() for parameter in student.trained().values())
-    print(f"{trained:,} parameters tuned on {len(teacher):,} images, {settings.tune.epochs} epochs")
+    print(f"{trained:,} parameters tuned on {len(teacher):,} images, {options.epochs} epochs")
