@@ -117,7 +117,7 @@ def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], c
                 "backbones": backbones,
                 "seeds": " ".join(map(str, by_seed)),
                 "top1_mean": round(mean, 2),
-                "top1_std": round(float(np.std(list(by_seed.values()), ddof=1)) if several else 0.0, 2),
+                "top1_std": round(float(np.std(list(by_seed.values()), ddof=1)) if several else float("nan"), 2),
                 "gain_over_zero_shot": round(mean - start, 2),
                 "gap_closed": round((mean - start) / (top - start), 3) if top > start else float("nan"),
             }
@@ -143,11 +143,12 @@ def write(table: pd.DataFrame, command: str, folder: Path) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "open_clip_torch", "timm"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
     told = [f"    {line}" for line in dict.fromkeys(commands.values())]
+    rows = [["" if pd.isna(value) else str(value) for value in row] for row in table.itertuples(index=False)]
     lines = ["# Accuracy", "", *told, "", f"Machine: {machine}.", "", "Top-1 in percent on the reported split,"]
-    lines += ["mean and standard deviation over seeds. Gap closed: share of the way from zero-shot to the supervised linear"]
-    lines += ["probe on the same CLIP features (the one row, with `ssl_knn`, that learns from labels).", ""]
+    lines += ["mean and standard deviation over seeds (empty where one was run). Gap closed: share of the way from zero-shot to"]
+    lines += ["the supervised linear probe on the same CLIP features (the one row, with `ssl_knn`, that learns from labels).", ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in table.itertuples(index=False)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
     with replacing(folder / "accuracy.md") as scratch:
         scratch.write_text("\n".join(lines) + "\n")
     figure = Figure(figsize=(8, 0.6 + 0.32 * len(table)), layout="constrained")
