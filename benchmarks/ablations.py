@@ -153,8 +153,8 @@ def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd
             stores[f"{name}: ssl"] = Path(scratch) / name
             encoder = load_ssl(load_pair(name).ssl, root=data.paths.root, device=device())
             opener = image_opener(data.paths.root, data.paths.dataset)
-            place = {"out": stores[f"{name}: ssl"], "cache": data.paths.root / cache_root(), "device": device()}
-            extract(encoder, manifest, opener, role="ssl", **place)
+            out, cache = stores[f"{name}: ssl"], data.paths.root / cache_root()
+            extract(encoder, manifest, opener, role="ssl", out=out, cache=cache, device=device())
         for name, folder in stores.items():
             gallery, queries = FeatureStore.open(folder / "train"), FeatureStore.open(folder / data.split)
             rows.append(

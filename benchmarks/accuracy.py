@@ -81,7 +81,8 @@ def untuned_top1(paths: Paths) -> dict[str, float]:
     asked = read_table(paths["zero_shot.parquet"])
     asked = asked[(asked["split"] == split) & asked["image_id"].isin(truth.index)]
     right = asked["class_id"].to_numpy() == truth.loc[asked["image_id"]].to_numpy()
-    scores = pd.Series(right).groupby(asked["method"].to_numpy(), sort=False).mean().to_dict()
+    means = pd.Series(right).groupby(asked["method"].to_numpy(), sort=False).mean()
+    scores = {str(method): float(mean) for method, mean in means.items()}
     store = FeatureStore.open(paths.store("ssl", split))
     ids = [image_id for image_id in store.index["image_id"] if image_id in truth.index]
     answers = alignment.predict(alignment.load(paths["alignment.safetensors"]), torch.from_numpy(store.rows(ids))).argmax(dim=1)

@@ -34,8 +34,8 @@ from benchmarks.accuracy import RESULTS
 from nola_core.files import replacing
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify", "select", "align", "tune", "predict")
-STAGES += ("evaluate", "report")
+STAGES: tuple[str, ...] = ("prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify", "select", "align")
+STAGES += ("tune", "predict", "evaluate", "report")
 COLUMNS = ["rows", "stage", "seconds", "rows_per_second", "peak_mb", "load"]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ROWS_AT_ONCE = 1000

@@ -172,12 +172,12 @@ def time_tuning(
     """Seconds of one epoch both ways: same batches, same targets; the students must come out equal."""
     clip = random_clip(model, place)
     torch.manual_seed(0)
-    dino = timm.create_model(DINO, pretrained=False, num_classes=0).eval().requires_grad_(False).to(place)
+    dino: Any = timm.create_model(DINO, pretrained=False, num_classes=0).eval().requires_grad_(False).to(place)
     weak = create_transform(**resolve_model_data_config(dino), is_training=False)
     head = alignment.AlignmentHead(dino.num_features, 256, CLASSES).eval().requires_grad_(False).to(place)
-    prompts = {"prompt_tokens": 16, "prompt_frame": 0.0}
     options = Tune(
-        **prompts,
+        prompt_tokens=16,
+        prompt_frame=0.0,
         epochs=1,
         batch_size=batch_size,
         learning_rate=0.004,
@@ -200,9 +200,10 @@ def time_tuning(
         classifier = torch.nn.functional.normalize(torch.randn(CLASSES, clip.image.dim), dim=1).to(place)
         state = {name: tensor.clone() for name, tensor in clip.image.module.state_dict().items()}
         seconds, results = {}, {}
-        for name, teacher in (("warm up", stored), ("stored", stored), ("asked", asked)):
+        teachers: dict[str, Any] = {"warm up": stored, "stored": stored, "asked": asked}
+        for name, teacher in teachers.items():
             clip.image.module.load_state_dict(state)
-            student = tuning.Student(clip, classifier, **prompts, seed=0, precision=precision)
+            student = tuning.Student(clip, classifier, prompt_tokens=16, prompt_frame=0.0, seed=0, precision=precision)
             synchronize(place)
             start = time.perf_counter()
             tuning.tune(student, source, teacher, options=options, seed=1, device=place)
@@ -303,8 +304,8 @@ HEADINGS = {
     "extraction": (
         "Extraction: `embed` over the bare forward pass",
         "The ratio is images per second of the whole stage (read, decode, transform, forward, write, cache) over those of the "
-        "forward pass on tensors already in memory, timed before and after. The parts are milliseconds an image, each by itself on one thread (forward: "
-        "all threads). Goal: 0.8 on two CPU cores, 0.9 on a GPU.",
+        "forward pass on tensors already in memory, timed before and after. The parts are milliseconds an image, each by itself "
+        "on one thread (forward: all threads). Goal: 0.8 on two CPU cores, 0.9 on a GPU.",
     ),
     "tuning": (
         "Tuning: stored teacher against asking DINO at every step",
