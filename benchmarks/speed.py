@@ -311,13 +311,16 @@ HEADINGS = {
     "tuning": (
         "Tuning: stored teacher against asking DINO at every step",
         "One epoch of step 3, same batches and targets. `stored` reads the teacher's answer from the table that `align` wrote; "
-        "`asked` runs DINO ViT-B/16 and the head on the weak view of every batch, as the published code does. Goal: 2.",
+        "`asked` runs DINO ViT-B/16 and the head on the weak view of every batch, as the published code does. Goal: 2. "
+        "The ratio can be no more than 1 + the cost of DINO's pass over that of the student's step; with a ViT-B/16 as the "
+        "student that step, forward and backward, costs more than twice DINO's pass, so 2 is out of reach there.",
     ),
     "memory": (
         "Memory kept by the C library",
         "Forward passes of 128 images at a time on a CPU. `returned`: as Python starts, large blocks go back to the system when "
         "torch frees them, and the next ones are filled in by a page fault for every 4 KB. `kept`: as the stages run, after "
-        "`nola_core.device.keep_memory()`. The ratio is returned over kept.",
+        "`nola_core.device.keep_memory()`. The ratio is returned over kept; it swings with the state of the machine's memory "
+        "(1.5 to 1.9 for `offline` in other runs).",
     ),
     "noop": (
         "Nothing to do",

@@ -45,8 +45,9 @@ def autocast(place: torch.device, precision: str) -> torch.autocast:
 def keep_memory() -> None:
     """Have torch use huge pages, and the C library keep what torch gives back for its next tensors; to be called before both.
 
-    By default large blocks go back to the system at once, and every 4 KB of the next one costs a page fault: up to half of the
-    time of a forward pass on a CPU (benchmarks/results/speed.md). Linux with glibc alone; elsewhere nothing happens.
+    By default large blocks go back to the system at once, and every 4 KB of the next one costs a page fault: from a tenth to
+    half of the time of a pass on a CPU, by the state of its memory (benchmarks/results/speed.md). Linux with glibc alone;
+    elsewhere nothing happens.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
