@@ -290,7 +290,7 @@ def time_noop(count: int) -> dict[str, Any]:
         if count > 1:
             timed("dvc", "commit", "--force", "--quiet")
         repro = timed("dvc", "repro")
-        flow = timed("flows.cli", "run")
+        flow = timed("flows.pipeline")
     return {"data_sets": count, "dvc_repro_s": round(repro, 1), "flow_s": round(flow, 1)}
 
 
