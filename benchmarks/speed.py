@@ -324,8 +324,8 @@ HEADINGS = {
     ),
     "noop": (
         "Nothing to do",
-        "Seconds of a `dvc repro` and of a flow over finished data sets, start of Python included. Goals: 5 s and 15 s. No server "
-        "runs and Prefect's folder is new, so each flow starts a server and makes its database first, about 20 seconds.",
+        "Seconds of a `dvc repro` and of a flow over finished data sets, start of Python included. Goals: 5 s and 15 s. No "
+        "server runs and Prefect's folder is new, so each flow starts a server and makes its database first, about 20 seconds.",
     ),
 }
 
