@@ -248,7 +248,7 @@ def draw_line(table: pd.DataFrame, x: str, title: str) -> Figure:
 
 def draw_bars(table: pd.DataFrame, x: str, title: str) -> Figure:
     """Accuracy by a name; a lighter bar for zero-shot where the table has it."""
-    figure = Figure(figsize=(6, 0.9 + 0.5 * len(table)), layout="constrained")
+    figure = Figure(figsize=(6, 1.2 + 0.5 * len(table)), layout="constrained")
     axes = figure.subplots()
     rows = np.arange(len(table))
     if "zero_shot" in table:
@@ -258,7 +258,7 @@ def draw_bars(table: pd.DataFrame, x: str, title: str) -> Figure:
     axes.set_yticks(rows, table[x])
     axes.invert_yaxis()
     axes.set(xlim=(0, 112), xlabel="top-1 %", title=title)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

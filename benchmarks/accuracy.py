@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import re
 import shutil
 import sys
 import tempfile
@@ -57,12 +56,10 @@ def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True, per_c
         shutil.copytree(root / "data" / dataset, scratch / "data" / dataset)
         shutil.copy(root / "data" / f"{dataset}.yaml", scratch / "data")
         (scratch / "demo").symlink_to((Path(__file__).parent.parent / "demo").resolve())
-        params = re.sub(r"(?m)^seed: .*$", f"seed: {seed}", (root / "params.yaml").read_text())
+        params = yaml.safe_load((root / "params.yaml").read_text()) | {"seed": seed}
         if per_class is not None:
-            values = yaml.safe_load(params)
-            values["select"] |= {"max_per_class": per_class, "min_per_class": min(per_class, values["select"]["min_per_class"])}
-            params = yaml.safe_dump(values, sort_keys=False)
-        (scratch / "params.yaml").write_text(params)
+            params["select"] |= {"max_per_class": per_class, "min_per_class": min(per_class, params["select"]["min_per_class"])}
+        (scratch / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
         for stage in ("select", "align", "tune", "predict", "evaluate") if student else ("select", "align"):
             print(f"-- {dataset}, seed {seed}: {stage}", flush=True)
             if run_stage([stage, "--dataset", dataset, "--root", str(scratch)]) != 0:

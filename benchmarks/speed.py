@@ -320,7 +320,7 @@ HEADINGS = {
         "Forward passes of 128 images at a time on a CPU. `returned`: as Python starts, large blocks go back to the system when "
         "torch frees them, and the next ones are filled in by a page fault for every 4 KB. `kept`: as the stages run, after "
         "`nola_core.device.keep_memory()`. The ratio is returned over kept; it swings with the state of the machine's memory "
-        "(1.5 to 1.9 for `offline` in other runs).",
+        "(1.5 to 1.9 for `offline` in other runs, in seconds of the processor).",
     ),
     "noop": (
         "Nothing to do",
