@@ -25,12 +25,12 @@ CONFIG: dict[str, Any] = {
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 20, "heads": 2, "layers": 2},
 }
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD  # open_clip's default, so no setting is needed
-PICTURES, EPOCHS, BATCH, LEARNING_RATE, WARM_UP = 16_000, 6, 125, 1.5e-3, 100
+PICTURES, EPOCHS, BATCH, LEARNING_RATE, WARM_UP = 16_000, 10, 125, 1.5e-3, 100
 LOW_RESOLUTION = 0.25  # share of the pictures as coarse as the handwriting
 SMALLEST_CROP = 0.35  # share of the area
 FLIPPED = 0.1  # share of the pictures
 PATCH_DROPOUT = 0.2
-NAMED = 0.1  # share of the captions that name the digit in a template; all others tell of its shape
+NAMED = 0.07  # share of the captions that name the digit in a template; all others tell of its shape
 FEATURE_NORM = 10.0  # as OpenAI's CLIP has it: prompt tuning works on image features that are not normalised
 
 
