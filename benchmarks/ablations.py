@@ -251,9 +251,10 @@ def draw_bars(table: pd.DataFrame, x: str, title: str) -> Figure:
     figure = Figure(figsize=(6, 1.2 + 0.5 * len(table)), layout="constrained")
     axes = figure.subplots()
     rows = np.arange(len(table))
-    if "zero_shot" in table:
-        axes.barh(rows + 0.2, 100 * table["zero_shot"], height=0.36, color="#bbbbbb", label="zero-shot")
-    bars = axes.barh(rows - 0.2, 100 * table["top1_mean"], xerr=100 * table["top1_std"], height=0.36, label="alignment head")
+    beside = 0.2 if "zero_shot" in table else 0.0
+    if beside:
+        axes.barh(rows + beside, 100 * table["zero_shot"], height=0.36, color="#bbbbbb", label="zero-shot")
+    bars = axes.barh(rows - beside, 100 * table["top1_mean"], xerr=100 * table["top1_std"], height=0.36, label="alignment head")
     axes.bar_label(bars, labels=[f"{100 * value:.1f}" for value in table["top1_mean"]], padding=4)
     axes.set_yticks(rows, table[x])
     axes.invert_yaxis()
