@@ -38,7 +38,8 @@ from torch import Tensor
 
 from benchmarks.accuracy import RESULTS
 from nola_core import alignment, tuning
-from nola_core.backbones import Clip, ImageEncoder
+from nola_core.backbones.clip import Clip
+from nola_core.backbones.encoder import ImageEncoder
 from nola_core.config import Precision, Tune
 from nola_core.datasets.image import decode
 from nola_core.device import autocast, device, keep_memory, workers

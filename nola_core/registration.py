@@ -223,7 +223,8 @@ def _check_backbones(choice: str, root: Path) -> str:
     Raises:
         NolaError: there is no such pair.
     """
-    from nola_core.backbones import check_pair, load_pair  # loads torch: seconds that wrong arguments can do without
+    from nola_core.backbones.check import check_pair
+    from nola_core.backbones.pairs import load_pair  # loads torch: seconds that wrong arguments can do without
 
     pair = load_pair(choice)
     try:
