@@ -287,7 +287,7 @@ def time_noop(count: int) -> dict[str, Any]:
             name = f"copy{number}"
             write_definition(root, name, labels="folders")
             shutil.copytree(root / "data" / "blobs", root / "data" / name)
-            change(root / "params.yaml", "datasets", name, value={"images": "photos", "descriptions": "demo/descriptions.csv"})
+        change(root / "params.yaml", "datasets", value=["blobs", *(f"copy{number}" for number in range(1, count))])
         if count > 1:
             timed("dvc", "commit", "--force", "--quiet")
         repro = timed("dvc", "repro")
