@@ -18,7 +18,9 @@ ROOT = Path(__file__).parent
 NEUTRAL = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
+        "backbones.check",
         "backbones.hub",
+        "backbones.pairs",
         "config",  # the values it reads are inputs themselves
         "datasets.definition",
         "datasets.source",
@@ -26,6 +28,7 @@ NEUTRAL = frozenset(
         "errors",
         "files",
         "fingerprint",
+        "hashes",
         "inputs",
         "progress",
         "stages.paths",

@@ -2,7 +2,8 @@
 
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.image import decode
-from nola_core.datasets.manifest import Prepared, image_opener, prepare
+from nola_core.datasets.manifest import Prepared, prepare
+from nola_core.datasets.opener import image_opener
 from nola_core.datasets.readers import Found, Reader, open_reader
 
 __all__ = [
