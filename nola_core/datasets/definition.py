@@ -12,7 +12,7 @@ from nola_core.config import Section, load, read_yaml, validate
 from nola_core.errors import NolaError
 
 ReaderName = Literal["folder", "table", "webdataset", "huggingface", "torchvision", "catalog", "digits"]
-"""Each has its line in `nola_core.datasets.readers.READERS`."""
+"""Each is a module of `nola_core.datasets.readers`."""
 
 DIGITS = "scikit-learn's digits"
 """What stands for the source of the reader `digits`."""

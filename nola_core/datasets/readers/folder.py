@@ -6,8 +6,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.readers.reader import SPLIT_NAMES, SUFFIXES, Found, read_file
 from nola_core.errors import NolaError
+
+
+def from_definition(definition: DatasetDefinition) -> FolderReader:
+    """The reader a definition asks for; see `FolderReader`."""
+    return FolderReader(Path(definition.source))
 
 
 class FolderReader:
