@@ -20,9 +20,7 @@ NAME_FILES = ("classnames.txt", "classes.txt")
 def from_definition(definition: DatasetDefinition) -> WebDatasetReader:
     """The reader a definition asks for; see `WebDatasetReader`."""
     images = definition.images
-    return WebDatasetReader(
-        Path(definition.source), shards=images.shards, splits=images.splits, labels=images.labels != "none"
-    )
+    return WebDatasetReader(Path(definition.source), shards=images.shards, splits=images.splits, labels=images.labels != "none")
 
 
 class WebDatasetReader:
