@@ -9,13 +9,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nola_core.errors import NolaError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREDICTION_SCHEMA = pa.schema(
     [

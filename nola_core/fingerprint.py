@@ -68,7 +68,8 @@ def reached(roots: Iterable[str]) -> set[str]:
         name = todo.pop()
         if name not in seen:
             seen.add(name)
-            todo += [other for other in _imports(name) if other not in NEUTRAL and not _is_plugin(other)]
+            inside = _is_plugin(name)
+            todo += [other for other in _imports(name) if other not in NEUTRAL and (inside or not _is_plugin(other))]
     return seen
 
 

@@ -100,7 +100,7 @@ def check(root: Path, dataset: str, stage: str, role: Role | None, inputs: Input
     if stage == "prepare" and not changed and now != inputs.values:
         changed = [f"data/{dataset}.yaml"]  # prepare reads it; every other stage reads its entry alone
     if changed:
-        raise NolaError(f"{' and '.join(changed)} changed since this run began, so the result of {stage} is not kept; run it again.")
+        raise NolaError(f"{' and '.join(changed)} changed since this run began, so {stage} keeps no result; run it again.")
 
 
 def write(root: Path) -> None:
@@ -229,7 +229,9 @@ class _Resolver:
     def report(self) -> Entry:
         shown = self.settings.model_dump(mode="json")
         shown["embed"]["backbones"] = self._choice()
-        shown["datasets"] = {self.definition.name: {"source": self.definition.source, "descriptions": self.definition.descriptions}}
+        shown["datasets"] = {
+            self.definition.name: {"source": self.definition.source, "descriptions": self.definition.descriptions}
+        }
         return {
             "code": _code("report", files=["report/template.html"]),
             "settings": shown,

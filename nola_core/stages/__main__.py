@@ -12,6 +12,7 @@ from nola_core.device import keep_memory
 from nola_core.errors import NolaError
 from nola_core.stages.paths import Paths
 
+
 def main(argv: list[str] | None = None) -> int:
     """Run one stage; 1 and one sentence on stderr when the input is wrong."""
     parser = argparse.ArgumentParser(prog="python -m nola_core.stages", description=__doc__)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from nola_core import descriptions
 from nola_core.config import Describe
-from nola_core.datasets import load_definition
+from nola_core.datasets.definition import load_definition
 from nola_core.descriptions import Responses, llm, prompts
 from nola_core.descriptions.confusion import add_rounds, read_rounds
 from nola_core.descriptions.endpoint import Endpoint

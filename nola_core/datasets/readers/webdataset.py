@@ -8,12 +8,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.readers.reader import SUFFIXES, Found, check_size, split_in_path, split_named
 from nola_core.errors import NolaError
 
 LABEL_SUFFIXES = ("cls", "txt", "json")
 LABEL_KEYS = ("label", "class", "class_name", "cls", "category")
 NAME_FILES = ("classnames.txt", "classes.txt")
+
+
+def from_definition(definition: DatasetDefinition) -> WebDatasetReader:
+    """The reader a definition asks for; see `WebDatasetReader`."""
+    images = definition.images
+    return WebDatasetReader(Path(definition.source), shards=images.shards, splits=images.splits, labels=images.labels != "none")
 
 
 class WebDatasetReader:
