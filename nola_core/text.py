@@ -14,7 +14,7 @@ T = TypeVar("T", str, "pd.DataFrame")
 
 
 def printable(text: str) -> str:
-    """`text` with control characters, invisible ones and broken UTF-8 shown as escapes, so that a terminal obeys none."""
+    r"""`text` with control characters, invisible ones and broken UTF-8 shown as escapes (`\x1b`): a terminal obeys none."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text)
 
 

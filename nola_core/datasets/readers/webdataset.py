@@ -42,7 +42,8 @@ class WebDatasetReader:
     ) -> None:
         if source.is_dir():
             self.root = source
-            names = sorted(path.relative_to(source).as_posix() for path in source.rglob(shards or "*.tar") if path.is_file())
+            below = (path.relative_to(source) for path in source.rglob(shards or "*.tar") if path.is_file())
+            names = sorted(path.as_posix() for path in below if not any(part.startswith(".") for part in path.parts))
         else:
             self.root, names = source.parent, [source.name] if source.is_file() else []
         if not names:
