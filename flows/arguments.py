@@ -40,6 +40,7 @@ def add_definition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--templates", nargs="+", default=(), metavar="TEXT", help="with {} for the class name")
     parser.add_argument("--descriptions", metavar="FILE", help="a CSV or Parquet table of sentences about the classes")
     parser.add_argument("--backbones", metavar="PAIR", help="default: embed.backbones of params.yaml")
+    parser.add_argument("--outside", action="store_true", help="let a table name images outside of its folder; see docs/data.md")
     parser.add_argument("--force", action="store_true", help="replace a data set of that name")
 
 

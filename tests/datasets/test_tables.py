@@ -170,7 +170,9 @@ def test_images_outside_the_folder_are_refused_unless_allowed(tmp_path: Path, pa
         (tmp_path / name).write_bytes(png(number))
     path = path.format(elsewhere=elsewhere)
     write_csv(root / "list.csv", [["path"], ["a.png"], [path]])
-    sentence = rf"photos/list.csv: row 2 names the image '{re.escape(path)}' outside of .*photos; move it there, or allow it by `images.outside: true`"
+    sentence = (
+        rf"list.csv: row 2 names the image '{re.escape(path)}' outside of .*photos; move it there, or allow it by `images.out"
+    )
     with pytest.raises(NolaError, match=sentence):
         list(single_table(root, "list.csv").scan())
     reader = single_table(root, "list.csv", outside=True)

@@ -100,8 +100,8 @@ class TableReader:
         place = posixpath.join(posixpath.dirname(name), path)
         if self._leads_out(place):
             raise NolaError(
-                f"{self.root / name}: row {row + 1} names the image '{printable(path)}' outside of {self.root}; move it there, or "
-                "allow it by `images.outside: true` (changes in it will not be noticed)."
+                f"{self.root / name}: row {row + 1} names the image '{printable(path)}' outside of {self.root}; move it there, "
+                "or allow it by `images.outside: true` (changes in it will not be noticed)."
             )
         return Found(path, place, "", -1, split, label)
 
