@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from nola_core.errors import NolaError
+from nola_core.text import printable
 
 
 def add_dataset_argument(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +51,7 @@ def guarded(action: Callable[[], int | None]) -> int:
         return action() or 0
     except NolaError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {printable(line)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

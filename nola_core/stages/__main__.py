@@ -10,6 +10,7 @@ from pathlib import Path
 from nola_core.device import keep_memory
 from nola_core.errors import NolaError
 from nola_core.stages.paths import Paths
+from nola_core.text import printable
 
 STAGES = (
     "prepare",
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         run(paths, arguments.role) if arguments.role else run(paths)
     except NolaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(*(f"error: {printable(line)}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         return 1
     return 0
 
