@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from nola_core.errors import NolaError
+from nola_core.text import printable
 
 
 def add_dataset_argument(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,7 @@ def add_definition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--templates", nargs="+", default=(), metavar="TEXT", help="with {} for the class name")
     parser.add_argument("--descriptions", metavar="FILE", help="a CSV or Parquet table of sentences about the classes")
     parser.add_argument("--backbones", metavar="PAIR", help="default: embed.backbones of params.yaml")
+    parser.add_argument("--outside", action="store_true", help="let a table name images outside of its folder; see docs/data.md")
     parser.add_argument("--force", action="store_true", help="replace a data set of that name")
 
 
@@ -49,7 +51,7 @@ def guarded(action: Callable[[], int | None]) -> int:
         return action() or 0
     except NolaError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {printable(line)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

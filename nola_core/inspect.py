@@ -34,6 +34,7 @@ from nola_core.features import FeatureStore
 from nola_core.neighbors import search
 from nola_core.report.contact_sheet import contact_sheet, save_sheet
 from nola_core.report.style import NEUTRAL, percent
+from nola_core.text import printable, write_spreadsheet
 
 ROLES = ("clip", "ssl")
 SHOWN_VALUES = 6
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         show(arguments, Console())
     except NolaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -151,7 +152,7 @@ def predictions(arguments: argparse.Namespace, console: Console) -> None:
     table = _of_image(table, arguments.image)[["image_id", "split", "class", "probability"]]
     if arguments.csv is not None:
         with files.replacing(arguments.csv) as scratch:
-            table.to_csv(scratch, index=False, float_format="%.4f")
+            write_spreadsheet(scratch, table, float_format="%.4f")
         console.print(f"{len(table):,} predictions by {method}: {arguments.csv}", highlight=False, markup=False, soft_wrap=True)
         return
     table["probability"] = [f"{value:.3f}" for value in table["probability"]]
@@ -286,7 +287,7 @@ def _print(console: Console, page: pd.DataFrame, offset: int, whole: int) -> Non
         right = column in ("row", "rank", "norm", "confidence", "margin", "probability", "similarity")
         shown.add_column(str(column), justify="right" if right else "left", overflow="fold")
     for values in page.itertuples(index=False):
-        shown.add_row(*(Text(str(value)) for value in values))
+        shown.add_row(*(Text(printable(str(value))) for value in values))
     console.print(shown)
     last = offset + len(page)
     where = f"rows {offset + 1:,} to {last:,} of {whole:,}" if len(page) else f"no rows from {offset + 1:,} on, of {whole:,}"

@@ -10,7 +10,7 @@ STAGE = """
 '''Docstring.'''
 from typing import TYPE_CHECKING
 
-from nola_core.datasets import decode
+from nola_core.datasets.image import decode
 from nola_core.errors import NolaError
 
 if TYPE_CHECKING:

@@ -122,6 +122,19 @@ def test_predictions_of_a_class_and_all_of_them_as_csv(run: Run, root: Path, tmp
     assert np.allclose(table["probability"], final["probability"], atol=5e-5)
 
 
+def test_no_name_steers_the_terminal_or_a_spreadsheet(run: Run, root: Path, tmp_path: Path) -> None:
+    path = root / "data/pets/classes.parquet"
+    classes = pd.read_parquet(path)
+    try:
+        classes.assign(name=["=1+1", "a\x1b[2Jb", "owl"]).to_parquet(path)
+        assert "a\\x1b[2Jb" in run("predictions", "pets", "--rows", "100")
+        run("predictions", "pets", "--csv", str(tmp_path / "pets.csv"))
+    finally:
+        classes.to_parquet(path)
+    assert "'=1+1" in set(pd.read_csv(tmp_path / "pets.csv")["class"])
+    assert "there is no image 'a\\x1b[2Jb'" in run("predictions", "pets", "--image", "a\x1b[2Jb", expected=1)
+
+
 def test_similar_images_equal_a_loop_over_all_pairs(run: Run, root: Path) -> None:
     rows: dict[str, np.ndarray] = {}
     for split in ("train", "test"):
