@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-
 from safetensors.numpy import save_file
 
 from nola_core.errors import NolaError

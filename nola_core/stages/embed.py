@@ -31,6 +31,7 @@ def run(paths: Paths, role: Literal["clip", "ssl"]) -> None:
         out=paths["features"] / role,
         cache=paths.cache,
         device=place,
+        code="",
         precision=options.precision,
     )
     print(f"{int(manifest['ok'].sum()):,} images in the {role} store, {computed:,} of them embedded now")
