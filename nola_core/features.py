@@ -168,7 +168,7 @@ def _load(chunk: Path) -> dict[str, np.ndarray] | None:
     except FileNotFoundError:  # another process found it damaged
         return None
     if hashlib.sha256(data).hexdigest() != chunk.stem.partition("-")[2]:
-        print(f"{chunk} is damaged and dropped: its images are embedded again", file=sys.stderr)
+        print(f"{chunk} is damaged: it is dropped, and its images are embedded again", file=sys.stderr)
         chunk.unlink(missing_ok=True)
         return None
     return load(data)

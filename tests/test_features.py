@@ -166,7 +166,7 @@ def test_a_cut_chunk_is_dropped_with_one_line_and_the_others_stay(
     chunk.write_bytes(chunk.read_bytes()[:size])
     cache = RowCache(tmp_path, 4)
     assert read(cache, [0, 1, 2, 3]) == {2: rows[2], 3: rows[3]} and not chunk.exists()
-    assert capsys.readouterr().err == f"{chunk} is damaged and dropped: its images are embedded again\n"
+    assert capsys.readouterr().err == f"{chunk} is damaged: it is dropped, and its images are embedded again\n"
     cache.append([sha(0), sha(1)], np.array([rows[0], rows[1]]))
     assert read(RowCache(tmp_path, 4), [0, 1, 2, 3]) == rows
 

@@ -9,7 +9,7 @@ from nola_core.backbones import load_clip, load_pair
 from nola_core.config import load
 from nola_core.datasets import image_opener, load_definition
 from nola_core.device import device
-from nola_core.files import digest, read_table, replacing, sha256_file
+from nola_core.files import read_table, replacing, sha256_file
 from nola_core.stages.paths import Paths
 
 
@@ -47,6 +47,7 @@ def run(paths: Paths) -> None:
         "teacher": sha256_file(paths["teacher.parquet"]),
         "classifier": sha256_file(paths["text_classifier.safetensors"]),
         "device": place.type,
+        "code": "",
     }
     curve = tuning.tune(
         student,
@@ -55,7 +56,7 @@ def run(paths: Paths) -> None:
         options=options,
         seed=settings.seed,
         device=place,
-        checkpoint=paths.cache / "checkpoints" / paths.dataset / f"tune-{digest(inputs)[:16]}.pt",
+        checkpoint=paths.cache / "checkpoints" / paths.dataset / f"tune-{tuning.checkpoint_key(inputs)}.pt",
     )
     student.save(paths["student.safetensors"], weights_sha256=clip.image.meta["weights_sha256"])
     with replacing(paths["curve.csv"]) as scratch:
