@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from nola_core.device import keep_memory
-from nola_core.errors import NolaError
+from nola_core.errors import NolaError, system_sentence
 from nola_core.stages.paths import Paths
 
 STAGES = (
@@ -27,7 +32,7 @@ STAGES = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one stage; 1 and one sentence on stderr when the input is wrong."""
+    """Run one stage: 0, or one sentence on stderr and 1 (input or system are wrong), 130 (SIGINT), 143 (SIGTERM)."""
     parser = argparse.ArgumentParser(prog="python -m nola_core.stages", description=__doc__)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--dataset", required=True, help="a name under `datasets:` in params.yaml")
@@ -36,16 +41,52 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if (arguments.stage == "embed") != (arguments.role is not None):
         parser.error("embed, and embed alone, takes --role clip or --role ssl")
-    if arguments.stage != "prepare":  # which holds one large image after another, and no tensors
-        keep_memory()
-    run = importlib.import_module(f"nola_core.stages.{arguments.stage}").run
     paths = Paths(arguments.root, arguments.dataset)
     try:
-        run(paths, arguments.role) if arguments.role else run(paths)
+        with _stoppable():
+            _run(arguments.stage, paths, arguments.role)
     except NolaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _said(str(error), 1)
+    except OSError as error:
+        if error.errno is None:  # a library's own, not the system's: a mistake of ours
+            raise
+        return _said(system_sentence(error), 1)
+    except KeyboardInterrupt as stop:
+        number = signal.Signals(*stop.args or (signal.SIGINT,))
+        return _said(f"stopped by {number.name}; run it again to go on where it can.", 128 + number)
     return 0
+
+
+def _run(stage: str, paths: Paths, role: str | None) -> None:
+    if stage != "prepare":  # which holds one large image after another, and no tensors
+        keep_memory()
+    importlib.import_module("nola_core.files").sweep(paths.folder, paths.cache)
+    run = importlib.import_module(f"nola_core.stages.{stage}").run
+    run(paths, role) if role else run(paths)
+
+
+def _said(sentence: str, status: int) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return status
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGINT raise KeyboardInterrupt(number), so that what is half made is removed; the second of them kills."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt(number)
+
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    main_thread = threading.current_thread() is threading.main_thread()
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if main_thread and signal.getsignal(number) in usual]
+    before = [(number, signal.signal(number, stop)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":
