@@ -157,7 +157,7 @@ def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd
             encoder = load_ssl(load_pair(name).ssl, root=data.paths.root, device=device())
             opener = image_opener(data.paths.root, data.paths.dataset)
             out, cache = stores[f"{name}: ssl"], data.paths.root / cache_root()
-            extract(encoder, manifest, opener, role="ssl", out=out, cache=cache, device=device())
+            extract(encoder, manifest, opener, role="ssl", out=out, cache=cache, device=device(), code="")
         for name, folder in stores.items():
             gallery, queries = FeatureStore.open(folder / "train"), FeatureStore.open(folder / data.split)
             rows.append(

@@ -126,6 +126,7 @@ def time_extraction(
             out=root / "store",
             cache=root / "cache",
             device=place,
+            code="",
             batch_size=batch_size,
             precision=precision,
         )

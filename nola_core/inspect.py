@@ -245,7 +245,7 @@ def _known(wanted: str, names: Sequence[str], kind: str) -> str:
 
 def _splits(folder: Path, role: str) -> list[str]:
     """The splits that have a feature store, train first."""
-    found = {path.parent.name for path in (folder / "features" / role).glob("*/meta.json")}
+    found = {path.parent.name for path in (folder / "features" / role).glob("[!.]*/meta.json")}
     if not found:
         raise NolaError(f"{folder / 'features' / role} holds no feature store: run the stage embed with --role {role}.")
     return [split for split in SPLITS if split in found]

@@ -1,6 +1,9 @@
 """Step 3 on a tiny CLIP: what is trained, that it learns, repeats, resumes and is loaded again."""
 
+import os
+import re
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +155,75 @@ def test_an_interrupted_tuning_ends_where_an_undisturbed_one_does(
     assert calls == [1, 2, 3, 3, 4]
     assert all(torch.equal(value, trained(whole)[name]) for name, value in trained(resumed).items())
     assert not checkpoint.exists()
+
+
+def checkpoint_of(new_clip: Callable[[], Clip], path: Path) -> bytes:
+    """What a tuning that is interrupted in its third epoch leaves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "remove", lambda path: None)
+        tune(make_student(new_clip()), OPTIONS.model_copy(update={"epochs": 3}), checkpoint=path)
+    return path.read_bytes()
+
+
+def test_a_damaged_checkpoint_is_dropped_with_one_line(
+    new_clip: Callable[[], Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    sound = checkpoint_of(new_clip, checkpoint)
+    student = make_student(new_clip())
+    parameters, before = student.trained(), trained(student)
+    optimizer = torch.optim.AdamW(tuning._groups(parameters, 0.01))
+    capsys.readouterr()
+    flipped = [sound[:place] + bytes([sound[place] ^ 4]) + sound[place + 1 :] for place in range(0, len(sound), len(sound) // 40)]
+    for data in [b"", sound[:40], sound[: len(sound) // 2], sound[:-1], sound + b"x", *flipped]:
+        checkpoint.write_bytes(data)
+        assert tuning._resume(checkpoint, parameters, optimizer, epochs=4) == [] and not checkpoint.exists()
+        assert capsys.readouterr().err == f"{checkpoint} is damaged: it is dropped, and the tuning starts again\n"
+    assert all(torch.equal(value, before[name]) for name, value in trained(student).items()) and not optimizer.state
+    checkpoint.write_bytes(sound)
+    assert [row[0] for row in tuning._resume(checkpoint, parameters, optimizer, epochs=4)] == [1, 2]
+
+
+def test_a_checkpoint_that_does_not_fit_is_dropped(
+    new_clip: Callable[[], Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    sound = checkpoint_of(new_clip, checkpoint)
+    clip = new_clip()
+    phi = torch.zeros(3, 16)  # one class more
+    other = tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    more = tuning.Student(new_clip(), phi[:2], prompt_tokens=5, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    for student, epochs in ((other, 4), (more, 4), (make_student(new_clip()), 2)):
+        checkpoint.write_bytes(sound)
+        before = trained(student)
+        assert tuning._resume(checkpoint, student.trained(), torch.optim.AdamW(student.parameters()), epochs=epochs) == []
+        assert all(torch.equal(value, before[name]) for name, value in trained(student).items())
+        assert "does not fit: it is dropped, and the tuning starts again" in capsys.readouterr().err and not checkpoint.exists()
+
+
+def test_a_checkpoint_holds_no_code(new_clip: Callable[[], Clip], tmp_path: Path) -> None:
+    """A pickle that would run a command is not run, whatever digest it carries."""
+
+    class Command:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    checkpoint = tmp_path / "checkpoint.pt"
+    tuning._write_checkpoint(checkpoint, {"curve": Command()})
+    student = make_student(new_clip())
+    assert tuning._resume(checkpoint, student.trained(), torch.optim.AdamW(student.parameters()), epochs=4) == []
+    assert not (tmp_path / "ran").exists() and not checkpoint.exists()
+
+
+def test_the_key_of_a_checkpoint_is_that_of_its_inputs_and_of_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = {"seed": 1, "code": "a"}
+    key = tuning.checkpoint_key(inputs)
+    assert key == tuning.checkpoint_key({"code": "a", "seed": 1}) and re.fullmatch("[0-9a-f]{16}", key)
+    assert key != tuning.checkpoint_key(inputs | {"code": "b"})
+    for library in ("torch", "open_clip_torch", "timm", "pillow", "torchvision"):
+        with monkeypatch.context() as patch:
+            patch.setattr(tuning, "version", lambda name, library=library: "9" if name == library else version(name))
+            assert tuning.checkpoint_key(inputs) != key, library
 
 
 def test_a_saved_student_answers_the_same_and_knows_its_clip(new_clip: Callable[[], Clip], tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def load(folder: Path) -> Tables:
     predictions = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
     per_class = _read_csv(folder / "per_class.csv")
     stores: dict[str, dict[str, dict[str, Any]]] = {}
-    for path in sorted(folder.glob("features/*/*/meta.json")):
+    for path in sorted(folder.glob("features/[!.]*/[!.]*/meta.json")):  # hidden folders are scratch
         stores.setdefault(path.parent.parent.name, {})[path.parent.name] = files.read_json(path)
     return Tables(
         metrics=metrics,
