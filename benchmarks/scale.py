@@ -59,7 +59,6 @@ def make_project(root: Path, rows: int) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = {"many": {"images": "many.parquet", "descriptions": "data/many.yaml"}}
     params["tune"]["epochs"] = 1
-    params["select"]["unpredicted"] = "skip"
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     definition = {
         "images": {"reader": "table", "holdout": 0.2, "labels": "none"},
