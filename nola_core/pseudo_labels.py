@@ -82,8 +82,8 @@ def select(
     if empty and unpredicted == "error":
         raise NolaError(
             f"no pseudo-label for {named(empty, len(names))}. For no train image is such a class among the first three answers, "
-            "or each such image is the only one of another class. Check names and descriptions, take these classes out of the class "
-            "list, or set select.unpredicted to skip."
+            "or each such image is the only one of another class. Check names and descriptions, take these classes out of the "
+            "class list, or set select.unpredicted to skip."
         )
     return table
 
