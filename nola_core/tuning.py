@@ -91,7 +91,8 @@ class Student(nn.Module):
         """Put stored tensors into `clip`'s tower (in place) and return the student, frozen.
 
         Raises:
-            NolaError: the file was tuned from other CLIP weights, its tensors do not fit the tower, or its temperature is not above 0.
+            NolaError: the file was tuned from other CLIP weights, its tensors do not fit the tower, or its temperature is not
+                above 0.
         """
         with safe_open(path, framework="pt") as stored:
             belongs = (stored.metadata() or {}).get("clip_sha256")
