@@ -229,8 +229,8 @@ def true_names(data: Finished, ids: Sequence[str]) -> list[str]:
 
 
 def spread(scores: Sequence[float]) -> dict[str, float]:
-    """Mean and sample standard deviation over seeds, as fractions."""
-    deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    """Mean and sample standard deviation over seeds, as fractions; one seed has no deviation (NaN, an empty cell)."""
+    deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
     return {"top1_mean": float(np.mean(scores)), "top1_std": deviation}
 
 

@@ -125,7 +125,7 @@ class Select(Section):
     min_per_class: Positive
     max_per_class: Positive | None
     unpredicted: Literal["error", "skip"]
-    """A class that is among nobody's first three answers: stop and name it, or go on without pseudo-labels for it."""
+    """A class for which no image can be selected: go on without pseudo-labels for it and name it, or stop and name it."""
 
 
 class Align(Section):

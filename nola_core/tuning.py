@@ -53,6 +53,7 @@ class Student(nn.Module):
     Attributes:
         tower: with its prompts: tokens in a transformer, a frame around the images of any other tower.
         classifier: [C, d], begins as the class-description embedding.
+        temperature: what `predict` divides the logits by; 1 until something fits it. The tuning does not see it.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Student(nn.Module):
         self.precision = precision
         generator = torch.Generator().manual_seed(seed)
         self.prompt_frame = prompt_frame
+        self.temperature = 1.0
         self.tower = prompted(clip.image.module, tokens=prompt_tokens, frame=prompt_frame, generator=generator)
         self.classifier = nn.Parameter(classifier.clone())
 
@@ -83,9 +85,10 @@ class Student(nn.Module):
         return {**self.tower.prompts, "classifier": self.classifier, **norms}
 
     def save(self, path: Path, *, weights_sha256: str) -> None:
-        """Write the trained tensors as safetensors, with the hash of the CLIP they belong to."""
+        """Write the trained tensors and the temperature as safetensors, with the hash of the CLIP they belong to."""
         tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trained().items()}
         tensors["prompt_frame"] = torch.tensor(self.prompt_frame, dtype=torch.float64)
+        tensors["temperature"] = torch.tensor(self.temperature, dtype=torch.float64)
         with replacing(path) as scratch:
             save_file(
                 tensors, scratch, metadata={"clip_sha256": weights_sha256}
@@ -96,15 +99,20 @@ class Student(nn.Module):
         """Put stored tensors into `clip`'s tower (in place) and return the student, frozen.
 
         Raises:
-            NolaError: the file was tuned from other CLIP weights, or its tensors do not fit the tower.
+            NolaError: the file was tuned from other CLIP weights, its tensors do not fit the tower, or its temperature is not
+                above 0.
         """
         with safe_open(path, framework="pt") as stored:
             belongs = (stored.metadata() or {}).get("clip_sha256")
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
         if belongs != clip.image.meta["weights_sha256"]:
             raise NolaError(f"{path} was tuned from other CLIP weights than {clip.image.meta['model']} has now; run tune again.")
+        temperature = float(tensors.pop("temperature", 1.0))  # files of earlier versions have none
+        if not 0 < temperature < math.inf:
+            raise NolaError(f"{path} has the temperature {temperature}, which must be above 0; run tune again.")
         tokens, frame = len(tensors.get("tokens", ())), float(tensors.pop("prompt_frame", 0.0))
         student = cls(clip, tensors["classifier"], prompt_tokens=tokens, prompt_frame=frame, seed=0, precision=precision)
+        student.temperature = temperature
         mine = student.trained()
         if set(mine) != set(tensors) or any(mine[name].shape != tensors[name].shape for name in mine):
             raise NolaError(f"{path} does not fit the vision tower of {clip.image.meta['model']}; run tune again.")
@@ -331,5 +339,5 @@ def _fits(stored: dict[str, Any], parameters: dict[str, nn.Parameter], optimizer
 
 @torch.inference_mode()
 def predict(student: Student, images: Tensor) -> Tensor:
-    """Class probabilities of preprocessed images [B, 3, H, W], float32 [B, C] on the CPU."""
-    return student(images).softmax(dim=-1).cpu()
+    """Class probabilities softmax(logits / temperature) of preprocessed images [B, 3, H, W], float32 [B, C] on the CPU."""
+    return (student(images) / student.temperature).softmax(dim=-1).cpu()

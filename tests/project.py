@@ -28,7 +28,7 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     (root / "demo" / "descriptions.csv").write_text("class,prompt,text,provider,model\n" + "\n".join(rows) + "\n")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["blobs"]
-    params["select"].update(min_per_class=2, unpredicted="skip")
+    params["select"].update(min_per_class=2)
     params["align"].update(epochs=3, hidden=8)
     params["tune"].update(epochs=3, batch_size=8, prompt_tokens=2)
     write_yaml(root / "params.yaml", params)

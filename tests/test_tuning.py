@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy, normalize
 
 from nola_core import augmentation, tuning
@@ -240,6 +242,36 @@ def test_a_saved_student_answers_the_same_and_knows_its_clip(new_clip: Callable[
     other = load_clip(ClipSpec(model="local-dir:other", pretrained=None, sha256=None), root=tmp_path)
     with pytest.raises(NolaError, match="was tuned from other CLIP weights than local-dir:other has now"):
         tuning.Student.load(path, other)
+
+
+def test_the_temperature_belongs_to_the_student_and_changes_how_sure_it_is_alone(
+    new_clip: Callable[[], Clip], tmp_path: Path
+) -> None:
+    clip = new_clip()
+    student, path = make_student(clip), tmp_path / "student.safetensors"
+    student.eval().requires_grad_(False)
+    x = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    logits, plain = student(x), tuning.predict(student, x)
+    torch.testing.assert_close(plain, logits.softmax(dim=1))
+    student.temperature = 0.3
+    sharp = tuning.predict(student, x)
+    torch.testing.assert_close(sharp, (logits / 0.3).softmax(dim=1))
+    assert torch.equal(sharp.argmax(dim=1), plain.argmax(dim=1)) and (sharp.amax(dim=1) > plain.amax(dim=1)).all()
+    assert torch.equal(student(x), logits), "the loss of the tuning sees no temperature"
+    student.save(path, weights_sha256=clip.image.meta["weights_sha256"])
+    loaded = tuning.Student.load(path, new_clip())
+    assert loaded.temperature == 0.3 and torch.equal(tuning.predict(loaded, x), sharp)
+
+    with safe_open(path, framework="pt") as stored:
+        tensors, metadata = {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata()  # noqa: SIM118
+    assert tensors.pop("temperature").shape == ()
+    save_file(tensors, path, metadata=metadata)
+    old = tuning.Student.load(path, new_clip())
+    assert old.temperature == 1 and torch.equal(tuning.predict(old, x), plain)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        save_file(tensors | {"temperature": torch.tensor(wrong)}, path, metadata=metadata)
+        with pytest.raises(NolaError, match=f"student.safetensors has the temperature {wrong}, which must be above 0"):
+            tuning.Student.load(path, new_clip())
 
 
 def test_a_loss_that_blows_up_is_one_sentence(new_clip: Callable[[], Clip]) -> None:

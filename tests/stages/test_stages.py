@@ -217,8 +217,10 @@ def test_a_class_nobody_predicts_is_named(finished: Path, tmp_path: Path, capsys
         table[column] = [values[:1] for values in table[column]]
     table["top_classes"] = [np.array([0], dtype=np.int32)] * len(table)
     table.to_parquet(path)
+    assert run(root, "select") == 0
+    assert "warning: no pseudo-label for 2 of 3 classes: 'dog', 'bird';" in capsys.readouterr().out
     change(root / "params.yaml", "select", "unpredicted", value="error")
-    assert "nobody predicts the class 'dog', 'bird'" in says(capsys, root, "select")
+    assert "no pseudo-label for 2 of 3 classes: 'dog', 'bird'." in says(capsys, root, "select")
 
 
 def test_a_grown_collection_embeds_only_what_is_new(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
