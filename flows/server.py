@@ -18,6 +18,7 @@ from flows import tether
 from flows.environment import running_server, server_file
 from nola_core.errors import NolaError
 
+SERVER = ["prefect", "server", "start"]
 STARTUP_SECONDS = 300.0
 STOP_SECONDS = 10.0
 
@@ -44,13 +45,13 @@ def serve(port: int = 4200) -> None:
     home.mkdir(parents=True, exist_ok=True)
     note = server_file(home)
     environment = {**os.environ, "PREFECT_API_URL": url}
-    arguments = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    arguments = [*SERVER, "--host", "127.0.0.1", "--port", str(port)]
     with _signals_as_interrupts(), _child(arguments, environment) as child:
         try:
             _await_health(child, url)
             note.write_text(f"{url}\n")
             if child.wait():
-                raise NolaError(f"the server ended with exit status {child.returncode}; the lines above say why")
+                raise NolaError(f"the Prefect server ended with exit status {child.returncode}; the lines above say why.")
         finally:
             with suppress(OSError):
                 if note.read_text().strip() == url:
@@ -114,7 +115,7 @@ def _await_health(child: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise NolaError(f"the Prefect server ended with exit status {child.returncode}; the lines above say why")
+            raise NolaError(f"the Prefect server ended with exit status {child.returncode}; the lines above say why.")
         with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
             if reply.status == 200 and child.poll() is None:  # and not somebody else's who took the port meanwhile
                 return
