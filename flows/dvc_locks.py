@@ -77,7 +77,7 @@ def await_repository(root: Path, stopping: threading.Event, notify: Notify) -> N
 
 
 def mend(root: Path, notify: Notify) -> None:
-    """Remove what killed DVC commands left of `rwlock`: an unreadable file, and numbers that belong to other processes by now.
+    """Remove what killed DVC commands left of `rwlock`: an unreadable file, and the numbers of processes that are gone.
 
     While a DVC command of this repository is at work nothing is removed; an unreadable file is then waited for.
     """
@@ -87,7 +87,7 @@ def mend(root: Path, notify: Notify) -> None:
         with _guard(path) as guarded:
             entries = _entries(path)
             if guarded and entries is not None:
-                _drop_reborn(path)
+                _drop_gone(path)
                 return
             at_work = _dvc_commands(root)
             if guarded and not at_work:
@@ -169,20 +169,25 @@ def _entries(path: Path) -> list[tuple[int, str]] | None:
         return None
 
 
-def _drop_reborn(path: Path) -> None:
-    """Forget processes that began after the file was last written: DVC looks at the number alone and would wait for ever."""
+def _drop_gone(path: Path) -> None:
+    """Forget processes that have ended, and those that began after the file was last written.
+
+    DVC warns of the first and waits for the second for ever, as it looks at the number alone.
+    """
     lock = _read(path) or {}
     written = path.stat().st_mtime
 
-    def reborn(info: dict[str, Any]) -> bool:
+    def gone(info: dict[str, Any]) -> bool:
         try:
             return psutil.Process(int(info["pid"])).create_time() > written + 1
+        except psutil.NoSuchProcess:
+            return True
         except psutil.Error:
-            return False  # DVC forgets it by itself
+            return False  # somebody else's
 
     kept = {
-        "write": {name: info for name, info in lock.get("write", {}).items() if not reborn(info)},
-        "read": {name: [info for info in infos if not reborn(info)] for name, infos in lock.get("read", {}).items()},
+        "write": {name: info for name, info in lock.get("write", {}).items() if not gone(info)},
+        "read": {name: [info for info in infos if not gone(info)] for name, infos in lock.get("read", {}).items()},
     }
     if kept != {"write": lock.get("write", {}), "read": lock.get("read", {})}:
         path.write_text(json.dumps(kept))

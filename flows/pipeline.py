@@ -40,7 +40,7 @@ from flows.progress import Progress
 from flows.publish import publish_dataset, published
 from flows.runner import Outcome, StageRunner
 from flows.schedule import Schedule
-from flows.server import use_server
+from flows.server import expect_records, use_server
 from flows.session import PUBLISH, Results, Session, with_publishing
 from flows.summary import print_summary
 from nola_core.errors import NolaError
@@ -78,6 +78,7 @@ def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[
                 gpu_slot=None if devices is None else partial(gpu_slot, runner.stopping, Devices(devices)),
             )
             ids = _record_settled(graph, session, settled)
+            expect_records(str(flow_run.id), len(settled))
             _drive(graph, session, Schedule(pending, workers=max_workers, gpu_slots=slots), ids, client)
     except NolaError as error:
         return Failed(message=str(error), data=PipelineError(str(error), Results()))
@@ -151,6 +152,7 @@ def _drive(graph: Graph, session: Session, schedule: Schedule, ids: dict[str, UU
                     future = _submit(pool, session, stage, [ids[above] for above in stage.upstream])
                     ids[stage.address] = future.task_run_id
                     future.add_done_callback(partial(_note, ended, stage.address))
+                expect_records(str(flow_run.id), len(ids))
                 address = _next(ended, client)
                 session.settle(address)
                 schedule.finish(address)

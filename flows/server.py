@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import signal
 import socket
@@ -22,8 +23,19 @@ SERVER = ["prefect", "server", "start"]
 STARTUP_SECONDS = 300.0
 STOP_SECONDS = 10.0
 
+RECORD_SECONDS = 30.0
+TEMPORARY = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # nobody looks on: a transaction a second, not one an event
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+
 _temporary: list[str] = []
 """The API address of this process's temporary server, if it has one."""
+_expected: dict[str, int] = {}
+"""Task runs by flow run."""
 
 
 def serve(port: int = 4200) -> None:
@@ -83,15 +95,34 @@ def temporary_server() -> str:
     if not _temporary:
         port = _free_port()
         url = f"http://127.0.0.1:{port}/api"
-        environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         arguments = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1"]
-        running = _child([*arguments, "--port", str(port), "--log-level", "error", "--lifespan", "on"], environment)
+        running = _child([*arguments, "--port", str(port), "--log-level", "error", "--lifespan", "on"], os.environ | TEMPORARY)
         child = running.__enter__()
         # After Prefect's own threads, which end before `atexit` and have things to send until then.
         atexit.register(running.__exit__, None, None, None)
+        atexit.register(_await_records, url)
         _await_health(child, url)
         _temporary.append(url)
     return _temporary[0]
+
+
+def expect_records(flow_run_id: str, task_runs: int) -> None:
+    """Keep a temporary server until it has written down that many ended task runs: what it has in memory is lost at its end."""
+    _expected[flow_run_id] = task_runs
+
+
+def _await_records(url: str) -> None:
+    deadline = time.monotonic() + RECORD_SECONDS
+    ended = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]}}}
+    with suppress(OSError, ValueError, KeyboardInterrupt):
+        for flow_run_id, task_runs in _expected.items():
+            body = json.dumps({"flow_runs": {"id": {"any_": [flow_run_id]}}, "task_runs": ended}).encode()
+            request = urllib.request.Request(f"{url}/task_runs/count", body, {"Content-Type": "application/json"})
+            while time.monotonic() < deadline:
+                with urllib.request.urlopen(request, timeout=STOP_SECONDS) as reply:
+                    if json.load(reply) >= task_runs:
+                        break
+                time.sleep(0.2)
 
 
 @contextmanager

@@ -112,9 +112,10 @@ def test_what_killed_commands_left_is_mended(tmp_path: Path) -> None:
         assert "unreadable" in said.pop() and said == []
 
     here = {"pid": os.getpid(), "cmd": "dvc repro"}
-    lock.write_text(json.dumps({"write": {"a": here}, "read": {"b": [here]}}))
+    ended = {"pid": 2**22 + 1, "cmd": "dvc repro"}  # beyond what Linux gives away
+    lock.write_text(json.dumps({"write": {"a": here, "c": ended}, "read": {"b": [here, ended]}}))
     mend(tmp_path, said.append)
-    assert json.loads(lock.read_text())["write"] == {"a": here}, "this process may have written it"
+    assert json.loads(lock.read_text()) == {"write": {"a": here}, "read": {"b": [here]}}, "this process may have written it"
     os.utime(lock, (0, 0))  # written before this process began: the number was another's then
     mend(tmp_path, said.append)
     assert json.loads(lock.read_text()) == {"write": {}, "read": {"b": []}}
