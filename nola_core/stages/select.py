@@ -5,6 +5,7 @@ import numpy as np
 from nola_core import pseudo_labels
 from nola_core.config import load
 from nola_core.files import read_table, write_table
+from nola_core.prediction import Predictions
 from nola_core.stages.paths import Paths
 
 
@@ -12,8 +13,8 @@ def run(paths: Paths) -> None:
     """Select the most confident train images of every class by the class-description embedding."""
     options = load(paths.root).select
     names = read_table(paths["classes.parquet"])["name"].tolist()
-    predictions = read_table(paths["zero_shot.parquet"])
-    predictions = predictions[(predictions["split"] == "train") & (predictions["method"] == "cde")]
+    columns = ["image_id", "top_classes", "top_probabilities"]
+    predictions = Predictions.open(paths["zero_shot.parquet"]).read("train", "cde", columns)
     k = pseudo_labels.per_class(
         len(predictions),
         len(names),
