@@ -25,7 +25,8 @@ import yaml
 from safetensors.torch import save_file
 
 from nola_core import text_classifier
-from nola_core.backbones import load_clip, load_pair
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import load_pair
 from nola_core.datasets.manifest import CLASSES_SCHEMA, LABELS_SCHEMA, MANIFEST_SCHEMA
 from nola_core.descriptions.table import SCHEMA as DESCRIPTIONS_SCHEMA
 from nola_core.features import INDEX_SCHEMA, normalized
@@ -97,10 +98,11 @@ def write_clip(folder: Path) -> None:
 def write_settings(root: Path, names: list[str]) -> None:
     """params.yaml and data/made.yaml."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["datasets"] = {DATASET: {"images": f"{DATASET}.parquet", "descriptions": f"data/{DATASET}.yaml"}}
+    params["datasets"] = [DATASET]
     params["select"]["unpredicted"] = "skip"
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     definition = {
+        "source": f"{DATASET}.parquet",
         "images": {"reader": "table", "holdout": HELD_OUT, "labels": "none"},
         "classes": names,
         "templates": ["a photo of a {}."],

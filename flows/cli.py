@@ -52,7 +52,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         from nola_core.registration import remove
 
         remove(Path(), arguments.name)
-        print(f"removed data/{arguments.name}.yaml and its entry in params.yaml; data/{arguments.name}/ is left as it is")
+        print(f"removed data/{arguments.name}.yaml and its name in params.yaml; data/{arguments.name}/ is left as it is")
     else:
         from flows.server import serve
 
@@ -66,7 +66,7 @@ def _add(arguments: argparse.Namespace) -> None:
     found = add(Path(), arguments.name, arguments.source, **options)
     images = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
     print(f"{arguments.name}: {images} images (reader {found.reader}), {len(found.classes)} classes: {_some(found.classes)}")
-    print(f"wrote data/{arguments.name}.yaml and its entry in params.yaml")
+    print(f"wrote data/{arguments.name}.yaml and its name into params.yaml")
     if found.warning:
         print(f"warning: its backbones cannot work yet: {found.warning}")
     print(f"next: nola run --dataset {arguments.name}")

@@ -22,7 +22,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nola_core.errors import NolaError
-from nola_core.files import replacing
 
 PROMPTS = "prompts"
 """The project's folder of the user's prompt sets, a dependency of `describe` in dvc.yaml."""
@@ -40,14 +39,6 @@ class Section(BaseModel):
     """Base of every section: frozen, complete and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Sources(Section):
-    """What DVC watches of one data set: where its images come from and the table of its descriptions."""
-
-    images: str
-    descriptions: str
-    """A CSV or Parquet table of sentences, published descriptions in JSON, or the data set's own YAML file if there are none."""
 
 
 class Prepare(Section):
@@ -180,7 +171,8 @@ class Settings(Section):
 
     preset: Literal["paper", "best"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    datasets: dict[str, Sources]
+    datasets: list[str]
+    """Names; `data/<name>.yaml` defines each."""
     prepare: Prepare
     describe: Describe
     embed: Embed
@@ -195,6 +187,8 @@ class Settings(Section):
     @model_validator(mode="after")
     def _check(self) -> Settings:
         for name in self.datasets:
+            if self.datasets.count(name) > 1:
+                raise ValueError(f"datasets lists '{name}' more than once; take the others out")
             if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
                 raise ValueError(f"data set name '{name}' may hold only a-z, 0-9 and _ (it names folders and stages)")
         if self.select.max_per_class is not None and self.select.max_per_class < self.select.min_per_class:
@@ -293,6 +287,8 @@ def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
 
 def write_preset(path: Path, name: str) -> None:
     """Write a preset's values into the text of `path`, keeping its comments and all other keys."""
+    from nola_core.files import replacing  # brings pandas, which settings can do without
+
     read_yaml(path)  # says what is wrong with a file that is absent or no YAML
     values = preset_values(name)
     section, lines = "", []

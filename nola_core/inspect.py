@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nola_core import files
-from nola_core.datasets import image_opener
+from nola_core.datasets.opener import image_opener
 from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS, final_method
 from nola_core.features import FeatureStore

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from nola_core import inputs
 from nola_core.stages.__main__ import main as run_stage
 from tests.tiny import write_clip, write_photos, write_ssl
 
@@ -27,7 +28,7 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     rows = [f'{name},"Describe a {name}",a {name} of kind {kind},hand-written,' for name in CLASSES for kind in (1, 2)]
     (root / "demo" / "descriptions.csv").write_text("class,prompt,text,provider,model\n" + "\n".join(rows) + "\n")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["datasets"] = {"blobs": {"images": "photos", "descriptions": "demo/descriptions.csv"}}
+    params["datasets"] = ["blobs"]
     params["select"].update(min_per_class=2, unpredicted="skip")
     params["align"].update(epochs=3, hidden=8)
     params["tune"].update(epochs=3, batch_size=8, prompt_tokens=2)
@@ -36,9 +37,13 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     return root
 
 
-def write_definition(root: Path, dataset: str, **images: Any) -> None:
+def write_definition(
+    root: Path, dataset: str, *, source: str = "photos", descriptions: str | None = "demo/descriptions.csv", **images: Any
+) -> None:
     """`data/<dataset>.yaml` for a folder of photos."""
     definition = {
+        "source": source,
+        "descriptions": descriptions,
         "images": {"reader": "folder", "holdout": 0.25, "labels": "none"} | images,
         "classes": list(CLASSES),
         "templates": ["a photo of a {}.", "a drawing of a {}."],
@@ -65,15 +70,16 @@ def change(path: Path, *keys: str, value: Any) -> None:
 def run(root: Path, stage: str, *, dataset: str = "blobs") -> int:
     """One stage in this process; `embed clip` stands for embed with its role."""
     name, _, role = stage.partition(" ")
+    inputs.write(root)
     return run_stage([name, "--dataset", dataset, "--root", str(root), *(["--role", role] if role else [])])
 
 
 def make_repository(root: Path) -> Path:
     """Add the code, the real dvc.yaml, git and DVC to a project."""
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("nola_core", "flows", "prompts"):
+    for name in ("nola_core", "flows"):
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
-    for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+    for name in ("dvc.yaml", "data/dvc.yaml", "data/.gitignore", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, root / name)
     (root / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")

@@ -10,7 +10,8 @@ import pytest
 
 from flows import cli
 from nola_core.config import load
-from nola_core.datasets import load_definition, open_reader
+from nola_core.datasets.definition import load_definition
+from nola_core.datasets.readers import open_reader
 from nola_core.errors import NolaError
 from nola_core.registration import add, guess_reader, remove
 from tests.datasets.sources import image_table, png, save_to_disk, write_parquet, write_shard
@@ -41,8 +42,8 @@ def test_three_words_define_a_collection(project: Path, capsys: pytest.CaptureFi
     assert definition.classes == ["cat", "dog", "guinea pig"] and definition.images.labels == "none"
     assert len(list(open_reader(definition).scan())) == 6
     after = (project / "params.yaml").read_text()
-    entry = f"  pets:\n    images: {project.parent / 'photos'}\n    descriptions: data/pets.yaml\n"
-    assert after == before.replace("demo/descriptions.csv\n", f"demo/descriptions.csv\n{entry}")
+    assert definition.source == str(project.parent / "photos") and definition.descriptions is None
+    assert after == before.replace("datasets: [digits]", "datasets: [digits, pets]") != before
     assert cli.main(["remove", "pets"]) == 0
     assert (project / "params.yaml").read_text() == before and not (project / "data" / "pets.yaml").exists()
 
@@ -58,6 +59,17 @@ def test_a_definition_is_commented_and_holds_the_names_of_a_text_file(project: P
     assert definition.classes == ["chat", "no"] and definition.templates == ["un {}: oui"]
 
 
+def test_what_lies_in_the_project_is_named_from_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = write_photos(project / "photos", count=3)
+    (photos / "said.csv").write_text("class,prompt,text,provider,model\n")
+    monkeypatch.chdir(photos)
+    add(project, "pets", ".", classes="cat,dog", descriptions="said.csv", backbones="demo")
+    text = (project / "data" / "pets.yaml").read_text()
+    assert "source: photos " in text and "descriptions: photos/said.csv " in text
+    definition = load_definition(project, "pets")
+    assert (definition.source, definition.descriptions) == (str(photos), str(photos / "said.csv"))
+
+
 def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     (project / "data" / "pets.yaml").write_text("mine\n")
     with pytest.raises(NolaError, match="there is a data set 'pets' already"):
@@ -65,7 +77,7 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     for names in ("cat,dog", "cow,hen"):
         add(project, "pets", "../photos", classes=names, backbones="demo", force=True)
     assert load_definition(project, "pets").classes == ["cow", "hen"]
-    assert list(load(project).datasets) == ["digits", "pets"]
+    assert load(project).datasets == ["digits", "pets"]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +89,7 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
         ("pets", "../photos", {"classes": "names.txt"}, r"--classes names.txt cannot be read"),
         ("pets", "../photos", {"classes": "a,A"}, r"duplicate class names"),
         ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must hold \{\} once"),
+        ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must hold"),
         ("pets", "../photos", {"classes": "a,b", "reader": "foldr"}, r"images.reader = 'foldr'"),
         ("pets", "../photos", {"classes": "a,b", "backbones": "papr"}, r"did you mean 'paper'"),
         ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions gone.csv do not exist"),
@@ -131,7 +144,7 @@ def test_a_table_is_watched_with_the_images_beside_it(project: Path, tmp_path: P
     (tmp_path / "photos" / "list.csv").write_text("path,label\n" + rows)
     found = add(project, "pets", "../photos/list.csv", labels="reader", backbones="demo")
     assert found.reader == "table" and found.classes == ["cat", "dog"]
-    assert load(project).datasets["pets"].images == str(tmp_path / "photos")
+    assert load_definition(project, "pets").source == str(tmp_path / "photos")
 
 
 def test_the_last_data_set_stays(project: Path) -> None:

@@ -7,8 +7,10 @@ python -m nola_core.backbones PAIR --check   # names, sizes and files; builds an
 import argparse
 import sys
 
-from nola_core.backbones import check_pair, load_clip, load_pair, load_ssl
-from nola_core.backbones.pairs import Pair
+from nola_core.backbones.check import check_pair
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import Pair, load_pair
+from nola_core.backbones.ssl import load_ssl
 from nola_core.errors import NolaError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nola_core.backbones import __main__ as command
-from nola_core.backbones import load_pair
+from nola_core.backbones.pairs import load_pair
 from tests.tiny import write_clip, write_ssl
 
 
