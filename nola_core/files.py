@@ -157,8 +157,8 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
-    """Write `frame` as Parquet with exactly the columns and types of `schema`.
+def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, *, note: str = "") -> None:
+    """Write `frame` as Parquet with exactly the columns and types of `schema`, and a sentence on it for `read_note`.
 
     Raises:
         NolaError: a column is missing or does not fit its type.
@@ -171,7 +171,12 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise NolaError(f"{path}: a column does not fit its type: {error}") from error
     with replacing(path) as scratch:
-        pq.write_table(table.replace_schema_metadata(None), scratch)
+        pq.write_table(table.replace_schema_metadata({"note": note} if note else None), scratch)
+
+
+def read_note(path: Path) -> str:
+    """The sentence a table was written with, or nothing."""
+    return (pq.read_schema(path).metadata or {}).get(b"note", b"").decode()
 
 
 @contextmanager

@@ -12,14 +12,12 @@ from nola_core.descriptions.quality import SCHEMA as QUALITY_SCHEMA
 from nola_core.descriptions.quality import assess, findings
 from nola_core.device import device
 from nola_core.errors import NolaError
-from nola_core.features import FeatureStore, normalized
+from nola_core.features import FeatureStore
 from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_table
 from nola_core.inputs import Inputs
-from nola_core.prediction import prediction_table
+from nola_core.prediction import predict
 from nola_core.stages.paths import Paths
 from nola_core.text_classifier import Encode
-
-CHUNK = 4096  # images a step
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
@@ -57,11 +55,9 @@ def run(paths: Paths, inputs: Inputs) -> None:
     with table_writer(paths["zero_shot.parquet"], PREDICTION_SCHEMA) as write:
         for split, store in stores.items():
             for method, classifier in classifiers.items():
-                for start in range(0, len(store.index), CHUNK):
-                    ids = store.index["image_id"].iloc[start : start + CHUNK].tolist()
-                    x = torch.from_numpy(normalized(store.features[start : start + CHUNK]))
-                    p = text_classifier.probabilities(x, classifier, logit_scale=clip.logit_scale)
-                    write(prediction_table(ids, p, split=split, method=method))
+                answers = text_classifier.answers(store, classifier, logit_scale=clip.logit_scale)
+                for table, _ in predict(store.index["image_id"], answers, classes=len(names), split=split, method=method):
+                    write(table)
     count = sum(len(group) for group in texts["cde"])
     print(f"{len(names)} classes, {count} texts in the class-description embedding, logit scale {clip.logit_scale:.1f}")
     for line in findings(scores):

@@ -6,6 +6,7 @@ from nola_core import pseudo_labels
 from nola_core.config import Select
 from nola_core.files import read_table, write_table
 from nola_core.inputs import Inputs
+from nola_core.prediction import Predictions
 from nola_core.stages.paths import Paths
 
 
@@ -13,8 +14,8 @@ def run(paths: Paths, inputs: Inputs) -> None:
     """Select the most confident train images of every class by the class-description embedding."""
     options = inputs.options(Select)
     names = read_table(paths["classes.parquet"])["name"].tolist()
-    predictions = read_table(paths["zero_shot.parquet"])
-    predictions = predictions[(predictions["split"] == "train") & (predictions["method"] == "cde")]
+    columns = ["image_id", "top_classes", "top_probabilities"]
+    predictions = Predictions.open(paths["zero_shot.parquet"]).read("train", "cde", columns)
     k = pseudo_labels.per_class(
         len(predictions),
         len(names),
