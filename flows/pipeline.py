@@ -2,6 +2,7 @@
 
 python -m flows.pipeline [--dataset NAME ...] [--target STAGE ...] [--max-workers N]
 """
+# ruff: noqa: E402 (what Prefect reads of the environment must be there before it is imported)
 
 from __future__ import annotations
 
@@ -14,6 +15,10 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from flows.environment import configure, gpu_in_use, project_root
+
+configure()
+
 from prefect import Task, flow, get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient
@@ -25,7 +30,6 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.arguments import add_run_arguments, guarded
-from flows.environment import gpu_in_use, project_root
 from flows.gpu import ensure_gpu_limit, gpu_slot
 from flows.graph import Graph, Stage, read_graph
 from flows.publish import Progress, publish_dataset

@@ -2,6 +2,7 @@
 
 python -m flows.publish [--dataset NAME ...]
 """
+# ruff: noqa: E402 (what Prefect reads of the environment must be there before it is imported)
 
 from __future__ import annotations
 
@@ -13,6 +14,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.environment import configure, project_root
+
+configure()
+
 from prefect import flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
@@ -23,7 +28,6 @@ from prefect.states import Completed, Failed
 
 from flows.arguments import add_dataset_argument, guarded
 from flows.artifacts import Artifact, artifact_key, dataset_artifacts
-from flows.environment import project_root
 from flows.graph import dataset_names
 from nola_core.errors import NolaError
 
