@@ -19,7 +19,7 @@ TO_THE_RIGHT = ("row", "rank", "norm", "confidence", "margin", "probability", "s
 
 
 def escaped(text: str) -> str:
-    """`text` with what would steer a terminal, or cannot be written at all, shown as an escape such as `\\x1b`."""
+    r"""`text` with what would steer a terminal, or cannot be written at all, shown as an escape such as `\x1b`."""
     return "".join(
         letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
         for letter in text
@@ -71,7 +71,7 @@ def print_page(page: Page, *, as_json: bool, quiet: bool, formats: Mapping[str, 
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for column in page.table.columns:
         side = "right" if column in TO_THE_RIGHT else "left"
-        shown.add_column(str(column).replace("_", " "), justify=side, overflow="fold")
+        shown.add_column(str(column), justify=side, overflow="fold")
     ways = [formats.get(str(column), "") for column in page.table.columns]
     for values in page.table.itertuples(index=False):
         cells = (way(value) if callable(way) else format(value, way) for way, value in zip(ways, values, strict=True))
