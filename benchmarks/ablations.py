@@ -29,7 +29,9 @@ from torch import Tensor
 
 from benchmarks.accuracy import RESULTS
 from nola_core import alignment, pseudo_labels, text_classifier, tuning
-from nola_core.backbones import load_clip, load_pair, load_ssl
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import load_pair
+from nola_core.backbones.ssl import load_ssl
 from nola_core.config import Settings, load
 from nola_core.datasets import image_opener, load_definition
 from nola_core.device import cache_root, device

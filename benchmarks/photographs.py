@@ -66,15 +66,14 @@ def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: 
     sources = {"caltech101": images / "caltech101" / "split.csv", "cifar10": images / "cifar10.parquet"}
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["embed"]["backbones"] = "offline"
-    params["datasets"] = {
-        name: {"images": str(path), "descriptions": str(source / "descriptions" / f"{name}.json")}
-        for name, path in sources.items()
-    }
+    params["datasets"] = list(sources)
     params["tune"] |= {key: value for key, value in (("epochs", epochs), ("batch_size", batch)) if value is not None}
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / "data").mkdir(exist_ok=True)
     for name in DATASETS:
         definition = {
+            "source": str(sources[name]),
+            "descriptions": str(source / "descriptions" / f"{name}.json"),
             "images": {"reader": "table", "holdout": 0, "labels": "reader"}
             | {"label_column": "class_name", "split_column": "split"},
             "classes": "reader",

@@ -57,11 +57,12 @@ def make_project(root: Path, rows: int) -> None:
     shutil.copytree(ROOT / "demo" / "clip", root / "demo" / "clip")
     shutil.copytree(ROOT / "demo" / "ssl", root / "demo" / "ssl")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["datasets"] = {"many": {"images": "many.parquet", "descriptions": "data/many.yaml"}}
+    params["datasets"] = ["many"]
     params["tune"]["epochs"] = 1
     params["select"]["unpredicted"] = "skip"
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     definition = {
+        "source": "many.parquet",
         "images": {"reader": "table", "holdout": 0.2, "labels": "none"},
         "classes": list(CLASSES),
         "templates": ["a photo of the digit {}."],

@@ -38,7 +38,8 @@ from torch import Tensor
 
 from benchmarks.accuracy import RESULTS
 from nola_core import alignment, tuning
-from nola_core.backbones import Clip, ImageEncoder
+from nola_core.backbones.clip import Clip
+from nola_core.backbones.encoder import ImageEncoder
 from nola_core.config import Precision, Tune
 from nola_core.datasets.image import decode
 from nola_core.device import autocast, device, keep_memory, workers
@@ -286,7 +287,7 @@ def time_noop(count: int) -> dict[str, Any]:
             name = f"copy{number}"
             write_definition(root, name, labels="folders")
             shutil.copytree(root / "data" / "blobs", root / "data" / name)
-            change(root / "params.yaml", "datasets", name, value={"images": "photos", "descriptions": "demo/descriptions.csv"})
+        change(root / "params.yaml", "datasets", value=["blobs", *(f"copy{number}" for number in range(1, count))])
         if count > 1:
             timed("dvc", "commit", "--force", "--quiet")
         repro = timed("dvc", "repro")

@@ -54,8 +54,8 @@ def dataset_names(root: Path) -> list[str]:
         datasets = yaml.safe_load(path.read_text()).get("datasets")
     except (OSError, AttributeError, yaml.YAMLError) as error:
         raise NolaError(f"{path} cannot be read: {error}") from error
-    if not isinstance(datasets, dict) or not datasets:
-        raise NolaError(f"{path}: `datasets` must map each data set's name to its sources.")
+    if not isinstance(datasets, list) or not datasets:
+        raise NolaError(f"{path}: `datasets` must be a list of names, one at least.")
     return [str(name) for name in datasets]
 
 

@@ -36,14 +36,6 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Sources(Section):
-    """What DVC watches of one data set: where its images come from and the table of its descriptions."""
-
-    images: str
-    descriptions: str
-    """A CSV or Parquet table of sentences, published descriptions in JSON, or the data set's own YAML file if there are none."""
-
-
 class Prepare(Section):
     """Stage `prepare`: opening the images."""
 
@@ -174,7 +166,8 @@ class Settings(Section):
 
     preset: Literal["paper", "best"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    datasets: dict[str, Sources]
+    datasets: list[str]
+    """Names; `data/<name>.yaml` defines each."""
     prepare: Prepare
     describe: Describe
     embed: Embed
@@ -189,6 +182,8 @@ class Settings(Section):
     @model_validator(mode="after")
     def _check(self) -> Settings:
         for name in self.datasets:
+            if self.datasets.count(name) > 1:
+                raise ValueError(f"datasets lists '{name}' more than once; take the others out")
             if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
                 raise ValueError(f"data set name '{name}' may hold only a-z, 0-9 and _ (it names folders and stages)")
         if self.select.max_per_class is not None and self.select.max_per_class < self.select.min_per_class:
@@ -291,6 +286,8 @@ def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
 
 def write_preset(path: Path, name: str) -> None:
     """Write a preset's values into the text of `path`, keeping its comments and all other keys."""
+    from nola_core.files import replacing  # brings pandas, which settings can do without
+
     read_yaml(path)  # says what is wrong with a file that is absent or no YAML
     values = preset_values(name)
     section, lines = "", []
@@ -304,7 +301,5 @@ def write_preset(path: Path, name: str) -> None:
             value = yaml.safe_dump(values[section][key.group(2)]).replace("\n...", "").strip()
             line = f"{key.group(1)}{key.group(2)}: {value}{key.group(4) or ''}"
         lines.append(line)
-    from nola_core.files import replacing  # loads pandas, which reading settings can do without
-
     with replacing(path) as scratch:
         scratch.write_text("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""A collection of one's own -> `data/<name>.yaml` and an entry in `params.yaml`, with every comment there kept."""
+"""A collection of one's own -> `data/<name>.yaml` and its name in `params.yaml`, with every comment there kept."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from nola_core.datasets.readers import SPLITS, open_reader
 from nola_core.datasets.readers.huggingface import is_huggingface
 from nola_core.datasets.readers.reader import SUFFIXES
 from nola_core.errors import NolaError
+from nola_core.yaml_list import with_item, without_item
 
 TEMPLATE = "a photo of a {}."
 HOLDOUT = 0.2
 TABLES = (".csv", ".tsv", ".parquet")
 NOTES = {
+    "source": "a folder, table or shard",
+    "descriptions": "a table of sentences about the classes",
     "reader": "docs/data.md lists the readers and their keys",
     "holdout": "test images of a source without splits: a share, or a number from 1",
     "labels": "ground truth, for evaluate alone: none, folders or reader",
@@ -96,8 +99,9 @@ def add(
         texts = list(templates) or [TEMPLATE]
         text = _definition_text({"images": images, "classes": listed, "templates": texts, "backbones": backbones})
     _check_place(place, root / "data" / name)
-    found = _look(name, str(place), text, path)
-    params = _params_text(root, name, place, Path(descriptions or path))
+    text = _definition_text(_sources(root, place, descriptions)) + text
+    found = _look(name, text, root)
+    params = _params_text(root, name)
     warning = _check_backbones(backbones or settings.embed.backbones, root)
     with files.replacing(root / "params.yaml") as scratch_params, files.replacing(path) as scratch:
         counted = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
@@ -117,7 +121,7 @@ def remove(root: Path, name: str) -> None:
         raise NolaError(f"params.yaml has no data set '{name}' (it has: {', '.join(settings.datasets)}).")
     if len(settings.datasets) == 1:
         raise NolaError(f"'{name}' is the only data set; add another before you remove it.")
-    params = _without_entry((root / "params.yaml").read_text(encoding="utf-8"), name)
+    params = without_item((root / "params.yaml").read_text(encoding="utf-8"), "datasets", name)
     parse(yaml.safe_load(params), source=f"params.yaml without the data set '{name}'")
     with files.replacing(root / "params.yaml") as scratch:
         scratch.write_text(params, encoding="utf-8")
@@ -200,10 +204,10 @@ def _check_place(place: Path, results: Path) -> None:
         raise NolaError(f"the results go to {results}, which overlaps with the images in {images}; keep the images elsewhere.")
 
 
-def _look(name: str, source: str, text: str, path: Path) -> Added:
+def _look(name: str, text: str, root: Path) -> Added:
     """Check a definition and list what it describes."""
-    values = yaml.safe_load(text)
-    definition = check_definition(values, name=name, source=source, path=path)
+    definition = check_definition(yaml.safe_load(text), name=name, root=root)
+    source = definition.source
     reader = open_reader(definition)
     listing = survey(definition, reader)
     if not len(listing):
@@ -223,7 +227,8 @@ def _check_backbones(choice: str, root: Path) -> str:
     Raises:
         NolaError: there is no such pair.
     """
-    from nola_core.backbones import check_pair, load_pair  # loads torch: seconds that wrong arguments can do without
+    from nola_core.backbones.check import check_pair
+    from nola_core.backbones.pairs import load_pair  # loads torch: seconds that wrong arguments can do without
 
     pair = load_pair(choice)
     try:
@@ -233,62 +238,42 @@ def _check_backbones(choice: str, root: Path) -> str:
     return ""
 
 
-def _params_text(root: Path, name: str, images: Path, descriptions: Path) -> str:
-    """params.yaml with the data set as its last.
+def _sources(root: Path, place: Path, descriptions: str | None) -> dict[str, object]:
+    """The keys `source` and `descriptions`.
 
     Raises:
-        NolaError: the name is unfit, or the table of descriptions is absent.
+        NolaError: the table of descriptions is absent.
     """
-    if descriptions != root / "data" / f"{name}.yaml" and not descriptions.is_file():
+    if descriptions is not None and not Path(descriptions).is_file():
         raise NolaError(f"the descriptions {descriptions} do not exist.")
-    watched = {"images": _from(images, root), "descriptions": _from(descriptions, root)}
-    text = (root / "params.yaml").read_text(encoding="utf-8")
-    params = _with_entry(_without_entry(text, name), name, watched)
+    told = {"descriptions": _from(Path(descriptions), root)} if descriptions else {}
+    return {"source": _from(place, root), **told}
+
+
+def _params_text(root: Path, name: str) -> str:
+    """params.yaml with the data set as its last, if it is not there yet.
+
+    Raises:
+        NolaError: the name is unfit.
+    """
+    params = (root / "params.yaml").read_text(encoding="utf-8")
+    if name not in parse(yaml.safe_load(params)).datasets:
+        params = with_item(params, "datasets", name)
     parse(yaml.safe_load(params), source=f"params.yaml with the data set '{name}'")
     return params
 
 
 def _from(path: Path, root: Path) -> str:
-    """`path` as params.yaml has it: relative to the project where it lies inside."""
+    """`path` as a definition has it: relative to the project where it lies inside."""
     whole, base = (Path(os.path.abspath(place)) for place in (path, root))  # noqa: PTH100 (links are left as they are)
     return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)
 
 
 def _definition_text(values: dict[str, object]) -> str:
-    lines = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100).splitlines()
+    lines = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=float("inf")).splitlines()
     return "\n".join(_noted(line) for line in lines) + "\n"
 
 
 def _noted(line: str) -> str:
     key = re.match(r" *(\w+):", line)
     return f"{line:<23} # {NOTES[key.group(1)]}" if key and key.group(1) in NOTES else line
-
-
-def _with_entry(text: str, name: str, watched: dict[str, str]) -> str:
-    """The text of params.yaml with one more data set at the end of `datasets`."""
-    lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if re.match(r"datasets:", line))
-    end = _end_of_block(lines, start)
-    lines[start] = re.sub(r"^datasets:\s*\{\s*\}", "datasets:", lines[start])
-    entry = yaml.safe_dump({name: watched}, sort_keys=False, allow_unicode=True, width=10_000).splitlines()
-    indented = [f"{'  ' * (2 if line.startswith(' ') else 1)}{line.strip()}" for line in entry]
-    return "\n".join([*lines[:end], *indented, *lines[end:]]) + "\n"
-
-
-def _without_entry(text: str, name: str) -> str:
-    """The text of params.yaml without a data set; the same text if it is not there."""
-    lines = text.splitlines()
-    start = next((number for number, line in enumerate(lines) if re.match(r"datasets:", line)), len(lines))
-    end = _end_of_block(lines, start)
-    first = next((number for number in range(start, end) if re.match(rf"  ['\"]?{re.escape(name)}['\"]?:", lines[number])), None)
-    if first is None:
-        return text
-    last = next((number for number in range(first + 1, end) if re.match(r"  \S", lines[number])), end)
-    return "\n".join([*lines[:first], *lines[last:]]) + "\n"
-
-
-def _end_of_block(lines: list[str], start: int) -> int:
-    """The line after the last indented one that belongs to the top-level key at `start`."""
-    inside = [number for number in range(start + 1, len(lines)) if lines[number].startswith(" ") and lines[number].strip()]
-    end = next((number for number in range(start + 1, len(lines)) if re.match(r"[^\s#]", lines[number])), len(lines))
-    return max((number + 1 for number in inside if number < end), default=start + 1)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nola_core import augmentation
-from nola_core.backbones import Clip
+from nola_core.backbones.clip import Clip
 from nola_core.config import Precision, Tune
 from nola_core.device import autocast, workers
 from nola_core.errors import NolaError

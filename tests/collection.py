@@ -10,11 +10,12 @@ import yaml
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 
 
-def write_collection(root: Path, *, dataset: str = "toy", source: str = "images", **definition: Any) -> Path:
+def write_collection(root: Path, *, dataset: str = "toy", **definition: Any) -> Path:
     """`params.yaml` and `data/<dataset>.yaml` below `root`; `definition` overrides keys of the data set."""
     params = yaml.safe_load(PARAMS.read_text())
-    params["datasets"] = {dataset: {"images": source, "descriptions": "descriptions.csv"}}
+    params["datasets"] = [dataset]
     values = {
+        "source": "images",
         "images": {"reader": "folder", "holdout": 0, "labels": "none"},
         "classes": ["cat", "dog"],
         "templates": ["a photo of a {}."],

@@ -27,7 +27,7 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     rows = [f'{name},"Describe a {name}",a {name} of kind {kind},hand-written,' for name in CLASSES for kind in (1, 2)]
     (root / "demo" / "descriptions.csv").write_text("class,prompt,text,provider,model\n" + "\n".join(rows) + "\n")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["datasets"] = {"blobs": {"images": "photos", "descriptions": "demo/descriptions.csv"}}
+    params["datasets"] = ["blobs"]
     params["select"].update(min_per_class=2, unpredicted="skip")
     params["align"].update(epochs=3, hidden=8)
     params["tune"].update(epochs=3, batch_size=8, prompt_tokens=2)
@@ -36,9 +36,13 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     return root
 
 
-def write_definition(root: Path, dataset: str, **images: Any) -> None:
+def write_definition(
+    root: Path, dataset: str, *, source: str = "photos", descriptions: str | None = "demo/descriptions.csv", **images: Any
+) -> None:
     """`data/<dataset>.yaml` for a folder of photos."""
     definition = {
+        "source": source,
+        "descriptions": descriptions,
         "images": {"reader": "folder", "holdout": 0.25, "labels": "none"} | images,
         "classes": list(CLASSES),
         "templates": ["a photo of a {}.", "a drawing of a {}."],

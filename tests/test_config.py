@@ -41,7 +41,8 @@ def test_the_projects_own_params_are_sound_and_equal_their_preset() -> None:
     [
         ("align.hiden", 3, "unknown key 'align.hiden': did you mean 'hidden'?"),
         ("describe.zzz", 3, "unknown key 'describe.zzz': allowed are provider, mode, prompts, model, "),
-        ("datasets.digits.image", "x", "unknown key 'datasets.digits.image': did you mean 'images'?"),
+        ("datasets", {"digits": {"images": "x"}}, "datasets = {'digits': {'images': 'x'}}: must be a valid list."),
+        ("datasets", ["digits", "pets", "digits"], "datasets lists 'digits' more than once; take the others out."),
         ("tune.epochs", ..., "key 'tune.epochs' is missing."),
         ("align.hidden", 0, "align.hidden = 0: must be greater than or equal to 1."),
         ("align.hidden", True, "align.hidden = True: must be a valid integer."),
@@ -52,8 +53,8 @@ def test_the_projects_own_params_are_sound_and_equal_their_preset() -> None:
         ("preset", "fast", "preset = 'fast': must be 'paper' or 'best'."),
         ("align", None, "'align' must hold `key: value` lines; found None."),
         ("select.max_per_class", 3, "select.max_per_class is below select.min_per_class."),
-        ("datasets.Cats-1", {"images": "a", "descriptions": "b"}, "data set name 'Cats-1' may hold only a-z, 0-9 and _"),
-        ("datasets._x", {"images": "a", "descriptions": "b"}, "data set name '_x' may hold only a-z, 0-9 and _"),
+        ("datasets", ["Cats-1"], "data set name 'Cats-1' may hold only a-z, 0-9 and _"),
+        ("datasets", ["digits", "_x"], "data set name '_x' may hold only a-z, 0-9 and _"),
     ],
 )
 def test_a_wrong_key_is_named_with_what_is_allowed(key: str, value: Any, sentence: str) -> None:

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from nola_core import datasets, text_classifier
-from nola_core.backbones import load_clip, load_pair, load_ssl
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import load_pair
+from nola_core.backbones.ssl import load_ssl
 from nola_core.descriptions import describe, read_provided
 from nola_core.features import normalized
 from nola_core.files import sha256_file

@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from nola_core.backbones import ImageEncoder, SslSpec, load_ssl
+from nola_core.backbones.encoder import ImageEncoder
+from nola_core.backbones.pairs import SslSpec
+from nola_core.backbones.ssl import load_ssl
 from nola_core.config import Precision
 from nola_core.datasets import image_opener
 from nola_core.errors import NolaError

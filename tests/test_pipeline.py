@@ -47,11 +47,12 @@ def repro(root: Path, *targets: str) -> tuple[list[str], str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Digits and a folder of photos, run by the flow from nothing with no server configured."""
     root = make_project(tmp_path_factory.mktemp("repository") / "p")
-    change(root / "params.yaml", "datasets", "digits", value={"images": "data/digits.yaml", "descriptions": "digits.csv"})
+    change(root / "params.yaml", "datasets", value=["blobs", "digits"])
     change(root / "params.yaml", "tune", "epochs", value=6)
     change(root / "params.yaml", "tune", "batch_size", value=64)
     shutil.copy(ROOT / "data" / "digits.yaml", root / "data" / "digits.yaml")
     shutil.copy(ROOT / "demo" / "descriptions.csv", root / "digits.csv")
+    change(root / "data" / "digits.yaml", "descriptions", value="digits.csv")
     make_repository(root)
     output = call(root, "flows.pipeline", "--max-workers", "2")
     assert "digits" in output

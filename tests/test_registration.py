@@ -42,8 +42,8 @@ def test_three_words_define_a_collection(project: Path, capsys: pytest.CaptureFi
     assert definition.classes == ["cat", "dog", "guinea pig"] and definition.images.labels == "none"
     assert len(list(open_reader(definition).scan())) == 6
     after = (project / "params.yaml").read_text()
-    entry = f"  pets:\n    images: {project.parent / 'photos'}\n    descriptions: data/pets.yaml\n"
-    assert after == before.replace("demo/descriptions.csv\n", f"demo/descriptions.csv\n{entry}")
+    assert definition.source == str(project.parent / "photos") and definition.descriptions is None
+    assert after == before.replace("datasets: [digits]", "datasets: [digits, pets]") != before
     assert cli.main(["remove", "pets"]) == 0
     assert (project / "params.yaml").read_text() == before and not (project / "data" / "pets.yaml").exists()
 
@@ -59,6 +59,17 @@ def test_a_definition_is_commented_and_holds_the_names_of_a_text_file(project: P
     assert definition.classes == ["chat", "no"] and definition.templates == ["un {}: oui"]
 
 
+def test_what_lies_in_the_project_is_named_from_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = write_photos(project / "photos", count=3)
+    (photos / "said.csv").write_text("class,prompt,text,provider,model\n")
+    monkeypatch.chdir(photos)
+    add(project, "pets", ".", classes="cat,dog", descriptions="said.csv", backbones="demo")
+    text = (project / "data" / "pets.yaml").read_text()
+    assert "source: photos " in text and "descriptions: photos/said.csv " in text
+    definition = load_definition(project, "pets")
+    assert (definition.source, definition.descriptions) == (str(photos), str(photos / "said.csv"))
+
+
 def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     (project / "data" / "pets.yaml").write_text("mine\n")
     with pytest.raises(NolaError, match="there is a data set 'pets' already"):
@@ -66,7 +77,7 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     for names in ("cat,dog", "cow,hen"):
         add(project, "pets", "../photos", classes=names, backbones="demo", force=True)
     assert load_definition(project, "pets").classes == ["cow", "hen"]
-    assert list(load(project).datasets) == ["digits", "pets"]
+    assert load(project).datasets == ["digits", "pets"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +143,7 @@ def test_a_table_is_watched_with_the_images_beside_it(project: Path, tmp_path: P
     (tmp_path / "photos" / "list.csv").write_text("path,label\n" + rows)
     found = add(project, "pets", "../photos/list.csv", labels="reader", backbones="demo")
     assert found.reader == "table" and found.classes == ["cat", "dog"]
-    assert load(project).datasets["pets"].images == str(tmp_path / "photos")
+    assert load_definition(project, "pets").source == str(tmp_path / "photos")
 
 
 def test_the_last_data_set_stays(project: Path) -> None:

@@ -10,7 +10,8 @@ from PIL import Image
 from torch.nn.functional import cross_entropy, normalize
 
 from nola_core import augmentation, tuning
-from nola_core.backbones import Clip, ClipSpec, load_clip
+from nola_core.backbones.clip import Clip, load_clip
+from nola_core.backbones.pairs import ClipSpec
 from nola_core.config import Tune
 from nola_core.errors import NolaError
 from nola_core.prompting import image_size, norm_parameters

@@ -30,12 +30,13 @@ def backbones(
 
     chosen, root = load_pair(pair), _root()
     if check:
-        from nola_core.backbones import check_pair
+        from nola_core.backbones.check import check_pair
 
         for role, weights in check_pair(chosen, root=root).items():
             _print(f"{role}: {getattr(chosen, role).model}", *map(str, weights))
         return
-    from nola_core.backbones import load_clip, load_ssl
+    from nola_core.backbones.clip import load_clip
+    from nola_core.backbones.ssl import load_ssl
 
     for role, encoder in (("clip", load_clip(chosen.clip, root=root).image), ("ssl", load_ssl(chosen.ssl, root=root))):
         _print(f"{role}: {encoder.dim} features", *(f"{key}: {value}" for key, value in encoder.meta.items()))

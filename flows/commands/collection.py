@@ -63,7 +63,7 @@ def add(
 ) -> None:
     """Define a collection of your own.
 
-    Looks at SOURCE, writes data/NAME.yaml and an entry in params.yaml, and says what it found.
+    Looks at SOURCE, writes data/NAME.yaml and its name into params.yaml, and says what it found.
     Nothing is written when anything is wrong.
     """
     root = find_project()
@@ -98,10 +98,10 @@ def remove(
 ) -> None:
     """Take a collection out again.
 
-    Deletes data/NAME.yaml and its entry in params.yaml. Images and results stay.
+    Deletes data/NAME.yaml and its name in params.yaml. Images and results stay.
     """
     root = find_project()
     from nola_core.registration import remove as unregister
 
     unregister(root, name)
-    notice(f"removed data/{name}.yaml and its entry in params.yaml; data/{name}/ is left as it is", quiet=quiet)
+    notice(f"removed data/{name}.yaml and its name in params.yaml; data/{name}/ is left as it is", quiet=quiet)

@@ -14,6 +14,8 @@ from nola_core.errors import NolaError
 ReaderName = Literal["folder", "table", "webdataset", "huggingface", "torchvision", "catalog", "digits"]
 """Each has its line in `nola_core.datasets.readers.READERS`."""
 
+DIGITS = "scikit-learn's digits"
+"""What stands for the source of the reader `digits`."""
 COLUMNS = ("image_column", "label_column", "split_column")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "table": ("table", "splits", *COLUMNS),
@@ -62,11 +64,13 @@ class Images(Section):
 
 
 class DatasetDefinition(Section):
-    """A collection as its YAML file defines it; `name` and `source` are filled in from outside the file."""
+    """A collection as its YAML file defines it; `name` is the file's. Paths count from the project root."""
 
     name: str
-    source: str
-    """The folder or file with the images: `datasets.<name>.images` of params.yaml."""
+    source: Annotated[str, Field(min_length=1)]
+    """The folder, table or shard with the images. The reader `digits` needs none."""
+    descriptions: Annotated[str, Field(min_length=1)] | None = None
+    """A CSV or Parquet table of sentences about the classes, or published descriptions in JSON."""
     images: Images
     classes: list[str] | str
     """Class names as a CLIP user would write them, a text file with one a line, `folders`: the names of the sub-folders, or
@@ -92,7 +96,7 @@ class DatasetDefinition(Section):
 
 
 def load_definition(root: Path, dataset: str) -> DatasetDefinition:
-    """Read `root/data/<dataset>.yaml`.
+    """Read `root/data/<dataset>.yaml`; its paths come out joined to `root`.
 
     Raises:
         NolaError: the data set is not in params.yaml, its file is absent, or a key is unknown, missing or out of range.
@@ -100,22 +104,31 @@ def load_definition(root: Path, dataset: str) -> DatasetDefinition:
     settings = load(root)
     if dataset not in settings.datasets:
         known = ", ".join(settings.datasets) or "none"
-        raise NolaError(f"params.yaml has no data set '{dataset}' (it has: {known}); add it under `datasets:`.")
-    path = root / "data" / f"{dataset}.yaml"
-    values = read_yaml(path)
-    if isinstance(values.get("classes"), str) and values["classes"] not in ("folders", "reader"):
-        values["classes"] = str(root / values["classes"])
-    return check_definition(values, name=dataset, source=str(root / settings.datasets[dataset].images), path=path)
+        raise NolaError(f"params.yaml has no data set '{dataset}' (it has: {known}); add it to `datasets`.")
+    return check_definition(read_yaml(root / "data" / f"{dataset}.yaml"), name=dataset, root=root)
 
 
-def check_definition(values: dict[str, Any], *, name: str, source: str, path: Path) -> DatasetDefinition:
-    """The content of a definition file as a definition.
+def check_definition(values: Mapping[str, Any], *, name: str, root: Path) -> DatasetDefinition:
+    """The content of `root/data/<name>.yaml` as a definition, its paths joined to `root`.
 
     Raises:
         NolaError: a key is unknown, missing or out of range.
     """
-    definition = validate(DatasetDefinition, {**values, "name": name, "source": source}, source=str(path))
+    path = root / "data" / f"{name}.yaml"
+    if "name" in values:
+        raise NolaError(f"{path}: unknown key 'name': a data set is called by its file; take it out.")
+    images = values.get("images")
+    embedded = isinstance(images, Mapping) and images.get("reader") == "digits"
+    values = {**({"source": DIGITS} if embedded else {}), **values, "name": name}
+    definition = validate(DatasetDefinition, values, source=str(path))
     for template in definition.templates:
         if template.count("{}") != 1:
             raise NolaError(f"{path}: template '{template}' must hold {{}} once, where the class name goes.")
-    return definition
+    joined: dict[str, Any] = {}
+    if not embedded:
+        joined["source"] = str(root / definition.source)
+    if definition.descriptions is not None:
+        joined["descriptions"] = str(root / definition.descriptions)
+    if isinstance(definition.classes, str) and definition.classes not in ("folders", "reader"):
+        joined["classes"] = str(root / definition.classes)
+    return definition.model_copy(update=joined)

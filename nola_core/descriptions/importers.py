@@ -191,7 +191,7 @@ def main(argv: list[str]) -> int:
     if arguments.out:
         with replacing(arguments.out) as scratch:
             (table.to_parquet if arguments.out.suffix == ".parquet" else table.to_csv)(scratch, index=False)
-        print(f"written to {arguments.out}; name it under datasets.<name>.descriptions in params.yaml")
+        print(f"written to {arguments.out}; name it as `descriptions` in data/<name>.yaml")
     return 0
 
 

@@ -150,7 +150,7 @@ def _render(
         renamed=content.renamed_classes(tables),
         findings=findings(tables.quality),
         descriptions=_descriptions(tables.descriptions),
-        why_undescribed=content.why_undescribed(settings["describe"], settings["datasets"][dataset]["descriptions"]),
+        why_undescribed=content.why_undescribed(settings["describe"], dataset),
         described_count=int(tables.descriptions["class_id"].nunique()),
         sources=_sources(tables.descriptions),
         models=content.model_rows(tables),

@@ -358,12 +358,12 @@ def parameter_rows(settings: Mapping[str, Any]) -> list[tuple[str, list[tuple[st
     return [("", top), *sections] if top else sections
 
 
-def why_undescribed(describe: Mapping[str, Any], source: str) -> str:
+def why_undescribed(describe: Mapping[str, Any], dataset: str) -> str:
     """Why a data set has no descriptions, in words that say what would change it.
 
     Args:
         describe: the parameters of the stage `describe`.
-        source: `datasets.<name>.descriptions`.
+        dataset: its name.
     """
     if describe["provider"] == "none":
         return "describe.provider is none."
@@ -372,7 +372,7 @@ def why_undescribed(describe: Mapping[str, Any], source: str) -> str:
             "describe.provider is llm, but no language model was configured (OPENAI_API_KEY or NOLA_LLM_BASE_URL) "
             "and no answer was in the cache."
         )
-    return f"the data set names no table of descriptions (datasets.*.descriptions is {source})."
+    return f"data/{dataset}.yaml names no table of `descriptions`."
 
 
 def _plain(value: Any) -> str:

@@ -6,7 +6,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nola_core import text_classifier
-from nola_core.backbones import Clip, load_clip, load_pair
+from nola_core.backbones.clip import Clip, load_clip
+from nola_core.backbones.pairs import load_pair
 from nola_core.config import Classify, load
 from nola_core.datasets import load_definition
 from nola_core.descriptions.quality import SCHEMA as QUALITY_SCHEMA

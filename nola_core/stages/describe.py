@@ -6,6 +6,7 @@ import pandas as pd
 
 from nola_core import descriptions
 from nola_core.config import load
+from nola_core.datasets import load_definition
 from nola_core.descriptions import Responses, llm, prompts
 from nola_core.descriptions.confusion import add_rounds, read_rounds
 from nola_core.descriptions.endpoint import Endpoint
@@ -19,7 +20,7 @@ def run(paths: Paths) -> None:
     responses = Responses(paths["responses"])
     responses.folder.mkdir(parents=True, exist_ok=True)  # an output, with or without anything in it
     classes = read_table(paths["classes.parquet"])
-    source = settings.datasets[paths.dataset].descriptions
+    source = load_definition(paths.root, paths.dataset).descriptions
     table, why = descriptions.SCHEMA.empty_table().to_pandas(), ""
     if settings.describe.provider == "llm":
         questions = prompts.questions(prompts.load_prompt_set(settings.describe.prompts, root=paths.root), classes)
@@ -32,8 +33,8 @@ def run(paths: Paths) -> None:
                 " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL, then run "
                 f"`python -m nola_core.descriptions ask --dataset {paths.dataset}` and `dvc repro`)"
             )
-    elif settings.describe.provider == "table" and not source.endswith((".yaml", ".yml")):
-        provided = _provided(paths.root / source, classes)
+    elif settings.describe.provider == "table" and source is not None:
+        provided = _provided(Path(source), classes)
         responses.add(provided)
         table = descriptions.describe(provided, classes, source=source)
     table = _with_rounds(paths, table, settings.describe.rounds)

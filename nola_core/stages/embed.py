@@ -2,7 +2,10 @@
 
 from typing import Literal
 
-from nola_core.backbones import check_pair, load_clip, load_pair, load_ssl
+from nola_core.backbones.check import check_pair
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import load_pair
+from nola_core.backbones.ssl import load_ssl
 from nola_core.config import load
 from nola_core.datasets import image_opener, load_definition
 from nola_core.device import device

@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nola_core import alignment, text_classifier, tuning
-from nola_core.backbones import load_clip, load_pair
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import load_pair
 from nola_core.config import load
 from nola_core.datasets import image_opener, load_definition
 from nola_core.device import device

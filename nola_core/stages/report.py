@@ -10,11 +10,13 @@ def run(paths: Paths) -> None:
     """Write report.html and figures/."""
     settings = load(paths.root)
     shown = settings.model_dump(mode="json")
-    shown["embed"]["backbones"] = load_definition(paths.root, paths.dataset).backbones or shown["embed"]["backbones"]
+    definition = load_definition(paths.root, paths.dataset)
+    shown["embed"]["backbones"] = definition.backbones or shown["embed"]["backbones"]
+    shown["datasets"] = {paths.dataset: {"source": definition.source, "descriptions": definition.descriptions}}
     report.build(
         dataset=paths.dataset,
         folder=paths.folder,
-        settings_dict={**shown, "datasets": {paths.dataset: shown["datasets"][paths.dataset]}},
+        settings_dict=shown,
         overrides=settings.overrides(),
         image_of=image_opener(paths.root, paths.dataset),
         output=paths["report.html"],

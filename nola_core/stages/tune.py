@@ -5,7 +5,8 @@ from open_clip.transform import PreprocessCfg
 from safetensors.torch import load_file
 
 from nola_core import tuning
-from nola_core.backbones import load_clip, load_pair
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import load_pair
 from nola_core.config import load
 from nola_core.datasets import image_opener, load_definition
 from nola_core.device import device

@@ -19,17 +19,20 @@ def test_the_embedded_default() -> None:
     definition = load_definition(PARAMS.parent, "digits")
     assert definition.images.reader == "digits" and definition.images.holdout == 500
     assert isinstance(definition.classes, list) and len(definition.classes) == 10 and definition.backbones == "demo"
+    assert definition.descriptions == str(PARAMS.parent / "demo" / "descriptions.csv")
 
 
 def test_paths_are_taken_from_the_project(tmp_path: Path) -> None:
-    definition = load_definition(write_collection(tmp_path, classes="names.txt"), "toy")
+    definition = load_definition(write_collection(tmp_path, classes="names.txt", descriptions="said.csv"), "toy")
     assert (definition.source, definition.classes) == (str(tmp_path / "images"), str(tmp_path / "names.txt"))
-    assert load_definition(write_collection(tmp_path, classes="folders"), "toy").classes == "folders"
+    assert definition.descriptions == str(tmp_path / "said.csv")
+    definition = load_definition(write_collection(tmp_path, source="/elsewhere", classes="folders"), "toy")
+    assert (definition.source, definition.classes, definition.descriptions) == ("/elsewhere", "folders", None)
 
 
 def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> None:
     write_collection(tmp_path)
-    with pytest.raises(NolaError, match=re.escape("params.yaml has no data set 'tyo' (it has: toy); add it under `datasets:`")):
+    with pytest.raises(NolaError, match=re.escape("params.yaml has no data set 'tyo' (it has: toy); add it to `datasets`")):
         load_definition(tmp_path, "tyo")
     (tmp_path / "data" / "toy.yaml").unlink()
     with pytest.raises(NolaError, match=r"data/toy.yaml does not exist"):
@@ -54,6 +57,9 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
         ({"images": {**IMAGES, "holdout": -1}}, "images.holdout = -1: must be greater than or equal to 0."),
         ({"images": {**IMAGES, "holdout": float("inf")}}, "images.holdout = inf: must be a finite number."),
         ({"images": {**IMAGES, "label": "none"}}, "unknown key 'images.label': did you mean 'labels'?"),
+        ({"source": None}, "source = None: must be a valid string."),
+        ({"source": ""}, "source = '': String should have at least 1 character."),
+        ({"name": "toy"}, "unknown key 'name': a data set is called by its file; take it out."),
         ({"clases": []}, "unknown key 'clases': did you mean 'classes'?"),
     ],
 )
@@ -61,4 +67,12 @@ def test_a_wrong_key_is_one_sentence(tmp_path: Path, keys: dict[str, Any], sente
     write_collection(tmp_path, **keys)
     with pytest.raises(NolaError, match=r"data/toy.yaml: .*" + re.escape(sentence)) as caught:
         load_definition(tmp_path, "toy")
-    assert ";" not in str(caught.value).replace("; put it in quotes", "")
+    assert ";" not in str(caught.value).replace("; put it in quotes", "").replace("; take it out", "")
+
+
+def test_a_source_is_asked_for(tmp_path: Path) -> None:
+    write_collection(tmp_path)
+    path = tmp_path / "data" / "toy.yaml"
+    path.write_text(path.read_text().replace("source: images\n", ""))
+    with pytest.raises(NolaError, match=r"data/toy.yaml: key 'source' is missing"):
+        load_definition(tmp_path, "toy")

@@ -40,8 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
         (photos / name).write_bytes(data)
         expected[name] = reason
     change(root / "params.yaml", "prepare", "max_pixels", value=MAX_PIXELS)
-    write_definition(root, "blobs")
-    change(root / "params.yaml", "datasets", "blobs", "images", value="hostile")
+    write_definition(root, "blobs", source="hostile")
     return root, expected
 
 

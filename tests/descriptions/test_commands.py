@@ -17,7 +17,7 @@ from nola_core.descriptions.endpoint import Endpoint
 from nola_core.errors import NolaError
 from nola_core.files import read_table
 from tests.descriptions.llm_server import LLMServer
-from tests.project import ROOT, change, run, write_yaml
+from tests.project import ROOT, change, run, write_definition, write_yaml
 
 KEY = "sk-canary-4f7a1c9e2b"
 
@@ -28,9 +28,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("NOLA_LLM_KEY", "OPENAI_API_KEY", "NOLA_LLM_BASE_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["datasets"] = {"blobs": {"images": "photos", "descriptions": "data/blobs.yaml"}}
+    params["datasets"] = ["blobs"]
     params["describe"].update(provider="llm", prompts="prompts/own.yaml")
     write_yaml(tmp_path / "params.yaml", params)
+    write_definition(tmp_path, "blobs", descriptions=None)
     prompts = ["Describe {a} {c}", "What does {a} {c} look like?"]
     own = {"version": 1, "about": "test", "form": "sentences", "samples": 2, "prompts": prompts}
     write_yaml(tmp_path / "prompts" / "own.yaml", own)

@@ -82,9 +82,9 @@ stages:
   prepare:
     foreach: ${datasets}
     do:
-      cmd: python stages.py prepare ${key}
-      deps: ['${item.images}']
-      outs: ['data/${key}/classes.parquet']
+      cmd: python stages.py prepare ${item}
+      deps: ['src/${item}.txt']
+      outs: ['data/${item}/classes.parquet']
   embed:
     matrix: {dataset: '${datasets}', role: [clip, ssl]}
     cmd: python stages.py embed ${item.dataset} ${item.role}
@@ -123,11 +123,9 @@ def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRepo:
         (root / "src").mkdir(parents=True)
         (root / "stages.py").write_text(STAGES)
         (root / "dvc.yaml").write_text(PIPELINE)
-        datasets = {}
         for dataset, mood in moods.items():
             (root / "src" / f"{dataset}.txt").write_text(mood or "well")
-            datasets[dataset] = {"images": f"src/{dataset}.txt"}
-        (root / "params.yaml").write_text(yaml.safe_dump({"datasets": datasets, "select": {"fraction": 0.3}}))
+        (root / "params.yaml").write_text(yaml.safe_dump({"datasets": list(moods), "select": {"fraction": 0.3}}))
         for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
             subprocess.run(command, cwd=root, check=True)
         monkeypatch.chdir(root)

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 
 from flows.pipeline import nola
 from tests.descriptions.llm_server import LLMServer
-from tests.project import ROOT, change, make_repository, write_yaml
+from tests.project import ROOT, change, make_repository, write_definition, write_yaml
 
 KEY = "sk-canary-7d3e5a90b1"
 
@@ -27,12 +27,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     write_yaml(root / "dvc.yaml", {"stages": {"describe": stages["describe"]}})
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["datasets"] = {"blobs": {"images": "photos", "descriptions": "data/blobs.yaml"}}
+    params["datasets"] = ["blobs"]
     params["describe"].update(provider="llm", prompts="prompts/own.yaml")
     write_yaml(root / "params.yaml", params)
     own = {"version": 1, "about": "test", "form": "sentences", "samples": 1, "prompts": ["Describe {a} {c}"]}
     write_yaml(root / "prompts" / "own.yaml", own)
-    write_yaml(root / "data" / "blobs.yaml", {"classes": ["cat", "dog"]})
+    write_definition(root, "blobs", descriptions=None)
     (root / "data" / "blobs").mkdir()
     classes = pd.DataFrame({"class_id": [0, 1], "name": ["cat", "dog"], "display_name": ["cat", "dog"]})
     classes.astype({"class_id": "int32"}).to_parquet(root / "data" / "blobs" / "classes.parquet")

@@ -16,7 +16,7 @@ from nola_core.evaluation import evaluate
 SETTINGS: dict[str, Any] = {
     "preset": "paper",
     "seed": 7,
-    "datasets": {"pets": {"images": "photos", "descriptions": "data/pets.yaml"}},
+    "datasets": {"pets": {"source": "photos", "descriptions": None}},
     "describe": {"provider": "llm"},
     "select": {"fraction": 0.2},
     "tune": {"betas": [0.9, 0.999], "epochs": 3},

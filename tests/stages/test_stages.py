@@ -224,7 +224,7 @@ def test_without_descriptions_the_templates_stand_alone(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = broken(finished, tmp_path)
-    change(root / "params.yaml", "datasets", "blobs", "descriptions", value="data/blobs.yaml")
+    change(root / "data" / "blobs.yaml", "descriptions", value=None)
     for stage in ("describe", "classify"):
         assert run(root, stage) == 0
     assert "no descriptions: templates alone" in capsys.readouterr().out
@@ -239,7 +239,7 @@ def test_published_descriptions_are_read_as_they_are_and_separating_ones_kept(
     root = broken(finished, tmp_path)
     published = {name.title() + "s": [f"A {name} of kind {kind}." for kind in range(6)] for name in CLASSES} | {"cow": ["A cow."]}
     (root / "demo" / "published.json").write_text(json.dumps(published))
-    change(root / "params.yaml", "datasets", "blobs", "descriptions", value="demo/published.json")
+    change(root / "data" / "blobs.yaml", "descriptions", value="demo/published.json")
     change(root / "params.yaml", "classify", "keep", value="separating")
     for stage in ("describe", "classify"):
         assert run(root, stage) == 0

@@ -57,8 +57,8 @@ def test_counts_templates_and_names_of_their_own(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_its_definition_can_be_used_as_it_is(tmp_path: Path, name: str) -> None:
-    root = write_collection(tmp_path, dataset="mine", source="images")
-    (root / "data" / "mine.yaml").write_text(definition_yaml(name, labels="none", backbones="demo"))
+    root = write_collection(tmp_path, dataset="mine")
+    (root / "data" / "mine.yaml").write_text("source: images\n" + definition_yaml(name, labels="none", backbones="demo"))
     definition = load_definition(root, "mine")
     assert (definition.images.reader, definition.images.dataset, definition.images.labels) == ("catalog", name, "none")
     assert definition.backbones == "demo" and definition.templates == load_entry(name).templates

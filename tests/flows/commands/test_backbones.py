@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nola_core.backbones import load_pair
+from nola_core.backbones.pairs import load_pair
 from tests.flows.commands.conftest import Nola
 from tests.tiny import write_clip, write_ssl
 
