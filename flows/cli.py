@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -74,10 +75,12 @@ for name, group in {"catalog": catalog.app, "inspect": inspect.app, "describe": 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 1 when something is wrong, 2 when the words are, 130 when interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter the terminal does not know is no reason to stop
     try:
         status = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:  # the reader has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python still flushes at its end
@@ -97,4 +100,12 @@ def _run(words: list[str]) -> int:
         if context is not None:
             notice(f"help: {context.command_path} --help")
         return problem.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        if problem.errno is None:  # a library's own
+            raise
+        place = "" if problem.filename is None else f"{os.fsdecode(problem.filename)}: "
+        error(f"{place}{os.strerror(problem.errno)}.")
+        return 1
     return status or 0

@@ -69,7 +69,7 @@ class Describe(Section):
     image_tokens: Positive
     """As many tokens as the model counts for a picture at most; the cap is watched with them."""
     rounds: Annotated[int, Field(ge=0)]
-    """Confusion-driven rounds whose answers are read; `python -m nola_core.descriptions refine` runs them."""
+    """Confusion-driven rounds whose answers are read; `nola describe refine` runs them."""
 
     @field_validator("prompts")
     @classmethod

@@ -23,6 +23,7 @@ print(json.dumps([status, loaded, "PREFECT_HOME" in os.environ]), file=sys.stder
 """
 
 
+SAY = "import sys, flows.cli as c; c.app.command('say')(lambda: print(sys.argv[1] * int(sys.argv[2]))); sys.exit(c.main(['say']))"
 CALL = "import sys, flows.cli; sys.exit(flows.cli.main(sys.argv[1:]))"
 
 
@@ -90,12 +91,24 @@ def test_what_imports_prefect_has_set_it_up_before(project: Path) -> None:
         assert done.stdout == f"{project / '.prefect'} False\n"
 
 
-def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lines", [1, 10_000], ids=["at the end", "while it writes"])
+def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path, lines: int) -> None:
     read, write = os.pipe()
     os.close(read)
-    done = run(CALL, "catalog", cwd=tmp_path, stdout=write)
+    done = run(SAY, "a reader has gone\n", str(lines), cwd=tmp_path, stdout=write)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_letters_that_the_terminal_does_not_know(tmp_path: Path) -> None:
+    done = run(SAY, "größe", "1", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "gr\\xf6\\xdfe\n", "")
+
+
+def test_what_the_system_refuses_is_one_sentence(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = "a" * 300
+    assert cli.main(["catalog", "prepare", "imagenet", str(project / long)]) == 1
+    assert capsys.readouterr().err == f"error: {project / long}: File name too long.\n"
 
 
 def test_an_interruption_is_quiet(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The data sets of the papers: class names, templates, official splits, and readers for their official layouts. `nola catalog` shows them."""
+"""The data sets of the papers: class names, templates, official splits, and readers for their official layouts."""
 
 from nola_core.datasets.catalog.entry import Entry, definition_yaml, load_entry, names
 from nola_core.datasets.catalog.inventory import Inventory, fetch, take_inventory
