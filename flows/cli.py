@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +17,7 @@ from nola_core.errors import NolaError
 
 
 class Nola(Group):
-    """The commands of `nola` in the order of `COMMANDS`."""
+    """The commands of `nola` in the order of `PANELS`."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for names in PANELS.values() for name in names]
@@ -59,7 +59,7 @@ def nola(
     help_if_alone(context)
 
 
-for function, words in {
+COMMANDS: dict[Callable[..., None], str] = {
     collection.add: "nola add pets ~/photos --classes 'cat,dog,guinea pig' --backbones offline",
     collection.remove: "nola remove pets",
     run.run: "nola run --dataset digits --target tune",
@@ -67,7 +67,10 @@ for function, words in {
     run.publish: "nola publish --dataset digits",
     config.config: "nola config --preset best",
     backbones.backbones: "nola backbones openai-b16+dinov3 --check",
-}.items():
+}
+"""Function of a command -> the example in its help."""
+
+for function, words in COMMANDS.items():
     app.command(cls=Command, rich_help_panel=PANEL[function.__name__], epilog=example(words))(function)
 for name, group in {"catalog": catalog.app, "inspect": inspect.app, "describe": describe.app}.items():
     app.add_typer(group, name=name, rich_help_panel=PANEL[name])

@@ -32,7 +32,7 @@ def _delegate(context: typer.Context) -> None:
     name, words = str(context.info_name), list(context.args)
     from nola_core.descriptions.__main__ import main
 
-    if name != "prompts" and not {"--root", "-h", "--help"} & set(words):
+    if name != "prompts" and not any(word.startswith(("--root", "-h", "--help")) for word in words):
         words += ["--root", str(find_project())]
     raise typer.Exit(main([name, *words]))
 

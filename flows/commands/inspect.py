@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.commands.options import Command, Dataset, Group, Json, Quiet, example, help_if_alone
-from flows.commands.output import made, notice, print_page
+from flows.commands.output import Formats, made, notice, print_page
 from flows.commands.project import find_project
 from nola_core.lookup import dataset_folder
 
@@ -67,7 +67,7 @@ def pseudo_labels(
     from nola_core import inspect as core
 
     page = core.pseudo_labels(root, dataset, class_name=class_name, image_id=image, selected=selected, rows=rows, offset=offset)
-    formats = {"confidence": ".3f", "margin": ".3f", "selected": lambda taken: "yes" if taken else "no"}
+    formats: Formats = {"confidence": ".3f", "margin": ".3f", "selected": lambda taken: "yes" if taken else "no"}
     print_page(page, as_json=as_json, quiet=quiet, formats=formats)
 
 
@@ -105,6 +105,8 @@ def predictions(
     quiet: Quiet = False,
 ) -> None:
     """Show a page of what every image is, or write all of it to a CSV file."""
+    if csv is not None and as_json:
+        raise typer.BadParameter("takes no CSV file beside it: choose one of them", param_hint="'--json'")
     root = _project(dataset)
     from nola_core import inspect as core
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nola_core.inspect import Page
 
+Formats = Mapping[str, str | Callable[[Any], str]]
+"""Column -> a format such as `.3f`, or a function that writes a value."""
 WIDE = 10_000
 """Columns of an output that is no terminal: nothing is folded there."""
 TO_THE_RIGHT = ("row", "rank", "norm", "confidence", "margin", "probability", "similarity")
@@ -48,14 +50,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def print_page(page: Page, *, as_json: bool, quiet: bool, formats: Mapping[str, str | Callable[[Any], str]]) -> None:
+def print_page(page: Page, *, as_json: bool, quiet: bool, formats: Formats) -> None:
     """A page as a table, or as JSON with `rows`, `offset`, `total` and `notes`.
 
     Args:
         page: from `nola_core.inspect`.
         as_json: JSON, with all digits.
         quiet: no line about where the page lies.
-        formats: column -> how its values are written in a table; text where there is none.
+        formats: how values are written in a table; as they are where there is none.
     """
     if as_json:
         table = page.table.astype(object)
@@ -70,8 +72,7 @@ def print_page(page: Page, *, as_json: bool, quiet: bool, formats: Mapping[str, 
         notice(note, quiet=quiet)
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for column in page.table.columns:
-        side = "right" if column in TO_THE_RIGHT else "left"
-        shown.add_column(str(column), justify=side, overflow="fold")
+        shown.add_column(str(column), justify="right" if column in TO_THE_RIGHT else "left", overflow="fold")
     ways = [formats.get(str(column), "") for column in page.table.columns]
     for values in page.table.itertuples(index=False):
         cells = (way(value) if callable(way) else format(value, way) for way, value in zip(ways, values, strict=True))

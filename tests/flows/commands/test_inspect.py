@@ -43,6 +43,7 @@ def test_json_has_all_digits_and_nothing_beside_it(finished: Path, nola: Nola, m
     assert [row["probability"] for row in found["rows"]] == stored["probability"].head(2).tolist()
     rows = json.loads(nola("inspect", "features", "pets", "--rows", "1", "--json")[0])["rows"]
     assert len(rows[0]["first_values"]) == 4
+    assert "choose one" in nola("inspect", "predictions", "pets", "--json", "--csv", "x.csv", status=2)[1]
     assert json.loads(nola("inspect", "descriptions", "pets", "--json")[0])["total"] == 3
 
 
