@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.commands.options import Datasets
+from flows.commands.output import notice
 from flows.commands.project import check_datasets, find_project
 
 
@@ -26,8 +30,7 @@ def run(
 
     Every stage of every data set is brought up to date, watched by Prefect. What has not changed is not computed again.
     """
-    check_datasets(find_project(), dataset or [])
-    _configure()
+    _enter(dataset or [])
     from flows.pipeline import run_pipeline
 
     run_pipeline(dataset or None, max_workers=max_workers, targets=target or None)
@@ -38,8 +41,7 @@ def publish(dataset: Datasets = None) -> None:
 
     `nola run` does so by itself; this is for results of a plain `dvc repro`.
     """
-    check_datasets(find_project(), dataset or [])
-    _configure()
+    _enter(dataset or [])
     from flows.publish import run_publish
 
     run_publish(dataset or None)
@@ -52,15 +54,20 @@ def server(
 
     It needs no network. Runs of this project that begin while it is up report to it.
     """
-    find_project()
-    _configure()
+    _enter()
     from flows.server import serve
 
     serve(port)
 
 
-def _configure() -> None:
-    """Settings that must be in place before Prefect is imported."""
+def _enter(datasets: Sequence[str] | None = None) -> None:
+    """Go to the project, where DVC's stages have the names they have in dvc.yaml, and set up Prefect before it is imported."""
+    root = find_project()
+    if datasets is not None:
+        check_datasets(root, datasets)
+    if root != Path():
+        os.chdir(root)
+        notice(f"in {Path.cwd()}:")
     from flows.environment import configure
 
     configure()

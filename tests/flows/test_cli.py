@@ -59,6 +59,7 @@ def test_help_lists_and_wrong_words_load_nothing_heavy_and_ask_no_server(project
     usage = [["runn"], ["run", "--max-workers", "0"], ["inspect", "similar"], ["add", "pets"], ["inspect", "features", "--rows"]]
     wrong = [
         ["run", "--dataset", "pts"],
+        ["run", "--dataset", "pets", "--dataset", "pts"],
         ["publish", "--dataset", "pts"],
         ["inspect", "features", "pets"],
         ["catalog", "check", "dtt", "."],
