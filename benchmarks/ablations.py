@@ -33,7 +33,8 @@ from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import load_pair
 from nola_core.backbones.ssl import load_ssl
 from nola_core.config import Settings, load
-from nola_core.datasets import image_opener, load_definition
+from nola_core.datasets.definition import load_definition
+from nola_core.datasets.opener import image_opener
 from nola_core.device import cache_root, device
 from nola_core.errors import NolaError
 from nola_core.evaluation import reported_split

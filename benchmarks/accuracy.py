@@ -27,7 +27,7 @@ import yaml
 from benchmarks import photographs
 from nola_core import alignment
 from nola_core.config import load
-from nola_core.datasets import load_definition
+from nola_core.datasets.definition import load_definition
 from nola_core.device import cache_root
 from nola_core.errors import NolaError
 from nola_core.evaluation import reported_split

@@ -35,11 +35,15 @@ def extract(
     device: torch.device,
     batch_size: int = 128,
     precision: Precision = "float32",
+    code: str = "",
 ) -> int:
     """Embed every usable image of a manifest into one store a split below `out`; see docs/formats.md.
 
     Batches follow manifest order and are cached whole, so a run that was killed and started again meets the same batches
     and gives the same bits as an undisturbed one.
+
+    Args:
+        code: fingerprint of the code that embeds; rows of other code are not taken from the cache.
 
     Returns:
         How many images went through the encoder; all others came from the cache.
@@ -50,7 +54,7 @@ def extract(
     usable = manifest[manifest["ok"]]
     made_by = encoder.meta if precision == "float32" else {**encoder.meta, "precision": precision}
     meta = {"role": role, **made_by}
-    rows = RowCache(cache / "rows" / digest({**made_by, "dim": encoder.dim})[:16], encoder.dim)
+    rows = RowCache(cache / "rows" / digest({**made_by, "dim": encoder.dim, "code": code})[:16], encoder.dim)
     todo = usable[~usable["sha256"].isin([sha for sha in usable["sha256"] if sha in rows])].drop_duplicates("sha256")
     with progress(total=len(usable), what=f"embed {role}", unit="images", done=len(usable) - len(todo)) as advance:
         batches = [todo["image_id"].iloc[start : start + batch_size].tolist() for start in range(0, len(todo), batch_size)]

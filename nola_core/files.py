@@ -9,13 +9,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nola_core.errors import NolaError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREDICTION_SCHEMA = pa.schema(
     [
@@ -100,7 +102,12 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON; NaN and infinity are refused (they are no JSON)."""
     with replacing(path) as scratch:
-        scratch.write_text(json.dumps(value, indent=2, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n")
+        scratch.write_text(json_text(value), encoding="utf-8")
+
+
+def json_text(value: Any) -> str:
+    """`value` as `write_json` writes it."""
+    return json.dumps(value, indent=2, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

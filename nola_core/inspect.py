@@ -283,7 +283,7 @@ def _of_image(table: pd.DataFrame, image_id: str | None) -> pd.DataFrame:
 
 def _save_sheet(root: Path, dataset: str, ids: Sequence[str], captions: Sequence[str], out: Path) -> None:
     """Write the contact sheet of some images to `out`."""
-    from nola_core.datasets import image_opener
+    from nola_core.datasets.opener import image_opener
     from nola_core.report.contact_sheet import contact_sheet as draw
     from nola_core.report.contact_sheet import save_sheet
     from nola_core.report.style import NEUTRAL

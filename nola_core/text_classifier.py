@@ -16,7 +16,7 @@ Encode = Callable[[Sequence[str]], Tensor]
 
 def fill(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
     """Every template with every class name filled in: a list of texts a class."""
-    return [[template.format(name) for template in templates] for name in names]
+    return [[template.replace("{}", name) for template in templates] for name in names]
 
 
 def build(encode: Encode, texts: Sequence[Sequence[str]], *, names: Sequence[str]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from nola_core import inputs
 from nola_core.stages.__main__ import main as run_stage
 from tests.tiny import write_clip, write_photos, write_ssl
 
@@ -69,15 +70,16 @@ def change(path: Path, *keys: str, value: Any) -> None:
 def run(root: Path, stage: str, *, dataset: str = "blobs") -> int:
     """One stage in this process; `embed clip` stands for embed with its role."""
     name, _, role = stage.partition(" ")
+    inputs.write(root)
     return run_stage([name, "--dataset", dataset, "--root", str(root), *(["--role", role] if role else [])])
 
 
 def make_repository(root: Path) -> Path:
     """Add the code, the real dvc.yaml, git and DVC to a project."""
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("nola_core", "flows", "prompts"):
+    for name in ("nola_core", "flows"):
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
-    for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+    for name in ("dvc.yaml", "data/dvc.yaml", "data/.gitignore", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, root / name)
     (root / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")

@@ -125,7 +125,7 @@ def test_sheets_show_the_right_images(tmp_path: Path, root: Path, monkeypatch: p
 
         return open_image
 
-    monkeypatch.setattr("nola_core.datasets.image_opener", opener)
+    monkeypatch.setattr("nola_core.datasets.opener.image_opener", opener)
     monkeypatch.chdir(tmp_path)
     out = inspect.contact_sheet(root, "pets", class_name="dog & <wolf>", count=5)
     assert out == Path("pets-dog----wolf-.png")

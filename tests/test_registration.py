@@ -10,7 +10,8 @@ import pytest
 
 from flows import cli
 from nola_core.config import load
-from nola_core.datasets import load_definition, open_reader
+from nola_core.datasets.definition import load_definition
+from nola_core.datasets.readers import open_reader
 from nola_core.errors import NolaError
 from nola_core.registration import add, guess_reader, remove
 from tests.datasets.sources import image_table, png, save_to_disk, write_parquet, write_shard
@@ -89,6 +90,7 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
         ("pets", "../photos", {"classes": "names.txt"}, r"--classes names.txt cannot be read"),
         ("pets", "../photos", {"classes": "a,A"}, r"duplicate class names"),
         ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must hold \{\} once"),
+        ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must hold"),
         ("pets", "../photos", {"classes": "a,b", "reader": "foldr"}, r"images.reader = 'foldr'"),
         ("pets", "../photos", {"classes": "a,b", "backbones": "papr"}, r"did you mean 'paper'"),
         ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions gone.csv do not exist"),

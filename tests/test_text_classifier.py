@@ -22,6 +22,14 @@ class Encoder:
         return normalize(torch.stack(rows), dim=-1)
 
 
+def test_names_go_into_templates_as_they_are() -> None:
+    assert fill(["a {}.", "{}"], ["{0.__class__}", "{}", "%s"]) == [
+        ["a {0.__class__}.", "{0.__class__}"],
+        ["a {}.", "{}"],
+        ["a %s.", "%s"],
+    ]
+
+
 def test_it_is_the_normalised_mean_of_normalised_texts() -> None:
     texts = [["a", "b", "c"], ["d"], ["b", "e"]]
     encode = Encoder()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -44,12 +43,10 @@ def backbones(
 
 def pair_names() -> list[str]:
     """The pairs of nola_core/backbones/pairs.yaml."""
-    import yaml
+    from nola_core.backbones.pairs import PAIRS
+    from nola_core.config import read_yaml
 
-    spec = find_spec("nola_core")
-    assert spec is not None and spec.origin is not None
-    path = Path(spec.origin).parent / "backbones" / "pairs.yaml"
-    return list(yaml.safe_load(path.read_text(encoding="utf-8"))["pairs"])
+    return list(read_yaml(PAIRS)["pairs"])
 
 
 def _root() -> Path:

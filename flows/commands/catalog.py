@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +36,9 @@ def catalog(context: typer.Context) -> None:
 @app.command("list", cls=Command, epilog=example("nola catalog list --json"))
 def show(as_json: Json = False) -> None:
     """List the data sets with their classes, the images of each split, and where they come from."""
-    rows = [summary(name) for name in catalog_names()]
+    from nola_core.datasets.catalog import names
+
+    rows = [summary(name) for name in names()]
     if as_json:
         print_json(rows)
         return
@@ -62,7 +63,6 @@ def check(name: Name, folder: Folder) -> None:
 @app.command(cls=Command, epilog=example("nola catalog prepare dtd ~/datasets/dtd"))
 def prepare(name: Name, folder: Folder, quiet: Quiet = False) -> None:
     """Fetch a data set into a folder by way of torchvision, or say how to do it by hand."""
-    _known(name)
     from nola_core.datasets.catalog import fetch, load_entry
 
     fetch(load_entry(name), folder)
@@ -74,43 +74,22 @@ def prepare(name: Name, folder: Folder, quiet: Quiet = False) -> None:
     made(folder)
 
 
-def catalog_names() -> list[str]:
-    """The data sets of the catalog."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
-
-
 def summary(name: str) -> dict[str, Any]:
-    """What the list says of a data set.
+    """What the list says of a data set."""
+    from nola_core.datasets.catalog import load_entry
 
-    Read straight from its file: the catalog's own `load_entry` checks every key and loads pandas for it.
-    """
-    import yaml
-
-    values = yaml.load((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    by_hand = values["torchvision"] in (None, "ImageNet")
+    entry = load_entry(name)
     return {
         "name": name,
-        "classes": len(values["classes"]),
-        "images": values["layouts"][0]["counts"],
-        "fetched_by": "hand" if by_hand else "torchvision",
-        "homepage": values["homepage"],
+        "title": entry.title,
+        "classes": len(entry.names),
+        "images": entry.layouts[0].counts,
+        "fetched_by": "hand" if entry.torchvision in (None, "ImageNet") else "torchvision",
+        "homepage": entry.homepage,
     }
 
 
-def _folder() -> Path:
-    spec = find_spec("nola_core")
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).parent / "datasets" / "catalog"
-
-
-def _known(name: str) -> None:
-    from nola_core.lookup import known
-
-    known(name, catalog_names(), "data set of the catalog")
-
-
 def _inventory(name: str, folder: Path) -> Inventory:
-    _known(name)
     from nola_core.datasets.catalog import load_entry, take_inventory
 
     return take_inventory(load_entry(name), folder)

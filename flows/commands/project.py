@@ -67,9 +67,9 @@ def complete_dataset(incomplete: str) -> list[str]:
 
 def complete_catalog(incomplete: str) -> list[str]:
     """The data sets of the catalog that begin with what was typed."""
-    from flows.commands.catalog import catalog_names
+    from nola_core.datasets.catalog import names
 
-    return [name for name in catalog_names() if name.startswith(incomplete)]
+    return [name for name in names() if name.startswith(incomplete)]
 
 
 def complete_pair(incomplete: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,9 +11,10 @@ from pydantic import Field, field_validator, model_validator
 
 from nola_core.config import Section, load, read_yaml, validate
 from nola_core.errors import NolaError
+from nola_core.text import printable
 
 ReaderName = Literal["folder", "table", "webdataset", "huggingface", "torchvision", "catalog", "digits"]
-"""Each has its line in `nola_core.datasets.readers.READERS`."""
+"""Each is a module of `nola_core.datasets.readers`."""
 
 DIGITS = "scikit-learn's digits"
 """What stands for the source of the reader `digits`."""
@@ -122,8 +124,10 @@ def check_definition(values: Mapping[str, Any], *, name: str, root: Path) -> Dat
     values = {**({"source": DIGITS} if embedded else {}), **values, "name": name}
     definition = validate(DatasetDefinition, values, source=str(path))
     for template in definition.templates:
-        if template.count("{}") != 1:
-            raise NolaError(f"{path}: template '{template}' must hold {{}} once, where the class name goes.")
+        if template.count("{}") != 1 or re.search(r"[{}]", template.replace("{}", "")):
+            raise NolaError(
+                f"{path}: template '{printable(template)}' must hold {{}} once, where the class name goes, and no other braces."
+            )
     joined: dict[str, Any] = {}
     if not embedded:
         joined["source"] = str(root / definition.source)

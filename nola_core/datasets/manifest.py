@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from PIL import Image
 
-from nola_core.config import load
-from nola_core.datasets.definition import DatasetDefinition, load_definition
+from nola_core.datasets.classes import class_names, reading
+from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.image import decode
 from nola_core.datasets.listing import ahead, batched, survey
-from nola_core.datasets.names import display_name
 from nola_core.datasets.readers import Found, Reader, open_reader
 from nola_core.device import workers
 from nola_core.errors import NolaError
@@ -55,6 +52,8 @@ class Prepared:
     folder: Path
     images: int
     unusable: int
+    trainable: int
+    """Usable images of the split train."""
     reasons: list[tuple[str, str]]
     """Image id and reason of the first unusable ones."""
     copies: int
@@ -85,8 +84,8 @@ def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> 
     The source is listed twice, first for its size and the hold-out, so that memory holds a few bytes an image.
 
     Raises:
-        NolaError: no images, no readable train image, two images of one id, bad class names, a label that is no class, or
-            fewer train images than classes. Then nothing is written.
+        NolaError: no images, no usable train image, two images of one id, bad class names, or a label that is no class. Then
+            nothing is written.
     """
     reader = open_reader(definition)
     listing = survey(definition, reader)
@@ -112,73 +111,15 @@ def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> 
             known = [{"image_id": image_id, "class_id": class_id} for image_id, class_id in labels if class_id is not None]
             write_labels(pa.Table.from_pylist(known, schema=LABELS_SCHEMA))
             count.add(rows)
-        count.check(definition, classes=len(classes))
+        count.check(definition)
         write_table(folder / "classes.parquet", classes, CLASSES_SCHEMA)
     return count.result(folder)
 
 
 def class_table(definition: DatasetDefinition, reader: Reader) -> pd.DataFrame:
-    """Class ids, names as the source spells them and names as they go into texts.
-
-    Raises:
-        NolaError: fewer than two classes, a class without a name, or two classes of the same name.
-    """
-    where = f"data/{definition.name}.yaml"
-    if isinstance(definition.classes, list):
-        names = definition.classes
-    elif definition.classes in ("folders", "reader"):
-        names = reader.class_names()
-        if not names:
-            raise NolaError(f"{where}: {definition.source} names no classes of its own; list them under `classes`.")
-    else:
-        where = definition.classes
-        try:
-            names = Path(definition.classes).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
-            raise NolaError(f"data/{definition.name}.yaml: the class list {where} cannot be read ({reason}).") from None
-    for position, name in enumerate(names, start=1):
-        if not name.strip():
-            raise NolaError(f"{where}: class {position} of {len(names)} has no name.")
-    displayed = [display_name(name) for name in names]
-    for name, count in Counter(text.casefold() for text in displayed).items():
-        if count > 1:
-            same = [f"'{raw}' (class {i})" for i, raw in enumerate(names, 1) if display_name(raw).casefold() == name]
-            raise NolaError(f"{where}: duplicate class names {' and '.join(same)}; every class needs a name of its own.")
-    if len(names) < 2:
-        raise NolaError(f"{where}: {len(names)} class names; a classifier needs at least two.")
-    return pd.DataFrame({"class_id": range(len(names)), "name": names, "display_name": displayed})
-
-
-def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
-    """A function from image id to the RGB image, by way of the manifest.
-
-    The function raises NolaError when an image is unknown, unusable, or not the one any more that the manifest recorded:
-    features are cached by the recorded hash.
-    """
-    definition = load_definition(root, dataset)
-    reader = open_reader(definition)
-    max_pixels = load(root).prepare.max_pixels
-    columns = ["image_id", "path", "shard", "row", "sha256", "ok", "reason"]
-    manifest = read_table(root / "data" / dataset / "manifest.parquet", columns).set_index("image_id")
-    again = f"restore it, or run `python -m nola_core.stages prepare --dataset {dataset}` and what follows again."
-
-    def open_image(image_id: str) -> Image.Image:
-        if image_id not in manifest.index:
-            raise NolaError(f"data set '{dataset}' has no image '{image_id}'.")
-        row = manifest.loc[image_id]
-        if not row["ok"]:
-            raise NolaError(f"image '{image_id}' of {definition.source} cannot be used: {row['reason']}.")
-        try:
-            data = reader.read(path=str(row["path"]), shard=str(row["shard"]), row=int(str(row["row"])))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise NolaError(f"image '{image_id}' of {definition.source} cannot be read ({reason}); {again}") from None
-        if hashlib.sha256(data).hexdigest() != row["sha256"]:
-            raise NolaError(f"image '{image_id}' of {definition.source} has changed since it was listed; {again}")
-        return decode(data, max_pixels=max_pixels)
-
-    return open_image
+    """Class ids, names as the source spells them and names as they go into texts; see `class_names` for what it raises."""
+    found = class_names(definition, reader)
+    return pd.DataFrame(found, columns=["name", "display_name"]).assign(class_id=range(len(found)))[CLASSES_SCHEMA.names]
 
 
 def _open(reader: Reader, entry: Found, max_pixels: int) -> dict[str, object]:
@@ -218,16 +159,10 @@ class _Count:
         unusable = [(row["image_id"], row["reason"]) for row in rows if not row["ok"]]
         self._reasons = (self._reasons + unusable)[:REASONS_KEPT]
 
-    def check(self, definition: DatasetDefinition, *, classes: int) -> None:
-        usable = sum(self._train)
-        if usable == 0:
+    def check(self, definition: DatasetDefinition) -> None:
+        if not any(self._train):
             reason = self._train_reason or "all images are held out"
             raise NolaError(f"{definition.source}: none of its {self._images} images can be used for training ({reason}).")
-        if usable < classes:
-            raise NolaError(
-                f"{definition.source}: {usable} readable train images for {classes} classes; NoLA needs at least one a class, "
-                "so add images or shorten the class list."
-            )
 
     def result(self, folder: Path) -> Prepared:
         pixels, train = np.array(self._pixels), np.array(self._train, dtype=bool)
@@ -235,6 +170,7 @@ class _Count:
             folder=folder,
             images=self._images,
             unusable=self._images - len(pixels),
+            trainable=int(train.sum()),
             reasons=self._reasons,
             copies=len(pixels) - len(np.unique(pixels)),
             leaked=int(np.isin(pixels[~train], pixels[train]).sum()),
@@ -244,19 +180,22 @@ class _Count:
 def _labeller(definition: DatasetDefinition, classes: pd.DataFrame) -> Callable[[Found], int | None]:
     """A function from entry to class id.
 
-    A label is the name of a class, or its name as it reads in texts (`sea_lion`, `Sea lion`); a number from 0 is a place in
-    the class list, unless classes are called by numbers.
+    A label is the name of a class, or reads like one (`sea_lion`, `Sea lion`, an accent of its own); a number from 0 is a
+    place in the class list, unless classes are called by numbers.
     """
     if definition.images.labels == "none":
         return lambda entry: None
-    shown = {str(name).casefold(): row for row, name in enumerate(classes["display_name"])}
-    numbers = {} if any(name.isdecimal() for name in shown) else {str(row): row for row in range(len(classes))}
-    ids = {**numbers, **{str(name): row for row, name in enumerate(classes["name"])}}
+    names = [str(name) for name in classes["name"]]
+    read = {reading(name): row for row, name in enumerate(names)}
+    numbers = {} if any(name.isdecimal() for name in read) else {str(row): row for row in range(len(names))}
+    ids: dict[str, int | None] = {**numbers, **{name: row for row, name in enumerate(names)}}
 
     def class_of(entry: Found) -> int | None:
         if entry.label is None:
             return None
-        found = ids.get(entry.label, shown.get(display_name(entry.label).casefold()))
+        if entry.label not in ids:
+            ids[entry.label] = read.get(reading(entry.label))
+        found = ids[entry.label]
         if found is None:
             what = "the folder" if definition.images.labels == "folders" else "the label"
             raise NolaError(

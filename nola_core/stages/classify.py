@@ -7,15 +7,14 @@ from torch import Tensor
 
 from nola_core import text_classifier
 from nola_core.backbones.clip import Clip, load_clip
-from nola_core.backbones.pairs import load_pair
-from nola_core.config import Classify, load
-from nola_core.datasets import load_definition
+from nola_core.config import Classify
 from nola_core.descriptions.quality import SCHEMA as QUALITY_SCHEMA
 from nola_core.descriptions.quality import assess, findings
 from nola_core.device import device
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore, normalized
 from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_table
+from nola_core.inputs import Inputs
 from nola_core.prediction import prediction_table
 from nola_core.stages.paths import Paths
 from nola_core.text_classifier import Encode
@@ -23,22 +22,20 @@ from nola_core.text_classifier import Encode
 CHUNK = 4096  # images a step
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Build the three text classifiers (first template, all templates, CDE) and ask each about every image."""
-    settings = load(paths.root)
-    definition = load_definition(paths.root, paths.dataset)
+    options = inputs.options(Classify)
     classes = read_table(paths["classes.parquet"])
     described = read_table(paths["descriptions.parquet"])
     names = classes["display_name"].tolist()
-    templates = text_classifier.fill(definition.templates, names)
-    pair = load_pair(definition.backbones or settings.embed.backbones)
-    clip = load_clip(pair.clip, root=paths.root, device=device())
+    templates = text_classifier.fill(inputs.values["templates"], names)
+    clip = load_clip(inputs.clip, root=paths.root, device=device())
     stores = {split: FeatureStore.open(paths.store("clip", split)) for split in paths.splits("clip")}
     for store in stores.values():
         if store.meta["weights_sha256"] != clip.image.meta["weights_sha256"]:
-            raise NolaError(f"{store.path} was made with other CLIP weights than {pair.clip.model} has now; run embed again.")
+            raise NolaError(f"{store.path} was made with other CLIP weights than {inputs.clip.model} has now; run embed again.")
     encode = text_classifier.remembered(clip.encode_texts)
-    scores, features = _quality(described, classes, templates, clip, encode, settings.classify)
+    scores, features = _quality(described, classes, templates, clip, encode, options)
     kept = scores[scores["kept"]]
     sentences = [kept.loc[kept["class_id"] == row, "text"].tolist() for row in classes["class_id"]]
     both = {
@@ -49,7 +46,7 @@ def run(paths: Paths) -> None:
     texts = {
         "zero_shot": [filled[:1] for filled in templates],
         "templates": templates,
-        "cde": both[settings.classify.texts],
+        "cde": both[options.texts],
     }
     classifiers = {method: text_classifier.build(encode, groups, names=names) for method, groups in texts.items()}
     write_table(paths["description_quality.parquet"], scores, QUALITY_SCHEMA)

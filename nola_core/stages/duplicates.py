@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from nola_core.config import load
+from nola_core.config import Duplicates
 from nola_core.features import FeatureStore
 from nola_core.files import read_table, write_table
+from nola_core.inputs import Inputs
 from nola_core.neighbors import DUPLICATES_SCHEMA, near_duplicates
 from nola_core.stages.paths import Paths
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Look for near duplicates within and across splits; a pair across splits is leakage, and the report says so."""
-    options = load(paths.root).duplicates
+    options = inputs.options(Duplicates)
     stores = [FeatureStore.open(paths.store("ssl", split)) for split in paths.splits("ssl")]
     image_ids = [image_id for store in stores for image_id in store.index["image_id"]]
     features = np.concatenate([store.normalized() for store in stores])

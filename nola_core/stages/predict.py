@@ -8,13 +8,12 @@ from torch import Tensor
 
 from nola_core import alignment, text_classifier, tuning
 from nola_core.backbones.clip import load_clip
-from nola_core.backbones.pairs import load_pair
-from nola_core.config import load
-from nola_core.datasets import image_opener, load_definition
+from nola_core.datasets.opener import image_opener
 from nola_core.device import device
 from nola_core.extraction import loaded_batches
 from nola_core.features import FeatureStore, normalized
 from nola_core.files import PREDICTION_SCHEMA, table_writer, write_json
+from nola_core.inputs import Inputs
 from nola_core.label_free import LabelFreeScores
 from nola_core.prediction import prediction_table
 from nola_core.progress import progress
@@ -23,14 +22,11 @@ from nola_core.stages.paths import Paths
 BATCH = 256  # images a step
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Ask the text classifiers, the alignment head and the tuned student about every usable image of every split."""
-    definition = load_definition(paths.root, paths.dataset)
-    settings = load(paths.root)
-    pair = load_pair(definition.backbones or settings.embed.backbones)
     place = device()
-    clip = load_clip(pair.clip, root=paths.root, device=place)
-    student = tuning.Student.load(paths["student.safetensors"], clip, precision=settings.tune.precision).to(place)
+    clip = load_clip(inputs.clip, root=paths.root, device=place)
+    student = tuning.Student.load(paths["student.safetensors"], clip, precision=inputs.values["precision"]).to(place)
     texts = load_file(paths["text_classifier.safetensors"])
     scale = float(texts.pop("logit_scale"))
     head = alignment.load(paths["alignment.safetensors"])

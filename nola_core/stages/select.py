@@ -3,14 +3,15 @@
 import numpy as np
 
 from nola_core import pseudo_labels
-from nola_core.config import load
+from nola_core.config import Select
 from nola_core.files import read_table, write_table
+from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Select the most confident train images of every class by the class-description embedding."""
-    options = load(paths.root).select
+    options = inputs.options(Select)
     names = read_table(paths["classes.parquet"])["name"].tolist()
     predictions = read_table(paths["zero_shot.parquet"])
     predictions = predictions[(predictions["split"] == "train") & (predictions["method"] == "cde")]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nola_core.datasets import load_definition
+from nola_core.datasets.definition import load_definition
 from nola_core.errors import NolaError
 from tests.collection import PARAMS, write_collection
 
@@ -48,8 +48,6 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
         ({"classes": {"cat": 1}}, "classes must be a list of names, a text file with one a line, `folders` or `reader`."),
         ({"classes": None}, "classes must be a list of names, a text file with one a line, `folders` or `reader`."),
         ({"templates": []}, "templates = []: List should have at least 1 item"),
-        ({"templates": ["a photo"]}, "template 'a photo' must hold {} once"),
-        ({"templates": ["{} and {}"]}, "template '{} and {}' must hold {} once"),
         (
             {"images": {**IMAGES, "reader": "floder"}},
             "reader = 'floder': must be 'folder', 'table', 'webdataset', 'huggingface', 'torchvision', 'catalog' or 'digits'.",
@@ -68,6 +66,30 @@ def test_a_wrong_key_is_one_sentence(tmp_path: Path, keys: dict[str, Any], sente
     with pytest.raises(NolaError, match=r"data/toy.yaml: .*" + re.escape(sentence)) as caught:
         load_definition(tmp_path, "toy")
     assert ";" not in str(caught.value).replace("; put it in quotes", "").replace("; take it out", "")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "a photo",
+        "{} and {}",
+        "{{}}",
+        "a {{}} {}",
+        "{} {",
+        "} {}",
+        "{} {0.__class__}",
+        "{0}",
+        "{name}",
+        "{:>9}",
+        "{!r} {}",
+        "{ {}",
+    ],
+)
+def test_a_template_has_one_place_for_the_name_and_no_other_braces(tmp_path: Path, template: str) -> None:
+    write_collection(tmp_path, templates=["a {}.", template])
+    sentence = f"data/toy.yaml: template '{template}' must hold {{}} once, where the class name goes, and no other braces."
+    with pytest.raises(NolaError, match=re.escape(sentence)):
+        load_definition(tmp_path, "toy")
 
 
 def test_a_source_is_asked_for(tmp_path: Path) -> None:

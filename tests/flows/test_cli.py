@@ -114,8 +114,8 @@ def test_what_the_system_refuses_is_one_sentence(project: Path, capsys: pytest.C
 
 def test_an_interruption_is_quiet(tmp_path: Path) -> None:
     code = """
-import os, signal, sys, flows.cli, flows.commands.catalog as catalog
-catalog.catalog_names = lambda: os.kill(os.getpid(), signal.SIGINT)
+import os, signal, sys, flows.cli, nola_core.datasets.catalog as catalog
+catalog.names = lambda: os.kill(os.getpid(), signal.SIGINT)
 sys.exit(flows.cli.main(["catalog"]))
 """
     done = run(code, cwd=tmp_path)

@@ -28,7 +28,7 @@ def declared(stage: str, *kinds: str) -> set[str]:
     for kind in kinds:
         for entry in body.get(kind, []):
             path = entry if isinstance(entry, str) else next(iter(entry))
-            for prefix in ("data/${key}/", "data/${item.dataset}/"):
+            for prefix in ("data/${item}/", "data/${item.dataset}/"):
                 if path.startswith(prefix):
                     found.add(path.removeprefix(prefix).replace("${item.role}", role))
     return found

@@ -6,13 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.readers.reader import split_in_path
-from nola_core.datasets.readers.table import TableReader
+from nola_core.datasets.readers.table import TableReader, options_of
 from nola_core.errors import NolaError
 from nola_core.files import read_json
 
 
-def open_huggingface(source: Path, *, splits: Mapping[str, str] | None = None, **columns: str | None) -> TableReader:
+def from_definition(definition: DatasetDefinition) -> TableReader:
+    """The reader a definition asks for; see `open_huggingface`."""
+    return open_huggingface(Path(definition.source), **options_of(definition))
+
+
+def open_huggingface(source: Path, *, splits: Mapping[str, str] | None = None, **options: Any) -> TableReader:
     """The reader of a Hugging Face data set in a folder.
 
     Known are a data set or a dictionary of data sets from `save_to_disk`, and a folder of Parquet or Arrow files whose names
@@ -21,7 +27,7 @@ def open_huggingface(source: Path, *, splits: Mapping[str, str] | None = None, *
     Args:
         source: the folder.
         splits: what the source calls its splits -> train, val, test.
-        columns: `image_column`, `label_column`, `split_column`; see `TableReader`.
+        options: see `TableReader`.
 
     Raises:
         NolaError: the folder is absent or holds none of these, or a file is damaged.
@@ -39,7 +45,7 @@ def open_huggingface(source: Path, *, splits: Mapping[str, str] | None = None, *
         saved, folders = _loose_files(source, splits), [source]
     if splits is None and len({split for _, split in saved}) == 1:
         saved = [(file, None) for file, _ in saved]
-    return TableReader(source, saved, splits=splits, class_names=_noted_classes(folders), **columns)
+    return TableReader(source, saved, splits=splits, class_names=_noted_classes(folders), **options)
 
 
 def is_huggingface(source: Path) -> bool:

@@ -61,6 +61,8 @@ def read_file(path: Path) -> bytes:
         OSError: it cannot be opened, is no regular file, or holds more than `MAX_BYTES`.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a device can do more than open it
+            raise OSError("it is no regular file")
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError as error:  # a zero byte in the name, or a name that is no UTF-8
         raise OSError(f"no file can have this name: {error}") from None

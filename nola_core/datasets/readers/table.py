@@ -7,9 +7,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.readers.columns import Columns, TableFile, choose_columns, open_table
 from nola_core.datasets.readers.reader import Found, check_size, read_file, split_named
 from nola_core.errors import NolaError
+
+
+def from_definition(definition: DatasetDefinition) -> TableReader:
+    """The reader a definition asks for; see `TableReader`."""
+    return single_table(Path(definition.source), definition.images.table, **options_of(definition))
+
+
+def options_of(definition: DatasetDefinition) -> dict[str, Any]:
+    """What a definition says about the rows of its tables, as `TableReader` takes it."""
+    images = definition.images
+    return {
+        "image_column": images.image_column,
+        "label_column": images.label_column,
+        "split_column": images.split_column,
+        "splits": images.splits,
+    }
 
 
 class TableReader:

@@ -12,11 +12,17 @@ from typing import Any
 
 from PIL import Image
 
+from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.readers.reader import Found, read_file, split_named
 from nola_core.errors import NolaError
 
 CANDIDATES = ("train", "trainval", "val", "valid", "test")
 """Values of a constructor's `split` that are tried; `trainval` only where there is no `train`."""
+
+
+def from_definition(definition: DatasetDefinition) -> TorchvisionReader:
+    """The reader a definition asks for; see `TorchvisionReader`."""
+    return TorchvisionReader(Path(definition.source), str(definition.images.dataset), splits=definition.images.splits)
 
 
 class TorchvisionReader:

@@ -8,12 +8,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.readers.reader import SUFFIXES, Found, check_size, split_in_path, split_named
 from nola_core.errors import NolaError
 
 LABEL_SUFFIXES = ("cls", "txt", "json")
 LABEL_KEYS = ("label", "class", "class_name", "cls", "category")
 NAME_FILES = ("classnames.txt", "classes.txt")
+
+
+def from_definition(definition: DatasetDefinition) -> WebDatasetReader:
+    """The reader a definition asks for; see `WebDatasetReader`."""
+    images = definition.images
+    return WebDatasetReader(Path(definition.source), shards=images.shards, splits=images.splits, labels=images.labels != "none")
 
 
 class WebDatasetReader:
@@ -35,7 +42,8 @@ class WebDatasetReader:
     ) -> None:
         if source.is_dir():
             self.root = source
-            names = sorted(path.relative_to(source).as_posix() for path in source.rglob(shards or "*.tar") if path.is_file())
+            below = (path.relative_to(source) for path in source.rglob(shards or "*.tar") if path.is_file())
+            names = sorted(path.as_posix() for path in below if not any(part.startswith(".") for part in path.parts))
         else:
             self.root, names = source.parent, [source.name] if source.is_file() else []
         if not names:

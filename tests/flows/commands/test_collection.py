@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nola_core.datasets import load_definition
+from nola_core.datasets.definition import load_definition
 from tests.flows.commands.conftest import Nola
 from tests.project import ROOT
 from tests.tiny import write_clip, write_photos, write_ssl

@@ -1,0 +1,56 @@
+"""Users' texts: no terminal obeys them, no spreadsheet computes them, and nothing else changes."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nola_core.text import printable, spreadsheet_safe
+
+
+@given(st.text(st.characters()))
+def test_nothing_printed_steers_a_terminal(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert printable(shown) == shown
+    if text.isprintable():
+        assert shown == text
+
+
+def test_what_cannot_be_seen_is_shown() -> None:
+    assert printable("a\x1b[2Jb\r\n\x85") == "a\\x1b[2Jb\\r\\n\\x85"
+    assert printable("cat\u200b \u202egnp.jpg") == "cat\\u200b \\u202egnp.jpg"
+    assert printable("caf\udce9") == "caf\\udce9" and printable("Café crème 猫") == "Café crème 猫"
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1"])
+def test_formulas_become_text(text: str) -> None:
+    assert spreadsheet_safe(text) == f"'{text}"
+    assert spreadsheet_safe(f"a{text}") == f"a{text}"
+
+
+def test_a_frame_keeps_its_numbers_and_its_plain_texts() -> None:
+    frame = pd.DataFrame(
+        {
+            "class": ["cat", "=1+1", "-x"],
+            "kind": pd.Categorical(["@a", "b", "@a"]),
+            "value": [-1.5, 2.0, float("nan")],
+            "count": [-1, 0, 1],
+            "mixed": [None, "=a", -2],
+        }
+    )
+    before = frame.copy()
+    safe = spreadsheet_safe(frame)
+    pd.testing.assert_frame_equal(frame, before)
+    rows = list(csv.reader(io.StringIO(safe.to_csv(index=False))))
+    assert rows[1:] == [
+        ["cat", "'@a", "-1.5", "-1", ""],
+        ["'=1+1", "b", "2.0", "0", "'=a"],
+        ["'-x", "'@a", "", "1", "-2"],
+    ]
+    pd.testing.assert_frame_equal(safe[["value", "count"]], frame[["value", "count"]])
