@@ -17,6 +17,7 @@ from PIL import Image
 
 from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table
+from nola_core.text import as_written
 
 MAX_ROWS = 200
 MAX_PICTURE_BYTES = 220_000  # a third more once it is base64
@@ -151,7 +152,7 @@ def _label_free_rows(scores: dict[str, dict[str, dict[str, float]]]) -> list[dic
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values={"accuracy": [""]})
+        return as_written(pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values={"accuracy": [""]}))
     except FileNotFoundError:
         raise NolaError(f"{path} does not exist: run `evaluate`.") from None
 

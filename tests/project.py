@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from nola_core import inputs
 from nola_core.stages.__main__ import main as run_stage
 from tests.tiny import write_clip, write_photos, write_ssl
 
@@ -68,10 +67,10 @@ def change(path: Path, *keys: str, value: Any) -> None:
 
 
 def run(root: Path, stage: str, *, dataset: str = "blobs") -> int:
-    """One stage in this process; `embed clip` stands for embed with its role."""
+    """`resolve` and one stage in this process; `embed clip` stands for embed with its role."""
     name, _, role = stage.partition(" ")
-    inputs.write(root)
-    return run_stage([name, "--dataset", dataset, "--root", str(root), *(["--role", role] if role else [])])
+    resolved = run_stage(["resolve", "--root", str(root)])
+    return resolved or run_stage([name, "--dataset", dataset, "--root", str(root), *(["--role", role] if role else [])])
 
 
 def make_repository(root: Path) -> Path:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.output import escaped
 from flows.commands.project import complete_pair, find_project
 from nola_core.errors import NolaError
+from nola_core.text import printable
 
 
 def backbones(
@@ -58,4 +58,4 @@ def _root() -> Path:
 
 
 def _print(head: str, *lines: str) -> None:
-    print("\n".join([escaped(head), *(f"  {escaped(line)}" for line in lines)]))
+    print("\n".join([printable(head), *(f"  {printable(line)}" for line in lines)]))

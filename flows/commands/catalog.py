@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.commands.options import Command, Group, Json, Quiet, example
-from flows.commands.output import escaped, made, notice, print_json
+from flows.commands.output import made, notice, print_json
 from flows.commands.project import complete_catalog
+from nola_core.text import printable
 
 if TYPE_CHECKING:
     from nola_core.datasets.catalog import Inventory
@@ -55,7 +56,7 @@ def show(as_json: Json = False) -> None:
 def check(name: Name, folder: Folder) -> None:
     """Count the images of a data set in a folder. Exit status 1 if any are missing."""
     inventory = _inventory(name, folder)
-    print("\n".join(escaped(line) for line in _lines(name, inventory)))
+    print("\n".join(printable(line) for line in _lines(name, inventory)))
     if not inventory.complete:
         raise typer.Exit(1)
 

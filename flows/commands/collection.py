@@ -58,6 +58,9 @@ def add(
             autocompletion=complete_pair,
         ),
     ] = None,
+    outside: Annotated[
+        bool, typer.Option("--outside", help="Let a table name images outside of its folder (docs/data.md).")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a data set of that name.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -81,6 +84,7 @@ def add(
         templates=template or (),
         descriptions=descriptions,
         backbones=backbones,
+        outside=outside,
         force=force,
     )
     images = ", ".join(f"{count:,} {split}" for split, count in found.images.items())

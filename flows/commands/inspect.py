@@ -115,10 +115,11 @@ def predictions(
         print_page(page, as_json=as_json, quiet=quiet, formats={"probability": ".3f"})
         return
     from nola_core.files import replacing
+    from nola_core.text import write_spreadsheet
 
     page = core.predictions(root, dataset, method=method, class_name=class_name, image_id=image)
     with replacing(csv) as scratch:
-        page.table.to_csv(scratch, index=False, float_format="%.4f")
+        write_spreadsheet(scratch, page.table, float_format="%.4f")
     notice(f"{page.whole:,} {page.notes[0]}", quiet=quiet)
     made(csv)
 

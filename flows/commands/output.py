@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nola_core.text import printable
 
 if TYPE_CHECKING:
     from nola_core.inspect import Page
@@ -20,29 +21,21 @@ WIDE = 10_000
 TO_THE_RIGHT = ("row", "rank", "norm", "confidence", "margin", "probability", "similarity")
 
 
-def escaped(text: str) -> str:
-    r"""`text` with what would steer a terminal, or cannot be written at all, shown as an escape such as `\x1b`."""
-    return "".join(
-        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
-        for letter in text
-    )
-
-
 def error(message: object) -> None:
     """Each line of a message as `error: ...` on stderr."""
     for line in str(message).split("\n"):
-        print(f"error: {escaped(line)}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
 
 
 def notice(text: str, *, quiet: bool = False) -> None:
     """A line on stderr that no script needs."""
     if not quiet:
-        print(escaped(text), file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
 
 def made(path: Path) -> None:
     """What a command has made: the last line of stdout."""
-    print(path)
+    print(printable(str(path)))
 
 
 def print_json(value: Any) -> None:
@@ -76,7 +69,7 @@ def print_page(page: Page, *, as_json: bool, quiet: bool, formats: Formats) -> N
     ways = [formats.get(str(column), "") for column in page.table.columns]
     for values in page.table.itertuples(index=False):
         cells = (way(value) if callable(way) else format(value, way) for way, value in zip(ways, values, strict=True))
-        shown.add_row(*(Text(escaped(cell)) for cell in cells))
+        shown.add_row(*(Text(printable(cell)) for cell in cells))
     if len(page.table):
         wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
         Console(width=WIDE if wide else None).print(shown)

@@ -16,6 +16,7 @@ from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods, truth_of
 from nola_core.report.style import method_name, percent, signed
+from nola_core.text import as_written
 
 BASELINE = "zero_shot"
 Z95 = 1.959964
@@ -109,7 +110,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise NolaError(f"{path} does not exist: run the stage that writes it (docs/formats.md says which).")
     # Class names such as "nan" or "null" are names; only an empty accuracy is missing.
-    frame = pd.read_csv(path, keep_default_na=False, dtype={"class": str, "actual": str, "predicted": str, "image_id": str})
+    frame = as_written(
+        pd.read_csv(path, keep_default_na=False, dtype={"class": str, "actual": str, "predicted": str, "image_id": str})
+    )
     if "predicted" in frame.columns and "accuracy" in frame.columns:
         frame["predicted"] = frame["predicted"].astype(int)
         frame["accuracy"] = pd.to_numeric(frame["accuracy"].replace("", np.nan))

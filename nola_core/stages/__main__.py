@@ -11,6 +11,7 @@ from nola_core import inputs
 from nola_core.device import keep_memory
 from nola_core.errors import NolaError
 from nola_core.stages.paths import Paths
+from nola_core.text import printable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             run_stage(arguments.root, arguments.dataset, arguments.stage, arguments.role)
     except NolaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(*(f"error: {printable(line)}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         return 1
     return 0
 

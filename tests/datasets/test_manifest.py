@@ -167,7 +167,9 @@ class Listed:
 
 def splits_of(definition: DatasetDefinition, found: list[Found]) -> list[str]:
     listing = survey(definition, Listed(found))
-    return [listing.split_of(entry) for entry in found]
+    splits = [listing.split_of(entry) for entry in found]
+    assert {split: splits.count(split) for split in splits} == {split: count for split, count in listing.splits.items() if count}
+    return splits
 
 
 def definition_with(holdout: float) -> DatasetDefinition:

@@ -104,7 +104,7 @@ def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: 
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: missing is not published: ") and "metrics.json does not exist" in error
     assert main(["--dataset", "nowhere"]) == 1
-    assert "params.yaml has no such data set; it has: missing, plain, wild." in capsys.readouterr().err
+    assert "params.yaml has no such data set; it has: plain, wild, missing." in capsys.readouterr().err
 
 
 def test_pictures_fit_the_interface_and_files_must_be_there(make_repo: Callable[..., Path]) -> None:

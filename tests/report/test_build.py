@@ -145,6 +145,19 @@ def test_renamed_classes_and_cut_descriptions_are_shown(tmp_path: Path) -> None:
     assert "CLIP reads only the beginning of 2 of 3 descriptions" in text
 
 
+def test_names_like_formulas_are_text_to_a_spreadsheet_and_themselves_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ['=HYPERLINK("x")', "-owl", "'@cat"]
+    monkeypatch.setattr("tests.report.example.NAMES", names)
+    text = text_of(page_of(tmp_path))
+    assert all(f" {name} " in text for name in names)
+    for path, columns in (("per_class.csv", ["class"]), ("plots/confusion.csv", ["actual", "predicted"])):
+        table = pd.read_csv(tmp_path / "pets" / path)
+        for column in columns:
+            assert set(table[column]) == {f"'{name}" for name in names}
+
+
 def test_names_and_reasons_cannot_inject_markup(usual: Path) -> None:
     page = (usual / "report.html").read_text()
     assert "<wolf>" not in page

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.flows.commands.conftest import Nola
+from tests.report.example import write_example
 
 
 def test_a_page_is_a_table_and_its_place_a_notice(finished: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,20 +80,18 @@ def test_wrong_names_end_with_one_sentence(finished: Path, nola: Nola, monkeypat
     assert "there is no class 'cta'" in nola("inspect", "pseudo-labels", "pets", "--class", "cta", status=1)[1]
 
 
-def test_what_would_steer_a_terminal_is_shown_as_an_escape(
-    finished: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from tests.report.example import write_example
-
+def test_no_name_steers_the_terminal_or_a_spreadsheet(tmp_path: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch) -> None:
     write_example(tmp_path / "data" / "pets")
     for name in ("params.yaml", "dvc.yaml"):
-        (tmp_path / name).write_bytes((finished / name).read_bytes())
-    path = tmp_path / "data" / "pets" / "descriptions.parquet"
-    pd.read_parquet(path).assign(text="\x1b[2Jgone").to_parquet(path)
+        (tmp_path / name).touch()
+    path = tmp_path / "data" / "pets" / "classes.parquet"
+    pd.read_parquet(path).assign(name=["=1+1", "a\x1b[2Jb", "owl"]).to_parquet(path)
     monkeypatch.chdir(tmp_path)
-    out, _ = nola("inspect", "descriptions", "pets")
-    assert "\x1b" not in out and r"\x1b[2Jgone" in out
-    assert nola("inspect", "descriptions", "pets", "--class", "\x1b]0;x\x07\nc", status=1)[1].splitlines() == [
+    out, _ = nola("inspect", "predictions", "pets", "--rows", "100")
+    assert "\x1b" not in out and r"a\x1b[2Jb" in out
+    nola("inspect", "predictions", "pets", "--csv", "pets.csv")
+    assert "'=1+1" in set(pd.read_csv("pets.csv")["class"])
+    assert nola("inspect", "pseudo-labels", "pets", "--class", "\x1b]0;x\x07\nc", status=1)[1].splitlines() == [
         r"error: there is no class '\x1b]0;x\x07",
-        "error: c'; there are: cat, dog & <wolf>, owl.",
+        r"error: c'; there are: =1+1, a\x1b[2Jb, owl.",
     ]
