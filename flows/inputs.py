@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
-import nola_core
+from nola_core import inputs
+
+FIRST_STEP = Path("data") / "dvc.yaml"
 
 
 def prepare_inputs(root: Path) -> None:
-    """Bring `data/inputs.json` up to date, as the stage `resolve` does for a plain `dvc repro`.
+    """Bring `data/inputs` up to date where the pipeline has such a step, as its stage `resolve` does for a plain `dvc repro`.
 
     Raises:
-        NolaError: the definition of a data set or `params.yaml` is wrong.
+        NolaError: params.yaml is not sound.
     """
-    if (Path(nola_core.__file__).parent / "inputs.py").is_file():
-        importlib.import_module("nola_core.inputs").write(root)
+    if (root / FIRST_STEP).is_file():
+        inputs.write(root)

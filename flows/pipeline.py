@@ -2,6 +2,7 @@
 
 python -m flows.pipeline [--dataset NAME ...] [--target STAGE ...] [--max-workers N]
 """
+# ruff: noqa: E402 (what Prefect reads of the environment must be there before it is imported)
 
 from __future__ import annotations
 
@@ -17,6 +18,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from flows.environment import configure, gpu_in_use, gpu_names, project_root, require_project
+
+configure()
+
 from prefect import Task, flow, get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient
@@ -30,7 +35,6 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.arguments import add_run_arguments, guarded
 from flows.cached import record_cached
-from flows.environment import gpu_in_use, gpu_names, project_root, require_project
 from flows.gpu import Devices, ensure_gpu_limit, gpu_slot
 from flows.graph import Graph, Stage, read_graph
 from flows.inputs import prepare_inputs

@@ -2,6 +2,7 @@
 
 python -m flows.publish [--dataset NAME ...]
 """
+# ruff: noqa: E402 (what Prefect reads of the environment must be there before it is imported)
 
 from __future__ import annotations
 
@@ -11,6 +12,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from flows.environment import configure, project_root, require_project
+
+configure()
 
 from prefect import flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -22,7 +27,6 @@ from prefect.states import Completed, Failed
 
 from flows.arguments import add_dataset_argument, guarded
 from flows.artifact_key import artifact_key
-from flows.environment import project_root, require_project
 from flows.graph import dataset_names
 from flows.server import use_server
 from nola_core.errors import NolaError

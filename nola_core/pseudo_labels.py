@@ -114,7 +114,7 @@ def _one_for_each(table: pd.DataFrame) -> None:
     starved = [class_id for class_id in np.unique(classes) if class_id not in own]
     if not starved:
         return
-    rows_of = table.groupby("class_id").indices
+    rows_of = {int(str(key)): np.asarray(rows) for key, rows in table.groupby("class_id").indices.items()}
     owner = {images[row]: row for row in own.values()}
     moved: set[int] = set()
     for class_id in starved:
