@@ -16,9 +16,9 @@ from pathlib import Path
 import yaml
 
 from flows.arguments import guarded
-from flows.environment import require_project
 from flows.graph import DATA
 from flows.locking import running
+from flows.project import require_project
 from nola_core.errors import NolaError
 
 CACHES = (".nola", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "*.egg-info")

@@ -1,4 +1,4 @@
-"""Where the project is, and the settings Prefect and DVC get when the user chose none.
+"""The settings Prefect and DVC get when the user chose none.
 
 Import nothing heavy here: the settings must be in place before Prefect is imported.
 """
@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from nola_core.errors import NolaError
+from flows.project import project_root
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -23,24 +23,6 @@ QUIET = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
-
-
-def project_root() -> Path:
-    """The nearest folder at or above the working directory that holds a `dvc.yaml`; else the working directory."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
-
-
-def require_project() -> Path:
-    """The project the working directory lies in.
-
-    Raises:
-        NolaError: it lies in none.
-    """
-    root = project_root()
-    if not (root / "dvc.yaml").is_file():
-        raise NolaError(f"{root} is in no NoLA project: no dvc.yaml here or above; go to the folder of your project.")
-    return root
 
 
 def configure() -> None:

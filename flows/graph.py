@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flows.dvc_locks import Patience, await_repository, blocking_pids, mend
 from flows.locking import Notify
 from nola_core.errors import NolaError
@@ -53,22 +51,6 @@ class Graph:
             if address not in self.stale and all(above in found for above in stage.upstream):
                 found[address] = stage
         return list(found.values())
-
-
-def dataset_names(root: Path) -> list[str]:
-    """The data sets listed in `params.yaml`.
-
-    Raises:
-        NolaError: there is no such list.
-    """
-    path = root / "params.yaml"
-    try:
-        datasets = yaml.safe_load(path.read_text()).get("datasets")
-    except (OSError, AttributeError, yaml.YAMLError) as error:
-        raise NolaError(f"{path} cannot be read: {error}") from error
-    if not isinstance(datasets, list) or not datasets:
-        raise NolaError(f"{path}: `datasets` must be a list of names, one at least.")
-    return [str(name) for name in datasets]
 
 
 def read_graph(

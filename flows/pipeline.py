@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from flows.environment import configure, gpu_in_use, gpu_names, project_root, require_project
+from flows.environment import configure, gpu_in_use, gpu_names
+from flows.project import project_root, require_project
 
 configure()
 

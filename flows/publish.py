@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.environment import configure, project_root, require_project
+from flows.environment import configure
+from flows.project import project_root, require_project
 
 configure()
 
@@ -27,7 +28,7 @@ from prefect.states import Completed, Failed
 
 from flows.arguments import add_dataset_argument, guarded
 from flows.artifact_key import artifact_key
-from flows.graph import dataset_names
+from flows.project import dataset_names
 from flows.server import use_server
 from nola_core.errors import NolaError
 

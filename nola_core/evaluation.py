@@ -370,7 +370,8 @@ def _places(group: pd.DataFrame, images: pd.Index[Any], split: str, method: str,
     if unknown or missing or repeated:
         raise NolaError(
             f"predictions.parquet, method {method}, split {split}: {missing} of {len(images)} readable images have no "
-            f"prediction, {unknown} predictions name no readable image of the split, {repeated} are repeated. Run the stage predict again."
+            f"prediction, {unknown} predictions name no readable image of the split, {repeated} are repeated. "
+            "Run the stage predict again."
         )
     return places
 

@@ -7,6 +7,7 @@ import gc
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import tempfile
 import tracemalloc
@@ -213,6 +214,8 @@ def test_a_cached_row_costs_little_memory(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KB."""
+    if shutil.which("mount") is None:
+        pytest.skip("there is no `mount` to make a small file system with")
     disk = tmp_path / "disk"
     disk.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True, text=True)

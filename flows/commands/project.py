@@ -6,10 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from flows.project import dataset_names, require_project
 from nola_core.errors import NolaError
-
-MARKS = ("params.yaml", "dvc.yaml")
-"""The files that make a folder a project."""
 
 
 def find_project() -> Path:
@@ -18,30 +16,7 @@ def find_project() -> Path:
     Raises:
         NolaError: there is none.
     """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if all((folder / name).is_file() for name in MARKS):
-            return Path(os.path.relpath(folder, here))
-    raise NolaError(f"{here} is not inside a NoLA project: go to a folder that holds {' and '.join(MARKS)}, or below one.")
-
-
-def dataset_names(root: Path) -> list[str]:
-    """The data sets of params.yaml; nothing else of that file is checked.
-
-    Raises:
-        NolaError: the file is no YAML, or holds no data sets.
-    """
-    import yaml
-
-    path = root / "params.yaml"
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NolaError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
-    names = values.get("datasets") if isinstance(values, dict) else None
-    if not isinstance(names, (list, dict)) or not names:
-        raise NolaError(f"{path} names no data sets: add one with `nola add`.")
-    return [str(name) for name in names]
+    return Path(os.path.relpath(require_project()))
 
 
 def check_datasets(root: Path, wanted: Iterable[str]) -> None:

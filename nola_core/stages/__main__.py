@@ -6,9 +6,6 @@ import argparse
 import importlib
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -33,11 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     if (arguments.stage == "resolve") == (arguments.dataset is not None):
         parser.error("every stage but resolve takes --dataset")
     try:
-        with _stoppable():
-            if arguments.stage == "resolve":
-                inputs.write(arguments.root)
-            else:
-                run_stage(arguments.root, arguments.dataset, arguments.stage, arguments.role)
+        if arguments.stage == "resolve":
+            inputs.write(arguments.root)
+        else:
+            run_stage(arguments.root, arguments.dataset, arguments.stage, arguments.role)
     except NolaError as error:
         return _said(str(error), 1)
     except OSError as error:
@@ -72,24 +68,18 @@ def _said(sentence: str, status: int) -> int:
     return status
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGINT raise KeyboardInterrupt(number), so that what is half made is removed; the second of them kills."""
+def stop_on_signals() -> None:
+    """Have SIGTERM and SIGINT raise KeyboardInterrupt(number), so that what is half made is removed; the second one kills."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt(number)
 
-    usual = (signal.SIG_DFL, signal.default_int_handler)
-    main_thread = threading.current_thread() is threading.main_thread()
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if main_thread and signal.getsignal(number) in usual]
-    before = [(number, signal.signal(number, stop)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, stop)
 
 
 if __name__ == "__main__":
+    stop_on_signals()
     sys.exit(main())

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 import nola_core.stages
-from flows.graph import GPU_STAGES, Stage, dataset_names, read_graph
+from flows.graph import GPU_STAGES, Stage, read_graph
+from flows.project import dataset_names
 from nola_core.errors import NolaError
 
 

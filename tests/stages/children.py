@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from nola_core.stages.__main__ import STAGES, stop_on_signals
 from tests.project import ROOT, run
 
 
@@ -88,6 +89,7 @@ def stage_status(root: str, stage: str, largest: int | None, die_after: str | No
             os.kill(os.getpid(), signal.SIGKILL)
 
         setattr(importlib.import_module(module), name, last)
+    stop_on_signals()
     said = io.StringIO()
     with redirect_stderr(said), redirect_stdout(io.StringIO()):
         status = run(Path(root), stage)
@@ -96,8 +98,6 @@ def stage_status(root: str, stage: str, largest: int | None, die_after: str | No
 
 if __name__ == "__main__":
     import torch
-
-    from nola_core.stages.__main__ import STAGES
 
     torch.set_num_threads(1)
     for name in STAGES:

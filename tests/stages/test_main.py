@@ -93,12 +93,6 @@ def test_a_signal_ends_a_stage_with_one_line_and_its_status(stages: Stages, root
     assert "Traceback" not in said and not scratch(root)
 
 
-def test_handlers_are_as_they_were_after_a_stage(root: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    assert run(root, "select") == 0
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
 def test_the_next_stage_removes_what_a_killed_one_left_and_nobody_takes_it_for_a_store(stages: Stages, root: Path) -> None:
     features = root / "data" / "blobs" / "features"
     assert stages.run(root, "embed clip", die_after="nola_core.extraction:write_store")[0] == -signal.SIGKILL

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands.project import check_datasets, complete_dataset, dataset_names, find_project
+from flows.commands.project import check_datasets, complete_dataset, find_project
+from flows.project import dataset_names
 from nola_core.errors import NolaError
 
 
