@@ -61,7 +61,8 @@ def _listed(definition: DatasetDefinition, reader: Reader) -> tuple[list[str], s
         names = reader.class_names()
         if not names:
             raise NolaError(
-                f"{where}: {definition.source} names no classes of its own; list them under `classes`, for `nola add` by --classes."
+                f"{where}: {definition.source} names no classes of its own; list them under `classes`, for `nola add` by "
+                "--classes."
             )
         return names, where
     try:
