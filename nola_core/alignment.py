@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nola_core.config import Align
+from nola_core.device import one_thread
 from nola_core.errors import NolaError
 from nola_core.files import replacing
 from nola_core.progress import progress
@@ -25,7 +26,9 @@ class AlignmentHead(nn.Sequential):
 def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, seed: int) -> AlignmentHead:
     """Train a head on pseudo-labelled features: cross-entropy, Adam, constant learning rate, a fixed last epoch.
 
-    The head is a few hundred kB, so it trains on the CPU wherever the backbones ran; `seed` alone decides the result.
+    The head is a few hundred kB, so it trains on the CPU wherever the backbones ran, in one thread: its steps are too small to
+    share, and two threads on busy cores wait for each other (benchmarks/results/scale.md). So `seed` alone decides the result,
+    whatever OMP_NUM_THREADS says.
 
     Args:
         features: float32 [n, d] of the selected images.
@@ -45,8 +48,8 @@ def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = AlignmentHead(features.shape[1], options.hidden, classes)
-    optimizer = torch.optim.Adam(head.parameters(), lr=options.learning_rate)
-    with progress(total=options.epochs, what="align", unit="epochs") as advance:
+    optimizer = torch.optim.Adam(head.parameters(), lr=options.learning_rate, fused=True)  # one pass over the weights a step
+    with one_thread(), progress(total=options.epochs, what="align", unit="epochs") as advance:
         for _ in range(options.epochs):
             total = 0.0
             for batch in torch.randperm(len(targets), generator=generator).split(options.batch_size):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,19 @@ def autocast(place: torch.device, precision: str) -> torch.autocast:
     import torch
 
     return torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A context in which torch computes in one thread, for many small steps; the number before is restored."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_memory() -> None:

@@ -15,6 +15,7 @@ from nola_core import files
 from nola_core.errors import NolaError
 from nola_core.label_free import guard
 from nola_core.neighbors import search
+from nola_core.prediction import Predictions, matrix
 from nola_core.text import write_spreadsheet
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ METHODS = ("zero_shot", "templates", "cde", "alignment", "nola")
 SPLITS = ("train", "val", "test")
 FINAL = "nola"
 TEACHER = "alignment"
+SCORED = ["image_id", "class_id", "probability", "top_classes"]
+"""What is read of a prediction table."""
+PROBE_GALLERY, PROBE_QUERIES = 100_000, 10_000
+"""The nearest-neighbour probe asks about at most so many images, among at most so many train images, drawn by a fixed seed."""
+VOTES = 8192
+"""Queries whose votes are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def evaluate(
     manifest: pd.DataFrame,
     classes: pd.DataFrame,
     labels: pd.DataFrame,
-    predictions: pd.DataFrame,
+    predictions: Predictions,
     pseudo_labels: pd.DataFrame,
     label_free: dict[str, Any],
     ssl_features: Callable[[str], FeatureStore] | None,
@@ -76,7 +83,7 @@ def evaluate(
         manifest: `image_id, split, ok`.
         classes: `class_id, name`.
         labels: `image_id, class_id`; may be empty.
-        predictions: a prediction table of every method, every readable image of the splits it predicts.
+        predictions: of every method, every readable image of the splits it predicts; read one split and method at a time.
         pseudo_labels: `image_id, class_id, selected`.
         label_free: content of label_free.json; copied, with the guard's `warning` beside the student's scores.
         ssl_features: opens the SSL feature store of a split, for the k-nearest-neighbour probe; None leaves it out.
@@ -89,23 +96,30 @@ def evaluate(
     truth = check_labels(labels, manifest, classes)
     readable = manifest.loc[manifest["ok"].astype(bool), ["image_id", "split"]]
     split = reported_split(manifest)
-    groups = _groups(predictions, readable, classes, split)
+    found = _split_methods(predictions, split)
     count = len(classes)
 
     splits: dict[str, dict[str, dict[str, float]]] = {}
     per_class: list[pd.DataFrame] = []
     reliability: list[pd.DataFrame] = []
-    for (name, method), group in groups.items():
-        actual = truth_of(group["image_id"], truth)
-        known, actual = group[actual >= 0], actual[actual >= 0]
-        per_class.append(_per_class(name, method, group, known, actual, classes))
-        if known.empty:
-            continue
-        splits.setdefault(name, {})[method] = score(known, actual, count, bins)
-        if name == split:
-            table = reliability_table(known["probability"].to_numpy(), known["class_id"].to_numpy() == actual, bins)
-            table.insert(0, "method", method)
-            reliability.append(table)
+    confusion = pd.DataFrame(columns=["image_id", "actual", "predicted"])
+    for name, methods in found.items():
+        images = readable.loc[readable["split"] == name, "image_id"]
+        places, truth_here = pd.Index(images), truth_of(images, truth)
+        for method in methods:
+            group = predictions.read(name, method, SCORED)
+            actual = truth_here[_places(group, places, name, method, classes)]
+            known, actual = group[actual >= 0], actual[actual >= 0]
+            per_class.append(_per_class(name, method, group, known, actual, classes))
+            if name == split and method == final_method(methods):
+                confusion = _confusion(known, actual, classes)
+            if known.empty:
+                continue
+            splits.setdefault(name, {})[method] = score(known, actual, count, bins)
+            if name == split:
+                table = reliability_table(known["probability"].to_numpy(), known["class_id"].to_numpy() == actual, bins)
+                table.insert(0, "method", method)
+                reliability.append(table)
 
     in_split = readable.loc[readable["split"] == split, "image_id"]
     metrics = {
@@ -125,7 +139,7 @@ def evaluate(
     return Evaluation(
         metrics=metrics,
         per_class=_stack(per_class, ["split", "method", "class_id", "class", "images", "accuracy", "predicted"]),
-        confusion=_confusion(groups, split, truth, classes),
+        confusion=confusion,
         reliability=_stack(reliability, ["method", "bin", "confidence", "accuracy", "images"]),
         accuracy=pd.DataFrame(accuracy, columns=["split", "method", "top1"]),
     )
@@ -183,7 +197,7 @@ def score(predicted: pd.DataFrame, actual: np.ndarray, classes: int, bins: int) 
         mean of the accuracies of the classes that have a labelled image; `ece`.
     """
     right = predicted["class_id"].to_numpy() == actual
-    top = np.stack(predicted["top_classes"].to_list())
+    top = matrix(predicted["top_classes"])
     images = np.bincount(actual, minlength=classes)
     hits = np.bincount(actual, weights=right, minlength=classes)
     present = images > 0
@@ -247,14 +261,16 @@ def score_pseudo_labels(
     result["coverage"] = len(selected) / max(1, len(train))
 
     belonging = np.bincount(truth_of(train, truth) + 1, minlength=len(classes) + 1)[1:]
+    chosen, mine, hits = (
+        np.bincount(ids, minlength=len(classes)) for ids in (selected["class_id"], known["class_id"], known["class_id"][right])
+    )
     per_class: dict[str, dict[str, float | int]] = {}
     for class_id, name in zip(classes["class_id"], classes["name"], strict=True):
-        entry: dict[str, float | int] = {"selected": int((selected["class_id"] == class_id).sum())}
-        mine = known["class_id"].to_numpy() == class_id
-        if mine.any():
-            entry["accuracy"] = float(right[mine].mean())
+        entry: dict[str, float | int] = {"selected": int(chosen[class_id])}
+        if mine[class_id]:
+            entry["accuracy"] = float(hits[class_id] / mine[class_id])
         if belonging[class_id]:
-            entry["coverage"] = float(mine.sum() / belonging[class_id])
+            entry["coverage"] = float(mine[class_id] / belonging[class_id])
         per_class[str(name)] = entry
     result["classes"] = per_class
     return result
@@ -266,6 +282,8 @@ def knn_accuracy(
     queries: np.ndarray | None,
     query_classes: np.ndarray | None,
     k: int,
+    *,
+    asked: int | None = None,
 ) -> float:
     """Fraction of queries whose k most similar gallery images vote for the right class.
 
@@ -274,25 +292,33 @@ def knn_accuracy(
     Args:
         gallery: [n, d] L2-normalised.
         gallery_classes: [n] class ids.
-        queries: [q, d] L2-normalised; None classifies each gallery image by the others.
+        queries: [q, d] L2-normalised; None classifies gallery images by the others.
         query_classes: [q] class ids; None with `queries`.
         k: how many neighbours vote; fewer if there are fewer.
+        asked: without `queries`, how many gallery images are classified, from the first on; None for all.
     """
     alone = queries is None or query_classes is None
+    if queries is None or query_classes is None:
+        queries, query_classes = gallery[:asked], gallery_classes[:asked]
     wanted = min(k + alone, len(gallery))
-    similarity, index = search(gallery, gallery if queries is None or alone else queries, wanted)
+    similarity, index = search(gallery, queries, wanted)
     if alone:
-        own = index == np.arange(len(gallery))[:, None]
+        own = index == np.arange(len(queries))[:, None]
         own[~own.any(axis=1), -1] = True  # among more than k exact copies the image itself may be missing: drop the last
-        similarity = similarity[~own].reshape(len(gallery), wanted - 1)
-        index = index[~own].reshape(len(gallery), wanted - 1)
-    voted = gallery_classes[index]
+        similarity = similarity[~own].reshape(len(queries), wanted - 1)
+        index = index[~own].reshape(len(queries), wanted - 1)
+    parts = range(0, len(queries), VOTES)
+    answers = [_vote(gallery_classes[index[at : at + VOTES]], similarity[at : at + VOTES]) for at in parts]
+    return float((np.concatenate(answers) == query_classes).mean())
+
+
+def _vote(voted: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """The class most neighbours are of: class ids [q, k] and their cosines -> [q]."""
     same = voted[:, :, None] == voted[:, None, :]
     # Counts are integers and the summed similarities shrink below 1/4, so they decide ties and nothing else.
-    weight = 1.0 + np.clip(similarity.astype(np.float64), -1, 1) / (4 * max(1, wanted))
+    weight = 1.0 + np.clip(similarity.astype(np.float64), -1, 1) / (4 * max(1, voted.shape[1] + 1))
     best = (same * weight[:, None, :]).sum(axis=2).argmax(axis=1)
-    answer = voted[np.arange(len(voted)), best]
-    return float((answer == (gallery_classes if query_classes is None or alone else query_classes)).mean())
+    return voted[np.arange(len(voted)), best]
 
 
 def _probes(
@@ -304,43 +330,50 @@ def _probes(
 ) -> dict[str, Any]:
     """k-NN accuracy on the SSL features: the reported split by the train images, or the train images by each other."""
     known = readable[truth_of(readable["image_id"], truth) >= 0]
-    train = known.loc[known["split"] == "train", "image_id"].tolist()
-    asked = known.loc[known["split"] == split, "image_id"].tolist()
-    if ssl_features is None or len(train) < 2 or not asked:
+    rng = np.random.default_rng(0)
+    train = _drawn(known.loc[known["split"] == "train", "image_id"], PROBE_GALLERY, rng)
+    asked = _drawn(known.loc[known["split"] == split, "image_id"], PROBE_QUERIES, rng)
+    if ssl_features is None or len(train) < 2 or asked.empty:
         return {}
     gallery, gallery_classes = ssl_features("train").rows(train), truth_of(train, truth)
     if split == "train":
-        top1 = knn_accuracy(gallery, gallery_classes, None, None, k)
+        images = min(len(train), PROBE_QUERIES)
+        top1 = knn_accuracy(gallery, gallery_classes, None, None, k, asked=images)
     else:
+        images = len(asked)
         top1 = knn_accuracy(gallery, gallery_classes, ssl_features(split).rows(asked), truth_of(asked, truth), k)
-    return {"ssl_knn": {"top1": top1, "neighbors": k}}
+    return {"ssl_knn": {"top1": top1, "neighbors": k, "images": images, "gallery": len(train)}}
 
 
-def _groups(
-    predictions: pd.DataFrame, readable: pd.DataFrame, classes: pd.DataFrame, split: str
-) -> dict[tuple[str, str], pd.DataFrame]:
-    """(split, method) -> its rows, in order of `SPLITS` and `METHODS`, checked to cover exactly the split's images."""
-    strange = sorted(set(predictions["class_id"]) - set(classes["class_id"]))
+def _drawn(image_ids: pd.Series[str], most: int, rng: np.random.Generator) -> pd.Series[str]:
+    """All ids, or `most` of them in drawn order."""
+    return image_ids if len(image_ids) <= most else image_ids.iloc[rng.permutation(len(image_ids))[:most]]
+
+
+def _split_methods(predictions: Predictions, split: str) -> dict[str, list[str]]:
+    """Split -> the methods that predicted it, in order of `SPLITS` and `METHODS`."""
+    keys = predictions.keys()
+    if not any(name == split for name, _ in keys):
+        raise NolaError(f"predictions.parquet has no row of split {split}, the one to report: run the stage predict again.")
+    found = {name: ordered_methods(method for one, method in keys if one == name) for name in SPLITS}
+    return {name: methods for name, methods in found.items() if methods}
+
+
+def _places(group: pd.DataFrame, images: pd.Index[Any], split: str, method: str, classes: pd.DataFrame) -> np.ndarray:
+    """Which of the split's images each prediction is of, int64 [n]; checked to cover exactly those."""
+    strange = sorted(set(group["class_id"].unique()) - set(classes["class_id"]))
     if strange:
         raise NolaError(f"predictions.parquet names class ids that classes.parquet does not have: {_some(strange)}.")
-    by_key = {(str(key[0]), str(key[1])): rows for key, rows in predictions.groupby(["split", "method"], sort=False)}
-    if not any(name == split for name, _ in by_key):
-        raise NolaError(f"predictions.parquet has no row of split {split}, the one to report: run the stage predict again.")
-    groups = {}
-    for name in SPLITS:
-        images = pd.Index(readable.loc[readable["split"] == name, "image_id"])
-        for method in ordered_methods(method for found, method in by_key if found == name):
-            rows = by_key[name, method]
-            ids = pd.Index(rows["image_id"])
-            missing, unknown = images.difference(ids), ids.difference(images)
-            if len(missing) or len(unknown) or ids.has_duplicates:
-                raise NolaError(
-                    f"predictions.parquet, method {method}, split {name}: {len(missing)} of {len(images)} readable "
-                    f"images have no prediction, {len(unknown)} predictions name no readable image of the split, "
-                    f"{int(ids.duplicated().sum())} are repeated. Run the stage predict again."
-                )
-            groups[name, method] = rows
-    return groups
+    places = images.get_indexer(pd.Index(group["image_id"]))
+    times = np.bincount(places[places >= 0], minlength=len(images))
+    unknown, missing, repeated = int((places < 0).sum()), int((times == 0).sum()), int((times - 1).clip(0).sum())
+    if unknown or missing or repeated:
+        raise NolaError(
+            f"predictions.parquet, method {method}, split {split}: {missing} of {len(images)} readable images have no "
+            f"prediction, {unknown} predictions name no readable image of the split, {repeated} are repeated. "
+            "Run the stage predict again."
+        )
+    return places
 
 
 def _per_class(
@@ -363,18 +396,13 @@ def _per_class(
     )
 
 
-def _confusion(
-    groups: dict[tuple[str, str], pd.DataFrame], split: str, truth: pd.Series[int], classes: pd.DataFrame
-) -> pd.DataFrame:
-    """`image_id, actual, predicted` (class names) of the labelled images of the reported split by the final method."""
-    rows = groups[split, final_method(method for name, method in groups if name == split)]
-    actual = truth_of(rows["image_id"], truth)
-    rows, actual = rows[actual >= 0], actual[actual >= 0]
+def _confusion(known: pd.DataFrame, actual: np.ndarray, classes: pd.DataFrame) -> pd.DataFrame:
+    """`image_id, actual, predicted` (class names) of labelled images and their true class ids."""
     names = classes.sort_values("class_id")["name"].to_numpy()
     columns = {
-        "image_id": rows["image_id"].to_numpy(),
+        "image_id": known["image_id"].to_numpy(),
         "actual": names[actual],
-        "predicted": names[rows["class_id"].to_numpy()],
+        "predicted": names[known["class_id"].to_numpy()],
     }
     return pd.DataFrame(columns)
 

@@ -33,6 +33,7 @@ def extract(
     out: Path,
     cache: Path,
     device: torch.device,
+    code: str,
     batch_size: int = 128,
     precision: Precision = "float32",
 ) -> int:
@@ -41,6 +42,9 @@ def extract(
     Batches follow manifest order and are cached whole, so a run that was killed and started again meets the same batches
     and gives the same bits as an undisturbed one.
 
+    Args:
+        code: fingerprint of the code that makes a row of an image: rows that other code made are not used.
+
     Returns:
         How many images went through the encoder; all others came from the cache.
 
@@ -48,10 +52,11 @@ def extract(
         NolaError: a feature is NaN or infinite (the image is named), or an image cannot be opened any more.
     """
     usable = manifest[manifest["ok"]]
-    made_by = encoder.meta if precision == "float32" else {**encoder.meta, "precision": precision}
-    meta = {"role": role, **made_by}
+    made_by = {**encoder.meta, "code": code}
+    if precision != "float32":
+        made_by["precision"] = precision
     rows = RowCache(cache / "rows" / digest({**made_by, "dim": encoder.dim})[:16], encoder.dim)
-    todo = usable[~usable["sha256"].isin([sha for sha in usable["sha256"] if sha in rows])].drop_duplicates("sha256")
+    todo = usable[~rows.contains(usable["sha256"].tolist())].drop_duplicates("sha256")
     with progress(total=len(usable), what=f"embed {role}", unit="images", done=len(usable) - len(todo)) as advance:
         batches = [todo["image_id"].iloc[start : start + batch_size].tolist() for start in range(0, len(todo), batch_size)]
         hashes = dict(zip(todo["image_id"], todo["sha256"], strict=True))
@@ -74,7 +79,7 @@ def extract(
             advance(len(batch))
     with replacing(out) as scratch:
         for split, part in usable.groupby("split", sort=True):
-            write_store(scratch / str(split), part, rows, meta)
+            write_store(scratch / str(split), part, rows, {"role": role, **made_by})
     return len(todo)
 
 
@@ -101,12 +106,15 @@ def loaded_batches(
 
     with ThreadPoolExecutor(workers()) as pool:
         ahead: deque[tuple[Sequence[str], list[Future[Tensor]]]] = deque()
-        for batch in batches:
-            ahead.append((batch, [pool.submit(load, image_id) for image_id in batch]))
-            if len(ahead) == 3:
+        try:
+            for batch in batches:
+                ahead.append((batch, [pool.submit(load, image_id) for image_id in batch]))
+                if len(ahead) == 3:
+                    yield _gather(*ahead.popleft())
+            while ahead:
                 yield _gather(*ahead.popleft())
-        while ahead:
-            yield _gather(*ahead.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # whoever ends early does not wait for hundreds of images
 
 
 def _gather(batch: Sequence[str], futures: list[Future[Tensor]]) -> tuple[Sequence[str], Tensor]:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from nola_core.errors import NolaError
@@ -20,12 +22,13 @@ class LabelFreeScores:
 
     The nuclear norm (the sum of the singular values) grows with both the confidence and the variety of the predictions
     (Cui et al., "Towards Discriminability and Diversity: Batch Nuclear-norm Maximization", CVPR 2020). The singular
-    values are the roots of the eigenvalues of the Gram matrix P^T P, which is summed here in float64.
+    values are the roots of the eigenvalues of the Gram matrix P^T P, which is summed here in float64, since a singular value of
+    zero is known to the root of the rounding error only. BLAS computes its lower half alone, in half the time of a product.
     """
 
     def __init__(self) -> None:
         self._images = 0
-        self._gram: Tensor | None = None
+        self._gram: np.ndarray | None = None
         self._total: Tensor | None = None
         self._answers: Tensor | None = None
         self._confidence = 0.0
@@ -44,7 +47,7 @@ class LabelFreeScores:
         batch = probabilities.detach().to("cpu", torch.float64)
         if self._gram is None:
             classes = batch.shape[1]
-            self._gram = torch.zeros(classes, classes, dtype=torch.float64)
+            self._gram = np.zeros((classes, classes), order="F")
             self._total = torch.zeros(classes, dtype=torch.float64)
             self._answers = torch.zeros(classes, dtype=torch.float64)
         if batch.shape[1] != len(self._gram):
@@ -56,7 +59,7 @@ class LabelFreeScores:
             raise NolaError("Probabilities must lie between 0 and 1 and sum to 1 in each row; these do not (NaN features?).")
         assert self._total is not None and self._answers is not None
         self._images += len(batch)
-        self._gram += batch.T @ batch
+        self._gram = dsyrk(1.0, batch.contiguous().numpy().T, 1.0, self._gram, lower=1, overwrite_c=1)
         self._total += batch.sum(dim=0)
         confidence, answers = batch.max(dim=1)
         self._answers += torch.bincount(answers, minlength=len(self._answers))
@@ -80,7 +83,7 @@ class LabelFreeScores:
         if self._gram is None or self._total is None or self._answers is None or self._images == 0:
             raise NolaError("There are no predictions to score: no image was added.")
         classes = len(self._total)
-        singular = torch.linalg.eigvalsh(self._gram).clamp_min(0).sqrt()
+        singular = torch.linalg.eigvalsh(torch.from_numpy(self._gram), UPLO="L").clamp_min(0).sqrt()
         mean = self._total / self._total.sum()
         largest = math.sqrt(self._images * min(self._images, classes))
         entropy = float(torch.special.entr(mean).sum()) / math.log(classes) if classes > 1 else 1.0

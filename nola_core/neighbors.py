@@ -1,13 +1,29 @@
-"""Nearest neighbours over feature stores: FAISS's exact inner-product index, on the GPU when there is one."""
+"""Nearest neighbours over feature stores: exact by FAISS, on the GPU when there is one, and approximate for large collections.
+
+Cosines of all pairs cost N^2: minutes at 50,000 images, hours at a million. Beyond `EXACT_IMAGES` near duplicates are looked for
+in an inverted file (FAISS's IVF) over the features' principal components, whose cost grows with N, and what it misses is
+measured on a sample against exact search.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from nola_core.device import device
 from nola_core.errors import NolaError
+from nola_core.features import normalized
+from nola_core.progress import progress
+
+if TYPE_CHECKING:
+    import torch  # imported by `device`, and only where FAISS sees a GPU
 
 DUPLICATES_SCHEMA = pa.schema(
     [
@@ -19,13 +35,86 @@ DUPLICATES_SCHEMA = pa.schema(
         ("exact", pa.bool_()),
     ]
 )
+EXACT_IMAGES = 50_000
+"""Up to so many images every pair is compared."""
+SAMPLE = 2000
+"""Images compared with all others where not all are: for the typical distance, and for the share of pairs that is found."""
+BLOCK = 1 << 15
+"""Feature rows made float32 at once."""
+COMPONENTS = 64
+LIST = 256
+"""Images a list of the inverted file, on average."""
+PROBES = 8
+"""Lists looked into for each image."""
+TRAINED_ON = 40
+"""Images a list that the inverted file is trained on."""
+SPARE = 4
+"""Times as many candidates are taken from the inverted file as are asked for, then ranked by their exact cosines."""
 
 
-def search(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k rows of `gallery` with the largest inner product with each query.
+@dataclass(frozen=True)
+class Gallery:
+    """Rows of several feature arrays as one, read in blocks and normalised then: memory maps need not fit into memory."""
+
+    parts: Sequence[np.ndarray]
+    _starts: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_starts", np.cumsum([0, *(len(part) for part in self.parts)]))
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def dim(self) -> int:
+        """Width d."""
+        return int(self.parts[0].shape[1])
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Some rows, float32 [n, d], unit length."""
+        out = np.empty((len(rows), self.dim), dtype=self.parts[0].dtype)
+        for part, start in zip(self.parts, self._starts[:-1], strict=True):
+            inside = (rows >= start) & (rows < start + len(part))
+            out[inside] = part[rows[inside] - start]
+        return normalized(out)
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(first row, float32 [n, d] unit rows) of all rows in order."""
+        for part, first in zip(self.parts, self._starts[:-1], strict=True):
+            for start in range(0, len(part), BLOCK):
+                yield int(first) + start, normalized(part[start : start + BLOCK])
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What approximate search finds of what exact search finds, for a sample of `images`.
+
+    Attributes:
+        pairs: how many near-duplicate pairs the images are in, by exact search.
+        found: how many of them approximate search lists.
+    """
+
+    images: int
+    pairs: int
+    found: int
+
+    def __str__(self) -> str:
+        if not self.pairs:
+            return f"approximate search; exact search finds no pair for {self.images:,} sampled images either"
+        share = f"{self.found:,} of the {self.pairs:,} pairs ({self.found / self.pairs:.1%})"
+        return f"approximate search lists {share} that exact search finds for {self.images:,} sampled images"
+
+
+def gpu_of(place: torch.device) -> int | None:
+    """The GPU that FAISS shall use where torch uses `place`, or None for the CPU."""
+    return (place.index or 0) if place.type == "cuda" else None
+
+
+def search(gallery: np.ndarray | Gallery, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k rows of `gallery` with the largest inner product with each query, by comparing them all.
 
     Args:
-        gallery: float32 [N, d], L2-normalised rows (then the inner product is the cosine).
+        gallery: [N, d], L2-normalised rows (then the inner product is the cosine).
         queries: float32 [q, d], likewise.
         k: at most N are returned.
 
@@ -35,66 +124,161 @@ def search(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray
     Raises:
         NolaError: widths differ, the gallery is empty, or a value is NaN.
     """
-    if gallery.ndim != 2 or queries.ndim != 2 or gallery.shape[1] != queries.shape[1] or not len(gallery):
-        raise NolaError(
-            f"neighbour search needs a non-empty N x d gallery and q x d queries, got {gallery.shape}, {queries.shape}."
-        )
-    if np.isnan(gallery).any() or np.isnan(queries).any():
+    shape = (len(gallery), gallery.dim) if isinstance(gallery, Gallery) else gallery.shape
+    if len(shape) != 2 or queries.ndim != 2 or shape[1] != queries.shape[1] or not shape[0]:
+        raise NolaError(f"neighbour search needs a non-empty N x d gallery and q x d queries, got {shape}, {queries.shape}.")
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    _refuse_nan(queries)
+    best = np.full((len(queries), 0), 0, dtype=np.float32)
+    rows = np.full((len(queries), 0), 0, dtype=np.int64)
+    for start, block in gallery.blocks() if isinstance(gallery, Gallery) else [(0, gallery)]:
+        _refuse_nan(block)
+        found, places = _compared(np.ascontiguousarray(block, dtype=np.float32), queries, min(k, len(block)))
+        best, rows = np.hstack([best, found]), np.hstack([rows, places + start])
+        if best.shape[1] > found.shape[1]:
+            order = np.argsort(-best, axis=1, kind="stable")[:, :k]
+            best, rows = np.take_along_axis(best, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    return best, rows
+
+
+def _compared(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    gpu = gpu_of(device()) if faiss.get_num_gpus() else None
+    if gpu is None:
+        return faiss.knn(queries, gallery, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return faiss.knn_gpu(_gpu_memory(gpu), queries, gallery, k, metric=faiss.METRIC_INNER_PRODUCT, device=gpu)
+
+
+@cache
+def _gpu_memory(gpu: int) -> Any:
+    """FAISS's working memory on a GPU, taken once."""
+    return faiss.StandardGpuResources()
+
+
+def _refuse_nan(rows: np.ndarray) -> None:
+    if np.isnan(rows).any():
         raise NolaError("neighbour search got NaN features; run embed again and look at the model it names.")
-    index: faiss.Index = faiss.IndexFlatIP(gallery.shape[1])
-    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    index.add(np.ascontiguousarray(gallery, dtype=np.float32))
-    similarities, rows = index.search(np.ascontiguousarray(queries, dtype=np.float32), min(k, len(gallery)))
-    return similarities, rows
 
 
 def near_duplicates(
     manifest: pd.DataFrame,
-    image_ids: list[str],
-    features: np.ndarray,
+    image_ids: Sequence[str] | pd.Series[str],
+    gallery: Gallery,
     *,
     neighbors: int,
     similarity: float,
     closeness: float | None,
-) -> pd.DataFrame:
+    exact_images: int = EXACT_IMAGES,
+) -> tuple[pd.DataFrame, Recall | None]:
     """Pairs of images that are the same or nearly so, across all splits: duplicates within train, leakage between splits.
 
     Args:
         manifest: `image_id, split, sha256` of at least `image_ids`.
-        features: float32 [N, d], L2-normalised, in the order of `image_ids`.
+        gallery: their features, N rows in the order of `image_ids`.
         neighbors: nearest images looked at for each image.
         similarity: cosine from which on a pair is listed, if it is also unusually close:
         closeness: its cosine distance is at most this share of the median distance of an image to its nearest other. In a
             collection whose images all look alike, a cosine alone says nothing. None: the cosine alone.
+        exact_images: up to so many images all are compared with all; beyond, the near ones of the inverted file alone, and
+            the median is that of `SAMPLE` images.
 
     Returns:
         One row an unordered pair (docs/formats.md), most similar first; `exact` where the files are equal byte for byte.
-        Exact pairs are found by hash, whatever `neighbors` says: each image with the first of its copies.
+        Exact pairs are found by hash, whatever `neighbors` says: each image with the first of its copies. And what the
+        approximate search finds, None where it was exact.
     """
-    rows = manifest.set_index("image_id").loc[image_ids]
-    splits, hashes = rows["split"].to_numpy(), rows["sha256"].to_numpy()
-    pairs: dict[tuple[int, int], float] = {}
-    for group in rows.groupby("sha256", sort=False).indices.values():
-        pairs.update({(int(group[0]), int(other)): 1.0 for other in group[1:]})
-    cosines, others = search(features, features, neighbors + 1)
-    limit = similarity if closeness is None else max(similarity, 1 - closeness * _typical_distance(cosines, others, hashes))
-    for one, column in zip(*np.nonzero(cosines >= limit), strict=True):
-        two = int(others[one, column])
-        if hashes[one] != hashes[two]:
-            pairs[min(int(one), two), max(int(one), two)] = min(1.0, float(cosines[one, column]))
+    rows = manifest.iloc[pd.Index(manifest["image_id"]).get_indexer(pd.Index(image_ids))]
+    files = pd.factorize(rows["sha256"])[0]
+    count = len(gallery)
+    sample, approximate = np.arange(count), count > exact_images
+    if approximate:
+        sample = np.sort(np.random.default_rng(0).choice(count, min(SAMPLE, count), replace=False))
+    cosines, others = search(gallery, gallery.take(sample), neighbors + 1)
+    limit = similarity
+    if closeness is not None:
+        limit = max(similarity, 1 - closeness * _typical_distance(cosines, others, files, sample))
+    keys, values = _pairs(sample, others, cosines, files, limit)
+    recall = None
+    if approximate:
+        wanted = keys
+        keys, values = _approximate_pairs(gallery, files, neighbors=neighbors, limit=limit)
+        recall = Recall(len(sample), len(wanted), int(np.isin(wanted, keys).sum()))
+    first = pd.Series(np.arange(count)).groupby(files).transform("min").to_numpy()
+    copies = np.flatnonzero(first != np.arange(count))
+    one, two = np.append(first[copies], keys // count), np.append(copies, keys % count)
+    ids, splits = np.asarray(rows["image_id"], dtype=object), np.asarray(rows["split"], dtype=object)
     table = pd.DataFrame(
-        [
-            (image_ids[one], splits[one], image_ids[two], splits[two], cosine, hashes[one] == hashes[two])
-            for (one, two), cosine in pairs.items()
-        ],
-        columns=DUPLICATES_SCHEMA.names,
+        {
+            "image_id": ids[one],
+            "split": splits[one],
+            "other_id": ids[two],
+            "other_split": splits[two],
+            "similarity": np.append(np.ones(len(copies)), values),
+            "exact": np.arange(len(one)) < len(copies),
+        }
     )
-    return table.sort_values(["exact", "similarity", "image_id"], ascending=[False, False, True], ignore_index=True)
+    order = ["exact", "similarity", "image_id"]
+    return table.sort_values(order, ascending=[False, False, True], ignore_index=True), recall
 
 
-def _typical_distance(cosines: np.ndarray, others: np.ndarray, hashes: np.ndarray) -> float:
+def _pairs(
+    asked: np.ndarray, others: np.ndarray, cosines: np.ndarray, files: np.ndarray, limit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unordered pairs of other files from a cosine of `limit` on: keys lower row x N + higher row, each once, and cosines."""
+    place, column = np.nonzero(cosines >= limit)
+    one, two, values = asked[place], others[place, column], cosines[place, column]
+    apart = files[one] != files[two]
+    keys = np.minimum(one, two)[apart] * len(files) + np.maximum(one, two)[apart]
+    keys, kept = np.unique(keys, return_index=True)
+    return keys, np.minimum(1, values[apart][kept])
+
+
+def _typical_distance(cosines: np.ndarray, others: np.ndarray, files: np.ndarray, asked: np.ndarray) -> float:
     """Median cosine distance of an image to its nearest image that is no copy of it; 2 if there are copies only."""
-    copies = hashes[others] == hashes[:, None]  # itself among them
+    copies = files[others] == files[asked][:, None]  # itself among them
     nearest = np.where(copies, -1.0, cosines).max(axis=1)
     return float(np.median(1 - nearest))
+
+
+def _approximate_pairs(gallery: Gallery, files: np.ndarray, *, neighbors: int, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `_pairs`, over the images that the inverted file holds nearest to each.
+
+    Projection on principal components shortens distances, so whoever is farther apart than 2 - 2 `limit` (a squared distance of
+    unit vectors) there is no pair: of the candidates only the others are looked up in the gallery.
+    """
+    components, lists = _inverted_file(gallery)
+    parts = []
+    with progress(total=len(gallery), what="duplicates", unit="images") as advance:
+        for start, block in gallery.blocks():
+            distances, others = lists.search(components.apply(block), SPARE * (neighbors + 1))
+            asked = np.arange(start, start + len(block))
+            near = (distances <= 2 - 2 * limit + 1e-5) & (others >= 0) & (others != asked[:, None])
+            cosines = np.full(others.shape, -1, dtype=np.float32)
+            place, column = np.nonzero(near)
+            for at in range(0, len(place), BLOCK):
+                some, place_of = (place[at : at + BLOCK], column[at : at + BLOCK]), place[at : at + BLOCK]
+                cosines[some] = np.einsum("nd,nd->n", block[place_of], gallery.take(others[some]))
+            best = np.argsort(-cosines, axis=1, kind="stable")[:, :neighbors]
+            found = np.take_along_axis(others, best, axis=1), np.take_along_axis(cosines, best, axis=1)
+            parts.append(_pairs(asked, *found, files, limit))
+            advance(len(block))
+    keys, kept = np.unique(np.concatenate([keys for keys, _ in parts]), return_index=True)
+    return keys, np.concatenate([values for _, values in parts])[kept]
+
+
+def _inverted_file(gallery: Gallery) -> tuple[Any, Any]:
+    """The principal components (`apply` projects) and FAISS's inverted file over all rows projected on them."""
+    rng = np.random.default_rng(0)
+    lists = max(1, len(gallery) // LIST)
+    width = min(COMPONENTS, gallery.dim)
+    sample = gallery.take(np.sort(rng.choice(len(gallery), min(len(gallery), TRAINED_ON * max(lists, LIST)), replace=False)))
+    _refuse_nan(sample)
+    components = faiss.PCAMatrix(gallery.dim, width)
+    components.train(sample[: 256 * COMPONENTS])
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, lists)
+    index.cp.niter, index.nprobe = 10, PROBES
+    index.train(components.apply(sample))
+    del sample
+    for _, block in gallery.blocks():
+        _refuse_nan(block)
+        index.add(components.apply(block))
+    return components, index

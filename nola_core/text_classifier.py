@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from nola_core.errors import NolaError
+
+if TYPE_CHECKING:
+    from nola_core.features import FeatureStore
 
 Encode = Callable[[Sequence[str]], Tensor]
 """Texts -> L2-normalised float32 [n, d]."""
@@ -72,3 +76,8 @@ def probabilities(features: Tensor, classifier: Tensor, *, logit_scale: float) -
         float32 [B, C], rows sum to 1.
     """
     return (logit_scale * features @ classifier.T).softmax(dim=-1)
+
+
+def answers(store: FeatureStore, classifier: Tensor, *, logit_scale: float) -> Callable[[int, int], Tensor]:
+    """`probabilities` of the images of a CLIP feature store, by the range of their rows."""
+    return lambda start, stop: probabilities(torch.from_numpy(store.block(start, stop)), classifier, logit_scale=logit_scale)

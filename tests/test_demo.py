@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from nola_core import datasets, text_classifier
-from nola_core.backbones import load_clip, load_pair, load_ssl
+from nola_core import text_classifier
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import load_pair
+from nola_core.backbones.ssl import load_ssl
+from nola_core.datasets.definition import load_definition
+from nola_core.datasets.image import decode
+from nola_core.datasets.manifest import Prepared, prepare
+from nola_core.datasets.readers import open_reader
 from nola_core.descriptions import describe, read_provided
 from nola_core.features import normalized
 from nola_core.files import sha256_file
@@ -17,12 +23,12 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[datasets.Prepared, list[object], np.ndarray]:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, list[object], np.ndarray]:
     """The tables, the images and the truth (to check with, never to choose by), in manifest order."""
-    definition = datasets.load_definition(ROOT, "digits")
-    prepared = datasets.prepare(definition, max_pixels=10_000, folder=tmp_path_factory.mktemp("digits"))
-    reader = datasets.open_reader(definition)
-    images = [datasets.decode(reader.read(path="", shard=row.shard, row=int(row.row))) for row in prepared.manifest.itertuples()]
+    definition = load_definition(ROOT, "digits")
+    prepared = prepare(definition, max_pixels=10_000, folder=tmp_path_factory.mktemp("digits"))
+    reader = open_reader(definition)
+    images = [decode(reader.read(path="", shard=row.shard, row=int(row.row))) for row in prepared.manifest.itertuples()]
     return prepared, images, prepared.labels["class_id"].to_numpy()
 
 
@@ -36,7 +42,7 @@ def test_the_checkpoints_are_small_and_those_of_the_committed_log() -> None:
 
 
 def test_the_descriptions_are_hand_written_and_cover_every_digit(
-    digits: tuple[datasets.Prepared, list[object], np.ndarray],
+    digits: tuple[Prepared, list[object], np.ndarray],
 ) -> None:
     table = describe(read_provided(ROOT / "demo" / "descriptions.csv"), digits[0].classes, source="demo/descriptions.csv")
     assert set(table["provider"]) == {"hand-written"}
@@ -44,7 +50,7 @@ def test_the_descriptions_are_hand_written_and_cover_every_digit(
 
 
 def test_neighbours_in_the_self_supervised_features_share_their_digit(
-    digits: tuple[datasets.Prepared, list[object], np.ndarray],
+    digits: tuple[Prepared, list[object], np.ndarray],
 ) -> None:
     prepared, images, truth = digits
     encoder = load_ssl(load_pair("demo").ssl, root=ROOT)
@@ -57,7 +63,7 @@ def test_neighbours_in_the_self_supervised_features_share_their_digit(
 
 
 def test_the_clip_reads_handwriting_it_has_never_seen_but_not_well(
-    digits: tuple[datasets.Prepared, list[object], np.ndarray],
+    digits: tuple[Prepared, list[object], np.ndarray],
 ) -> None:
     prepared, images, truth = digits
     clip = load_clip(load_pair("demo").clip, root=ROOT)

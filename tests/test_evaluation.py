@@ -26,6 +26,7 @@ from nola_core.evaluation import (
     reliability_table,
     score,
 )
+from nola_core.prediction import Predictions
 
 CLASSES = pd.DataFrame({"class_id": [0, 1, 2], "name": ["cat", "dog", "owl"], "display_name": ["cat", "dog", "owl"]})
 
@@ -85,7 +86,8 @@ def small(**changes: Any) -> Evaluation:
         "bins": 15,
         "neighbors": 1,
     }
-    return evaluate(**(arguments | changes))
+    arguments |= changes
+    return evaluate(**(arguments | {"predictions": Predictions.of(arguments["predictions"])}))
 
 
 def test_metrics_of_a_table_worked_out_by_hand() -> None:
@@ -206,7 +208,7 @@ def test_probe_answers_held_out_images_by_the_labelled_train_images() -> None:
         "test": Store({"t": [1, 0.1], "u": [0.2, 1], "v": [0, 1], "w": [-1, 0.2]}),
     }
     probes = small(ssl_features=lambda split: stores[split]).metrics["probes"]
-    assert probes == {"ssl_knn": {"top1": 0.75, "neighbors": 1}}
+    assert probes == {"ssl_knn": {"top1": 0.75, "neighbors": 1, "images": 4, "gallery": 4}}
 
 
 def test_the_guard_is_stored_beside_the_student_and_the_input_stays_untouched() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from flows import cli
 from nola_core.config import load
-from nola_core.datasets import load_definition, open_reader
+from nola_core.datasets.definition import load_definition
+from nola_core.datasets.readers import open_reader
 from nola_core.errors import NolaError
 from nola_core.registration import add, guess_reader, remove
 from tests.datasets.sources import image_table, png, save_to_disk, write_parquet, write_shard
@@ -28,6 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / "data").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", root)
+    shutil.copy(ROOT / "dvc.yaml", root)
     shutil.copy(ROOT / "data" / "digits.yaml", root / "data")
     write_clip(root / "demo" / "clip")
     write_ssl(root / "demo" / "ssl")
@@ -39,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_three_words_define_a_collection(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (project / "params.yaml").read_text()
     assert cli.main(["add", "pets", "../photos", "--classes", "cat, dog,guinea pig", "--backbones", "demo"]) == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "images (reader folder), 3 classes: cat, dog, guinea pig" in said and "next: nola run --dataset pets" in said
     definition = load_definition(project, "pets")
     assert definition.classes == ["cat", "dog", "guinea pig"] and definition.images.labels == "none"
@@ -155,7 +157,7 @@ def test_nothing_heavy_is_loaded_to_add_a_folder(project: Path) -> None:
 def test_backbones_that_cannot_work_are_a_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(project / "demo" / "clip")
     assert cli.main(["add", "pets", "../photos", "--classes", "cat,dog", "--backbones", "demo"]) == 0
-    assert "warning: its backbones cannot work yet: " in capsys.readouterr().out
+    assert "warning: its backbones cannot work yet: " in capsys.readouterr().err
     assert "pets" in load(project).datasets
 
 

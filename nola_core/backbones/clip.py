@@ -86,6 +86,11 @@ def load_clip(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str
     return Clip(image, model, tokenizer, float(model.logit_scale.exp()), int(tokenizer.context_length))
 
 
+def load_encoder(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> ImageEncoder:
+    """The vision tower alone; see `load_clip`."""
+    return load_clip(spec, root=root, device=device).image
+
+
 def check_clip(spec: ClipSpec, *, root: Path = Path()) -> list[Weights]:
     """The files a dual encoder needs and where they are, without building or downloading anything.
 

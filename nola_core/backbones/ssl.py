@@ -23,7 +23,7 @@ from nola_core.errors import NolaError
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order timm looks for them
 
 
-def load_ssl(spec: SslSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> ImageEncoder:
+def load_encoder(spec: SslSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> ImageEncoder:
     """Build an image encoder without a classification head, with its weights, frozen.
 
     The feature is the model's own pooled one: for DINO's ViTs the class token after the last LayerNorm.
@@ -40,6 +40,9 @@ def load_ssl(spec: SslSpec, *, root: Path = Path(), device: torch.device | str =
     with torch.inference_mode():  # num_features is not what every family returns
         dim = int(module(torch.zeros(1, *data["input_size"], device=device)).shape[-1])
     return ImageEncoder(module, create_transform(**data, is_training=False), dim, meta)
+
+
+load_ssl = load_encoder
 
 
 def check_ssl(spec: SslSpec, *, root: Path = Path()) -> list[Weights]:

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from PIL import Image
 
-from nola_core.config import load
 from nola_core.datasets.classes import class_names, reading
-from nola_core.datasets.definition import DatasetDefinition, load_definition
+from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.image import decode
 from nola_core.datasets.listing import ahead, batched, survey
 from nola_core.datasets.readers import Found, Reader, open_reader
@@ -122,37 +120,6 @@ def class_table(definition: DatasetDefinition, reader: Reader) -> pd.DataFrame:
     """Class ids, names as the source spells them and names as they go into texts; see `class_names` for what it raises."""
     found = class_names(definition, reader)
     return pd.DataFrame(found, columns=["name", "display_name"]).assign(class_id=range(len(found)))[CLASSES_SCHEMA.names]
-
-
-def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
-    """A function from image id to the RGB image, by way of the manifest.
-
-    The function raises NolaError when an image is unknown, unusable, or not the one any more that the manifest recorded:
-    features are cached by the recorded hash.
-    """
-    definition = load_definition(root, dataset)
-    reader = open_reader(definition)
-    max_pixels = load(root).prepare.max_pixels
-    columns = ["image_id", "path", "shard", "row", "sha256", "ok", "reason"]
-    manifest = read_table(root / "data" / dataset / "manifest.parquet", columns).set_index("image_id")
-    again = f"restore it, or run `python -m nola_core.stages prepare --dataset {dataset}` and what follows again."
-
-    def open_image(image_id: str) -> Image.Image:
-        if image_id not in manifest.index:
-            raise NolaError(f"data set '{dataset}' has no image '{image_id}'.")
-        row = manifest.loc[image_id]
-        if not row["ok"]:
-            raise NolaError(f"image '{image_id}' of {definition.source} cannot be used: {row['reason']}.")
-        try:
-            data = reader.read(path=str(row["path"]), shard=str(row["shard"]), row=int(str(row["row"])))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise NolaError(f"image '{image_id}' of {definition.source} cannot be read ({reason}); {again}") from None
-        if hashlib.sha256(data).hexdigest() != row["sha256"]:
-            raise NolaError(f"image '{image_id}' of {definition.source} has changed since it was listed; {again}")
-        return decode(data, max_pixels=max_pixels)
-
-    return open_image
 
 
 def _open(reader: Reader, entry: Found, max_pixels: int) -> dict[str, object]:

@@ -149,7 +149,7 @@ def caption_table(captions: Sequence[Caption], answers: pd.DataFrame, settings: 
 
 def main(argv: list[str]) -> int:
     """Caption the train images of a data set and write captions.parquet."""
-    from nola_core.datasets import image_opener
+    from nola_core.datasets.opener import image_opener
 
     parser = commands.command("caption", str(main.__doc__))
     parser.add_argument("--kind", choices=["image", "group"], required=True)

@@ -6,38 +6,34 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nola_core import text_classifier
-from nola_core.backbones import Clip, load_clip, load_pair
-from nola_core.config import Classify, load
-from nola_core.datasets import load_definition
+from nola_core.backbones.clip import Clip, load_clip
+from nola_core.config import Classify
 from nola_core.descriptions.quality import SCHEMA as QUALITY_SCHEMA
 from nola_core.descriptions.quality import assess, findings
 from nola_core.device import device
 from nola_core.errors import NolaError
-from nola_core.features import FeatureStore, normalized
+from nola_core.features import FeatureStore
 from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_table
-from nola_core.prediction import prediction_table
+from nola_core.inputs import Inputs
+from nola_core.prediction import predict
 from nola_core.stages.paths import Paths
 from nola_core.text_classifier import Encode
 
-CHUNK = 4096  # images a step
 
-
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Build the three text classifiers (first template, all templates, CDE) and ask each about every image."""
-    settings = load(paths.root)
-    definition = load_definition(paths.root, paths.dataset)
+    options = inputs.options(Classify)
     classes = read_table(paths["classes.parquet"])
     described = read_table(paths["descriptions.parquet"])
     names = classes["display_name"].tolist()
-    templates = text_classifier.fill(definition.templates, names)
-    pair = load_pair(definition.backbones or settings.embed.backbones)
-    clip = load_clip(pair.clip, root=paths.root, device=device())
+    templates = text_classifier.fill(inputs.values["templates"], names)
+    clip = load_clip(inputs.clip, root=paths.root, device=device())
     stores = {split: FeatureStore.open(paths.store("clip", split)) for split in paths.splits("clip")}
     for store in stores.values():
         if store.meta["weights_sha256"] != clip.image.meta["weights_sha256"]:
-            raise NolaError(f"{store.path} was made with other CLIP weights than {pair.clip.model} has now; run embed again.")
+            raise NolaError(f"{store.path} was made with other CLIP weights than {inputs.clip.model} has now; run embed again.")
     encode = text_classifier.remembered(clip.encode_texts)
-    scores, features = _quality(described, classes, templates, clip, encode, settings.classify)
+    scores, features = _quality(described, classes, templates, clip, encode, options)
     kept = scores[scores["kept"]]
     sentences = [kept.loc[kept["class_id"] == row, "text"].tolist() for row in classes["class_id"]]
     both = {
@@ -48,7 +44,7 @@ def run(paths: Paths) -> None:
     texts = {
         "zero_shot": [filled[:1] for filled in templates],
         "templates": templates,
-        "cde": both[settings.classify.texts],
+        "cde": both[options.texts],
     }
     classifiers = {method: text_classifier.build(encode, groups, names=names) for method, groups in texts.items()}
     write_table(paths["description_quality.parquet"], scores, QUALITY_SCHEMA)
@@ -59,11 +55,9 @@ def run(paths: Paths) -> None:
     with table_writer(paths["zero_shot.parquet"], PREDICTION_SCHEMA) as write:
         for split, store in stores.items():
             for method, classifier in classifiers.items():
-                for start in range(0, len(store.index), CHUNK):
-                    ids = store.index["image_id"].iloc[start : start + CHUNK].tolist()
-                    x = torch.from_numpy(normalized(store.features[start : start + CHUNK]))
-                    p = text_classifier.probabilities(x, classifier, logit_scale=clip.logit_scale)
-                    write(prediction_table(ids, p, split=split, method=method))
+                answers = text_classifier.answers(store, classifier, logit_scale=clip.logit_scale)
+                for table, _ in predict(store.index["image_id"], answers, classes=len(names), split=split, method=method):
+                    write(table)
     count = sum(len(group) for group in texts["cde"])
     print(f"{len(names)} classes, {count} texts in the class-description embedding, logit scale {clip.logit_scale:.1f}")
     for line in findings(scores):

@@ -5,39 +5,40 @@ from pathlib import Path
 import pandas as pd
 
 from nola_core import descriptions
-from nola_core.config import load
-from nola_core.datasets import load_definition
+from nola_core.config import Describe
+from nola_core.datasets.definition import load_definition
 from nola_core.descriptions import Responses, llm, prompts
 from nola_core.descriptions.confusion import add_rounds, read_rounds
 from nola_core.descriptions.endpoint import Endpoint
 from nola_core.files import read_table, write_table
+from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Bring the provider's sentences into the response cache, and those of this class list into one table."""
-    settings = load(paths.root)
+    options = inputs.options(Describe)
     responses = Responses(paths["responses"])
     responses.folder.mkdir(parents=True, exist_ok=True)  # an output, with or without anything in it
     classes = read_table(paths["classes.parquet"])
     source = load_definition(paths.root, paths.dataset).descriptions
     table, why = descriptions.SCHEMA.empty_table().to_pandas(), ""
-    if settings.describe.provider == "llm":
-        questions = prompts.questions(prompts.load_prompt_set(settings.describe.prompts, root=paths.root), classes)
-        answers = llm.collect(questions, settings.describe, responses, endpoint=Endpoint.from_environment())
-        provided = llm.sentences(answers, questions, settings.describe, classes)
+    if options.provider == "llm":
+        questions = prompts.questions(prompts.load_prompt_set(options.prompts, root=paths.root), classes)
+        answers = llm.collect(questions, options, responses, endpoint=Endpoint.from_environment())
+        provided = llm.sentences(answers, questions, options, classes)
         if len(provided):
-            table = descriptions.describe(provided, classes, source=settings.describe.model)
+            table = descriptions.describe(provided, classes, source=options.model)
         else:
             why = (
                 " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL, then run "
                 f"`python -m nola_core.descriptions ask --dataset {paths.dataset}` and `dvc repro`)"
             )
-    elif settings.describe.provider == "table" and source is not None:
+    elif options.provider == "table" and source is not None:
         provided = _provided(Path(source), classes)
         responses.add(provided)
         table = descriptions.describe(provided, classes, source=source)
-    table = _with_rounds(paths, table, settings.describe.rounds)
+    table = _with_rounds(paths, table, options.rounds)
     write_table(paths["descriptions.parquet"], table, descriptions.SCHEMA)
     count = table["class_id"].nunique()
     print(f"{len(table)} descriptions of {count} classes" if len(table) else f"no descriptions: templates alone{why}")

@@ -1,27 +1,24 @@
 """Stage `embed`: images -> a feature store a split, for one of the two backbones."""
 
-from typing import Literal
+from importlib import import_module
 
-from nola_core.backbones import check_pair, load_clip, load_pair, load_ssl
-from nola_core.config import load
-from nola_core.datasets import image_opener, load_definition
+from nola_core.backbones.check import check_backbones
+from nola_core.backbones.encoder import ImageEncoder
+from nola_core.datasets.opener import image_opener
 from nola_core.device import device
 from nola_core.extraction import extract
 from nola_core.files import read_table
+from nola_core.inputs import Inputs, Role
 from nola_core.stages.paths import Paths
 
 
-def run(paths: Paths, role: Literal["clip", "ssl"]) -> None:
+def run(paths: Paths, inputs: Inputs, role: Role) -> None:
     """Embed every usable image with the CLIP or the self-supervised tower; rows already known are not computed again."""
-    definition = load_definition(paths.root, paths.dataset)
-    options = load(paths.root).embed
-    pair = load_pair(definition.backbones or options.backbones)
-    check_pair(pair, root=paths.root)  # both: a model that cannot be had shall not be found out after hours with the other
+    check_backbones(paths.root, paths.dataset)
     place = device()
-    if role == "clip":
-        encoder = load_clip(pair.clip, root=paths.root, device=place).image
-    else:
-        encoder = load_ssl(pair.ssl, root=paths.root, device=place)
+    # By name, so that the features of one role do not depend on the code of the other.
+    backbone = import_module(f"nola_core.backbones.{role}")
+    encoder: ImageEncoder = backbone.load_encoder(inputs.spec(role), root=paths.root, device=place)
     manifest = read_table(paths["manifest.parquet"])
     computed = extract(
         encoder,
@@ -31,6 +28,7 @@ def run(paths: Paths, role: Literal["clip", "ssl"]) -> None:
         out=paths["features"] / role,
         cache=paths.cache,
         device=place,
-        precision=options.precision,
+        precision=inputs.values["precision"],
+        code=inputs.code,
     )
     print(f"{int(manifest['ok'].sum()):,} images in the {role} store, {computed:,} of them embedded now")

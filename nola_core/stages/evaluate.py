@@ -1,22 +1,24 @@
 """Stage `evaluate`: predictions held against the truth, where there is any. With `report`, the only stage that reads labels."""
 
 from nola_core import evaluation
-from nola_core.config import load
+from nola_core.config import Evaluate
 from nola_core.features import FeatureStore
 from nola_core.files import read_json, read_table
+from nola_core.inputs import Inputs
+from nola_core.prediction import Predictions
 from nola_core.stages.paths import Paths
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Write metrics.json, the per-class table and the tables of the plots."""
-    options = load(paths.root).evaluate
+    options = inputs.options(Evaluate)
     result = evaluation.evaluate(
         dataset=paths.dataset,
-        manifest=read_table(paths["manifest.parquet"]),
+        manifest=read_table(paths["manifest.parquet"], ["image_id", "split", "ok"]),
         classes=read_table(paths["classes.parquet"]),
         labels=read_table(paths["labels.parquet"]),
-        predictions=read_table(paths["predictions.parquet"]),
-        pseudo_labels=read_table(paths["pseudo_labels.parquet"]),
+        predictions=Predictions.open(paths["predictions.parquet"]),
+        pseudo_labels=read_table(paths["pseudo_labels.parquet"], ["image_id", "class_id", "selected"]),
         label_free=read_json(paths["label_free.json"]),
         ssl_features=lambda split: FeatureStore.open(paths.store("ssl", split)),
         bins=options.calibration_bins,

@@ -2,71 +2,80 @@
 
 from collections.abc import Callable
 
+import pyarrow as pa
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from nola_core import alignment, text_classifier, tuning
-from nola_core.backbones import load_clip, load_pair
-from nola_core.config import load
-from nola_core.datasets import image_opener, load_definition
+from nola_core.backbones.clip import load_clip
+from nola_core.datasets.opener import image_opener
 from nola_core.device import device
 from nola_core.extraction import loaded_batches
 from nola_core.features import FeatureStore, normalized
 from nola_core.files import PREDICTION_SCHEMA, table_writer, write_json
+from nola_core.inputs import Inputs
 from nola_core.label_free import LabelFreeScores
-from nola_core.prediction import prediction_table
+from nola_core.prediction import predict, prediction_table
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
 
 BATCH = 256  # images a step
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Ask the text classifiers, the alignment head and the tuned student about every usable image of every split."""
-    definition = load_definition(paths.root, paths.dataset)
-    settings = load(paths.root)
-    pair = load_pair(definition.backbones or settings.embed.backbones)
     place = device()
-    clip = load_clip(pair.clip, root=paths.root, device=place)
-    student = tuning.Student.load(paths["student.safetensors"], clip, precision=settings.tune.precision).to(place)
+    clip = load_clip(inputs.clip, root=paths.root, device=place)
+    student = tuning.Student.load(paths["student.safetensors"], clip, precision=inputs.values["precision"]).to(place)
     texts = load_file(paths["text_classifier.safetensors"])
     scale = float(texts.pop("logit_scale"))
     head = alignment.load(paths["alignment.safetensors"])
     open_image = image_opener(paths.root, paths.dataset)
-    scores: dict[str, dict[str, LabelFreeScores]] = {}
+    answers = Answers(paths)
     with table_writer(paths["predictions.parquet"], PREDICTION_SCHEMA) as write:
         for split in paths.splits("clip"):
-            store, ssl = (FeatureStore.open(paths.store(role, split)) for role in ("clip", "ssl"))
-            scores[split] = {method: LabelFreeScores() for method in (*texts, "alignment", "nola")}
-
-            def answer(method: str, ids: list[str], probabilities: Tensor, split: str = split) -> None:
-                write(prediction_table(ids, probabilities, split=split, method=method))
-                scores[split][method].add(probabilities)
-
-            ids = store.index["image_id"].tolist()
-            _ask_features(store, ids, texts, scale, answer)
-            for start in range(0, len(ids), BATCH):
-                part = ids[start : start + BATCH]
-                answer("alignment", part, alignment.predict(head, torch.from_numpy(ssl.rows(part))))
+            ids = answers.from_features(split, texts, scale, head, write)
             batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
             with progress(total=len(ids), what=f"predict {split}", unit="images") as advance:
                 for batch, images in loaded_batches(batches, clip.image.preprocess, open_image):
-                    answer("nola", list(batch), tuning.predict(student, images.to(place)))
+                    p = tuning.predict(student, images.to(place))
+                    answers.add(split, "nola", prediction_table(batch, p, split=split, method="nola"), p, write)
                     advance(len(batch))
-    results = {split: {method: score.result() for method, score in mine.items()} for split, mine in scores.items()}
-    write_json(paths["label_free.json"], results)
+    write_json(paths["label_free.json"], answers.label_free())
 
 
-def _ask_features(
-    store: FeatureStore,
-    ids: list[str],
-    texts: dict[str, Tensor],
-    scale: float,
-    answer: Callable[[str, list[str], Tensor], None],
-) -> None:
-    for start in range(0, len(ids), BATCH):
-        x = torch.from_numpy(normalized(store.features[start : start + BATCH]))
-        for method, classifier in texts.items():
-            p = text_classifier.probabilities(x, classifier, logit_scale=scale)
-            answer(method, ids[start : start + BATCH], p)
+class Answers:
+    """Writes every method's answers and keeps the scores that need no label."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._scores: dict[str, dict[str, LabelFreeScores]] = {}
+
+    def add(self, split: str, method: str, table: pa.Table, probabilities: Tensor, write: Callable[[pa.Table], None]) -> None:
+        """Write rows of one method and count their probabilities."""
+        write(table)
+        self._scores.setdefault(split, {}).setdefault(method, LabelFreeScores()).add(probabilities)
+
+    def from_features(
+        self, split: str, texts: dict[str, Tensor], scale: float, head: alignment.AlignmentHead, write: Callable[[pa.Table], None]
+    ) -> list[str]:
+        """The answers that need no image, those of the text classifiers and of the alignment head; returns the image ids."""
+        clip, ssl = (FeatureStore.open(self._paths.store(role, split)) for role in ("clip", "ssl"))
+        ids = clip.index["image_id"]
+        places = None if ids.equals(ssl.index["image_id"]) else ssl.positions(ids)
+
+        def taught(start: int, stop: int) -> Tensor:
+            rows = ssl.block(start, stop) if places is None else normalized(ssl.features[places[start:stop]])
+            return alignment.predict(head, torch.from_numpy(rows))
+
+        asked = {method: text_classifier.answers(clip, phi, logit_scale=scale) for method, phi in texts.items()}
+        classes = len(next(iter(texts.values())))
+        for method, probabilities in {**asked, "alignment": taught}.items():
+            for table, p in predict(ids, probabilities, classes=classes, split=split, method=method):
+                self.add(split, method, table, p, write)
+        return ids.tolist()
+
+    def label_free(self) -> dict[str, dict[str, dict[str, float | int]]]:
+        """What label_free.json holds."""
+        return {split: {method: score.result() for method, score in mine.items()} for split, mine in self._scores.items()}

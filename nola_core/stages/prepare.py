@@ -1,17 +1,18 @@
 """Stage `prepare`: source images -> manifest, classes, labels."""
 
-from nola_core import datasets
-from nola_core.config import load
+from nola_core.config import Prepare
+from nola_core.datasets.definition import load_definition
+from nola_core.datasets.manifest import prepare
 from nola_core.datasets.names import changed_names, telling_nothing
+from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
 from nola_core.text import printable
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """List every image of the collection, usable or not, with its split, and the truth (if any) apart from it."""
-    settings = load(paths.root)
-    definition = datasets.load_definition(paths.root, paths.dataset)
-    prepared = datasets.prepare(definition, max_pixels=settings.prepare.max_pixels, folder=paths.folder)
+    definition = load_definition(paths.root, paths.dataset)
+    prepared = prepare(definition, max_pixels=inputs.options(Prepare).max_pixels, folder=paths.folder)
     print(f"{prepared.images:,} images, {prepared.unusable:,} of them not usable, {len(prepared.classes)} classes")
     for image_id, reason in prepared.reasons:
         print(f"  not usable: {printable(image_id)}: {printable(reason)}")

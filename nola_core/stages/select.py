@@ -3,17 +3,19 @@
 import numpy as np
 
 from nola_core import pseudo_labels
-from nola_core.config import load
+from nola_core.config import Select
 from nola_core.files import read_table, write_table
+from nola_core.inputs import Inputs
+from nola_core.prediction import Predictions
 from nola_core.stages.paths import Paths
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Select the most confident train images of every class by the class-description embedding."""
-    options = load(paths.root).select
+    options = inputs.options(Select)
     names = read_table(paths["classes.parquet"])["name"].tolist()
-    predictions = read_table(paths["zero_shot.parquet"])
-    predictions = predictions[(predictions["split"] == "train") & (predictions["method"] == "cde")]
+    columns = ["image_id", "top_classes", "top_probabilities"]
+    predictions = Predictions.open(paths["zero_shot.parquet"]).read("train", "cde", columns)
     k = pseudo_labels.per_class(
         len(predictions),
         len(names),
@@ -27,3 +29,6 @@ def run(paths: Paths) -> None:
     least = np.bincount(chosen["class_id"], minlength=len(names))
     fewest = f"fewest for '{names[least.argmin()]}': {least.min()}"
     print(f"{len(chosen)} pseudo-labels from {len(predictions):,} images, k = {k}; {fewest}")
+    empty = pseudo_labels.classes_without(table, names)
+    if empty:
+        print(f"warning: no pseudo-label for {pseudo_labels.named(empty, len(names))}; nothing will be taken for one of these")

@@ -5,30 +5,28 @@ from open_clip.transform import PreprocessCfg
 from safetensors.torch import load_file
 
 from nola_core import tuning
-from nola_core.backbones import load_clip, load_pair
-from nola_core.config import load
-from nola_core.datasets import image_opener, load_definition
+from nola_core.backbones.clip import load_clip
+from nola_core.config import Tune
+from nola_core.datasets.opener import image_opener
 from nola_core.device import device
-from nola_core.files import digest, read_table, replacing, sha256_file
+from nola_core.files import read_table, replacing, sha256_file
+from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
 
 
-def run(paths: Paths) -> None:
+def run(paths: Paths, inputs: Inputs) -> None:
     """Tune the student for a fixed number of epochs on strong views of every train image."""
-    settings = load(paths.root)
-    definition = load_definition(paths.root, paths.dataset)
-    pair = load_pair(definition.backbones or settings.embed.backbones)
+    options = inputs.options(Tune)
     place = device()
-    clip = load_clip(pair.clip, root=paths.root, device=place)
+    clip = load_clip(inputs.clip, root=paths.root, device=place)
     teacher = read_table(paths["teacher.parquet"])
     classifier = load_file(paths["text_classifier.safetensors"])["cde"]
-    options = settings.tune
     student = tuning.Student(
         clip,
         classifier,
         prompt_tokens=options.prompt_tokens,
         prompt_frame=options.prompt_frame,
-        seed=settings.seed,
+        seed=inputs.seed,
         precision=options.precision,
     )
     preprocess = PreprocessCfg(**clip.model.visual.preprocess_cfg)
@@ -40,9 +38,10 @@ def run(paths: Paths) -> None:
         mean=preprocess.mean,
         std=preprocess.std,
     )
-    inputs = {
+    key = {
+        "code": inputs.code,
         "options": options.model_dump(),
-        "seed": settings.seed,
+        "seed": inputs.seed,
         "clip": clip.image.meta["weights_sha256"],
         "teacher": sha256_file(paths["teacher.parquet"]),
         "classifier": sha256_file(paths["text_classifier.safetensors"]),
@@ -53,9 +52,9 @@ def run(paths: Paths) -> None:
         images,
         torch.from_numpy(teacher["class_id"].to_numpy(dtype="int64")),
         options=options,
-        seed=settings.seed,
+        seed=inputs.seed,
         device=place,
-        checkpoint=paths.cache / "checkpoints" / paths.dataset / f"tune-{digest(inputs)[:16]}.pt",
+        checkpoint=paths.cache / "checkpoints" / paths.dataset / f"tune-{tuning.checkpoint_key(key)}.pt",
     )
     student.save(paths["student.safetensors"], weights_sha256=clip.image.meta["weights_sha256"])
     with replacing(paths["curve.csv"]) as scratch:

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from nola_core.backbones import Clip, ClipSpec, load_clip
+from nola_core.backbones.clip import Clip, load_clip
+from nola_core.backbones.pairs import ClipSpec
 from nola_core.errors import NolaError
 from tests.tiny import write_clip
 

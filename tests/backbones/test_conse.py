@@ -12,7 +12,11 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import normalize
 
-from nola_core.backbones import Clip, ClipSpec, SslSpec, check_pair, conse, load_clip, load_pair, load_ssl
+from nola_core.backbones import conse
+from nola_core.backbones.check import check_pair
+from nola_core.backbones.clip import Clip, load_clip
+from nola_core.backbones.pairs import ClipSpec, SslSpec, load_pair
+from nola_core.backbones.ssl import load_ssl
 from nola_core.errors import NolaError
 
 TEXTS = ["a photo of a dog.", "an accordion, which is a musical instrument with bellows and keys", "naïve Ünïcode 猫", "x " * 400]

@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from nola_core.backbones import weights_sha256
-from nola_core.backbones.encoder import check_sha256, describe
+from nola_core.backbones.encoder import check_sha256, describe, weights_sha256
 from nola_core.errors import NolaError
 
 

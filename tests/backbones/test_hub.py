@@ -16,8 +16,11 @@ import torch
 from huggingface_hub import constants, file_download
 from safetensors.torch import save_file
 
-from nola_core.backbones import ClipSpec, SslSpec, check_pair, load_clip, load_pair, load_ssl
+from nola_core.backbones.check import check_pair
+from nola_core.backbones.clip import load_clip
 from nola_core.backbones.hub import locate, without_network
+from nola_core.backbones.pairs import ClipSpec, SslSpec, load_pair
+from nola_core.backbones.ssl import load_ssl
 from nola_core.errors import NolaError
 
 ANSWERS = {  # what the hub says of a file: status, error code, size

@@ -9,8 +9,7 @@ import pytest
 import timm
 import yaml
 
-from nola_core.backbones import ClipSpec, SslSpec, load_pair
-from nola_core.backbones.pairs import PAIRS
+from nola_core.backbones.pairs import PAIRS, ClipSpec, SslSpec, load_pair
 from nola_core.errors import NolaError
 
 KNOWN = yaml.safe_load(PAIRS.read_text())

@@ -14,7 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.data.config import resolve_model_data_config
 
-from nola_core.backbones import ImageEncoder, SslSpec, load_ssl, weights_sha256
+from nola_core.backbones.encoder import ImageEncoder, weights_sha256
+from nola_core.backbones.pairs import SslSpec
+from nola_core.backbones.ssl import load_ssl
 from nola_core.errors import NolaError
 from tests.backbones.test_clip import Trap
 from tests.tiny import write_ssl

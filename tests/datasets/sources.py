@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from nola_core.datasets import Found, Reader
+from nola_core.datasets.readers import Found, Reader
 
 
 def png(number: int, *, size: int = 8) -> bytes:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nola_core.datasets import load_definition
 from nola_core.datasets.classes import class_names, reading
+from nola_core.datasets.definition import load_definition
 from nola_core.datasets.names import display_name
 from nola_core.errors import NolaError
 from tests.collection import write_collection

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nola_core.datasets import load_definition
+from nola_core.datasets.definition import load_definition
 from nola_core.errors import NolaError
 from tests.collection import PARAMS, write_collection
 

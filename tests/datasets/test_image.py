@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nola_core.datasets import decode
+from nola_core.datasets.image import decode
 from nola_core.errors import NolaError
 
 

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nola_core.datasets import DatasetDefinition, Found, Prepared, image_opener, load_definition, prepare
-from nola_core.datasets.definition import Images
+from nola_core.datasets.definition import DatasetDefinition, Images, load_definition
 from nola_core.datasets.listing import survey
-from nola_core.datasets.manifest import MANIFEST_SCHEMA
+from nola_core.datasets.manifest import MANIFEST_SCHEMA, Prepared, prepare
+from nola_core.datasets.opener import image_opener
+from nola_core.datasets.readers import Found
 from nola_core.errors import NolaError
 from nola_core.stages.__main__ import main as stage
 from tests.collection import write_collection

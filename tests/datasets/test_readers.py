@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nola_core.datasets import decode
 from nola_core.datasets.definition import ReaderName
+from nola_core.datasets.image import decode
 from nola_core.datasets.readers.digits import DigitsReader
 from nola_core.datasets.readers.folder import FolderReader
 from nola_core.errors import NolaError

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from nola_core.datasets import load_definition, open_reader
+from nola_core.datasets.definition import load_definition
+from nola_core.datasets.readers import open_reader
 from nola_core.datasets.source import fingerprint
 from nola_core.errors import NolaError
 from tests.collection import PARAMS, write_collection

@@ -11,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from nola_core.datasets import Reader
-from nola_core.datasets.readers import columns
+from nola_core.datasets.readers import Reader, columns
 from nola_core.datasets.readers.huggingface import open_huggingface
 from nola_core.datasets.readers.table import single_table
 from nola_core.errors import NolaError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nola_core.datasets import decode
+from nola_core.datasets.image import decode
 from nola_core.datasets.readers.torchvision import TorchvisionReader
 from nola_core.errors import NolaError
 from tests.datasets.sources import png, read

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nola_core.backbones import load_clip
+from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import ClipSpec
 from nola_core.descriptions import quality
 from nola_core.descriptions.quality import assess, named_classes, separation

@@ -18,7 +18,7 @@ from PIL import Image
 from prefect import get_client
 
 from flows.artifacts import artifact_key, dataset_artifacts, sample_pseudo_labels
-from flows.publish import main
+from flows.publish import fingerprint, main, publish_dataset, published
 from nola_core.errors import NolaError
 
 TRICKY = st.lists(st.sampled_from(["a", "b", "A", "0", "_", "-", " ", "é", "figure", "metrics", "per_class"]), min_size=1)
@@ -123,3 +123,39 @@ def test_pictures_fit_the_interface_and_files_must_be_there(make_repo: Callable[
         with pytest.raises(NolaError, match=re.escape(name)):
             list(dataset_artifacts(copy, "digits"))
         shutil.rmtree(copy)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_was_published_is_known_by_one_request(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(known="", other="", unfinished="")
+    fill(root, "known", "other")
+    with get_client(sync_client=True) as client:
+        requests: list[str] = []
+        client._client.event_hooks = {"request": [lambda request: requests.append(request.url.path)]}
+        assert published(client, root, ["known", "other", "unfinished"]) == set()
+        assert publish_dataset(root, "known") > 5
+        requests.clear()
+        assert published(client, root, ["known", "other", "unfinished"]) == {"known"}
+        assert len(requests) == 1
+        picture = root / "data/known/figures/accuracy.png"
+        Image.effect_noise((64, 48), 60).convert("RGB").save(picture)
+        assert published(client, root, ["known"]) == set()
+        assert publish_dataset(root, "known") == 2  # the picture, and the mark on the report
+        assert publish_dataset(root, "known") == 0
+        assert published(client, root, ["known"]) == {"known"}
+
+
+def test_a_fingerprint_is_of_all_that_is_published(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(digits="")
+    fill(root, "digits")
+    folder = root / "data" / "digits"
+    seen = {fingerprint(root, "digits")}
+    for name in ("metrics.json", "label_free.json", "pseudo_labels.parquet", "classes.parquet", "per_class.csv"):
+        with (folder / name).open("ab") as file:
+            file.write(b"\n")
+        seen.add(fingerprint(root, "digits"))
+    (folder / "figures" / "accuracy.png").rename(folder / "figures" / "other.png")
+    seen.add(fingerprint(root, "digits"))
+    assert len(seen) == 7 and None not in seen
+    (folder / "report.html").unlink()
+    assert fingerprint(root, "digits") is None

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from nola_core.evaluation import evaluate
+from nola_core.prediction import Predictions
 
 SETTINGS: dict[str, Any] = {
     "preset": "paper",
@@ -77,7 +78,7 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
     fallen = score | {"answer_nuclear_norm": 0.8 if student >= 0.7 else 0.4}
     label_free = {"test": {"zero_shot": score, "alignment": score, "nola": fallen}}
     result = evaluate(
-        dataset="pets", manifest=manifest, classes=classes, labels=labels, predictions=predictions,
+        dataset="pets", manifest=manifest, classes=classes, labels=labels, predictions=Predictions.of(predictions),
         pseudo_labels=pseudo, label_free=label_free, ssl_features=None, bins=15, neighbors=5,
     )  # fmt: skip
     result.write(folder)

@@ -14,7 +14,6 @@ from matplotlib.patches import Rectangle
 from sklearn.metrics import confusion_matrix
 
 from nola_core.report import figures
-from nola_core.report.content import paired_gain, wilson
 from nola_core.report.samples import choose, choose_classes, judged
 from nola_core.report.style import save
 
@@ -87,28 +86,6 @@ def test_histogram_counts_every_candidate_once() -> None:
         "wrong (1)",
         "truth not known (1)",
     ]
-
-
-@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-@settings(max_examples=60, deadline=None)
-def test_wilson_interval_is_the_set_of_rates_that_the_count_does_not_contradict(case: tuple[int, int]) -> None:
-    right, count = case
-    fraction = right / count
-    low, high = wilson(fraction, count)
-    assert 0 <= low <= fraction + 1e-12
-    assert fraction - 1e-12 <= high <= 1
-    for edge in (low, high):
-        if 0 < edge < 1:
-            assert (fraction - edge) ** 2 == pytest.approx(1.959964**2 * edge * (1 - edge) / count, abs=1e-12)
-
-
-def test_paired_gain_uses_the_pairing() -> None:
-    before = np.array([True, True, False, False] * 25)
-    assert paired_gain(before, before) == (0, 0, 0)
-    gain, low, high = paired_gain(before, np.ones(100, dtype=bool))
-    assert gain == 0.5
-    assert high - gain == pytest.approx(1.959964 * 0.5 / 10)
-    assert gain - low == pytest.approx(high - gain)
 
 
 def candidates(right: list[bool | None]) -> pd.DataFrame:

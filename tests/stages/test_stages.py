@@ -28,7 +28,7 @@ def declared(stage: str, *kinds: str) -> set[str]:
     for kind in kinds:
         for entry in body.get(kind, []):
             path = entry if isinstance(entry, str) else next(iter(entry))
-            for prefix in ("data/${key}/", "data/${item.dataset}/"):
+            for prefix in ("data/${item}/", "data/${item.dataset}/"):
                 if path.startswith(prefix):
                     found.add(path.removeprefix(prefix).replace("${item.role}", role))
     return found
@@ -69,6 +69,17 @@ def test_a_stage_reads_its_deps_and_writes_its_outs_and_nothing_else(finished: P
     assert all(any(name == out or name.startswith(f"{out}/") for out in outs) for name in new)
     assert all((tmp_path / "data" / "blobs" / out).exists() for out in outs)
     assert not list((tmp_path / "data").rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "dep"), [(stage, dep) for stage in (*ORDER, *AFTER_TRUTH) for dep in sorted(declared(stage, "deps"))]
+)
+def test_a_stage_needs_every_dep_it_declares(finished: Path, tmp_path: Path, stage: str, dep: str) -> None:
+    """Without it the stage fails; a dep that nobody misses would rerun the stage in vain."""
+    shutil.copytree(finished, tmp_path / "p")
+    missing = tmp_path / "p" / "data" / "blobs" / dep
+    (shutil.rmtree if missing.is_dir() else Path.unlink)(missing)
+    assert run(tmp_path / "p", stage) == 1
 
 
 def test_the_truth_changes_nothing_but_the_metrics(finished: Path, tmp_path: Path) -> None:
@@ -204,8 +215,10 @@ def test_a_class_nobody_predicts_is_named(finished: Path, tmp_path: Path, capsys
         table[column] = [values[:1] for values in table[column]]
     table["top_classes"] = [np.array([0], dtype=np.int32)] * len(table)
     table.to_parquet(path)
+    assert run(root, "select") == 0
+    assert "warning: no pseudo-label for 2 of 3 classes: 'dog', 'bird';" in capsys.readouterr().out
     change(root / "params.yaml", "select", "unpredicted", value="error")
-    assert "nobody predicts the class 'dog', 'bird'" in says(capsys, root, "select")
+    assert "no pseudo-label for 2 of 3 classes: 'dog', 'bird'." in says(capsys, root, "select")
 
 
 def test_a_grown_collection_embeds_only_what_is_new(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nola_core.datasets import load_definition
 from nola_core.datasets.catalog import definition_yaml, load_entry, names
+from nola_core.datasets.definition import load_definition
 from nola_core.datasets.manifest import class_table
 from nola_core.datasets.names import display_name
 from nola_core.datasets.readers import SPLITS

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nola_core.datasets import DatasetDefinition, Reader, decode, load_definition, open_reader, prepare
 from nola_core.datasets.catalog import load_entry, names
-from nola_core.datasets.manifest import MANIFEST_SCHEMA
+from nola_core.datasets.definition import DatasetDefinition, load_definition
+from nola_core.datasets.image import decode
+from nola_core.datasets.manifest import MANIFEST_SCHEMA, prepare
+from nola_core.datasets.readers import Reader, open_reader
 from nola_core.errors import NolaError
 from tests.collection import write_collection
 from tests.datasets.catalog.fixtures import COOP, DISTRIBUTED, Rows, coop, pixels, python2_batch, write
