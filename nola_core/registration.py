@@ -87,7 +87,7 @@ def add(
     Raises:
         NolaError: the name is taken or unfit, the source is absent, nothing known or without images, or a value is wrong.
     """
-    settings = load(root)
+    settings, params = load(root), _params_text(root, name)
     path = root / "data" / f"{name}.yaml"
     if not force and (name in settings.datasets or path.exists()):
         raise NolaError(f"there is a data set '{name}' already; take another name, `nola remove {name}`, or add --force.")
@@ -104,7 +104,6 @@ def add(
     _check_place(place, root / "data")
     text = _definition_text(_sources(root, place, descriptions)) + text
     found = _look(name, text, root)
-    params = _params_text(root, name)
     warning = _check_backbones(backbones or settings.embed.backbones, root)
     with files.replacing(root / "params.yaml") as scratch_params, files.replacing(path) as scratch:
         counted = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
@@ -176,7 +175,7 @@ def _of_catalog(entry: str, *, labels: str | None, backbones: str | None) -> str
 
 
 def _images(source: Path, *, reader: str | None, dataset: str | None) -> tuple[Path, dict[str, object]]:
-    """The place DVC watches, and the `images` section but for hold-out and labels."""
+    """The place that is watched, and the `images` section but for hold-out and labels."""
     if "*" in source.name:
         return source.parent, {"reader": reader or "webdataset", "shards": source.name}
     if dataset is not None:
@@ -224,13 +223,10 @@ def _check_place(place: Path, data: Path) -> None:
 def _look(name: str, text: str, root: Path) -> Added:
     """Check a definition and list what it describes."""
     definition = check_definition(yaml.safe_load(text), name=name, root=root)
-    source = printable(definition.source)
     reader = open_reader(definition)
     listing = survey(definition, reader)
     if not len(listing):
-        raise NolaError(f"{source} holds no image that the reader {definition.images.reader} knows.")
-    if definition.classes in ("folders", "reader") and not reader.class_names():
-        raise NolaError(f"{source} names no classes of its own; name them: --classes cat,dog or --classes FILE.")
+        raise NolaError(f"{printable(definition.source)} holds no image that the reader {definition.images.reader} knows.")
     found = {split: listing.splits[split] for split in SPLITS if listing.splits.get(split)}
     return Added(definition.images.reader, found, [entry.name for entry in class_names(definition, reader)], "")
 
@@ -276,11 +272,12 @@ def _params_text(root: Path, name: str) -> str:
     Raises:
         NolaError: the name is unfit.
     """
-    params = (root / "params.yaml").read_text(encoding="utf-8")
-    if name not in parse(yaml.safe_load(params)).datasets:
-        params = with_item(params, "datasets", name)
-    parse(yaml.safe_load(params), source=f"params.yaml with the data set '{name}'")
-    return params
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    values = yaml.safe_load(text)
+    if name in values["datasets"]:
+        return text
+    parse({**values, "datasets": [*values["datasets"], name]}, source=f"params.yaml with the data set '{printable(name)}'")
+    return with_item(text, "datasets", name)
 
 
 def _from(path: Path, root: Path) -> str:
@@ -290,7 +287,7 @@ def _from(path: Path, root: Path) -> str:
 
 
 def _definition_text(values: dict[str, object]) -> str:
-    lines = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=float("inf")).splitlines()
+    lines = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=float("inf")).strip("\n").split("\n")
     return "\n".join(_noted(line) for line in lines) + "\n"
 
 

@@ -89,8 +89,10 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     ("name", "source", "options", "sentence"),
     [
         ("pets", "../gone", {"classes": "a,b"}, r"gone does not exist"),
+        ("[", "../photos", {"classes": "a,b"}, r"'\[' may hold only a-z"),
+        ("../pets", "../photos", {"classes": "a,b"}, r"'../pets' may hold only a-z"),
         ("Pets", "../photos", {"classes": "a,b"}, r"'Pets' may hold only a-z"),
-        ("pets", "../photos", {}, r"names no classes of its own; name them: --classes"),
+        ("pets", "../photos", {}, r"names no classes of its own; list them under `classes`, for `nola add` by --classes"),
         ("pets", "../photos", {"classes": "names.txt"}, r"--classes names.txt cannot be read"),
         ("pets", "../photos", {"classes": "a,A"}, r"duplicate class names"),
         ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must hold \{\} once"),

@@ -60,7 +60,10 @@ def _listed(definition: DatasetDefinition, reader: Reader) -> tuple[list[str], s
     if definition.classes in ("folders", "reader"):
         names = reader.class_names()
         if not names:
-            raise NolaError(f"{where}: {definition.source} names no classes of its own; list them under `classes`.")
+            raise NolaError(
+                f"{where}: {definition.source} names no classes of its own; list them under `classes`, for `nola add` by "
+                "--classes."
+            )
         return names, where
     try:
         return lines_of(Path(definition.classes)), definition.classes

@@ -173,8 +173,6 @@ def test_bad_input_is_one_sentence_that_says_what_to_do(
 
     assert "class 2 of 3 has no name" in with_classes(["cat", " ", "bird"])
     assert "duplicate class names 'sea_bird' (class 1) and 'Sea bird' (class 3)" in with_classes(["sea_bird", "dog", "Sea bird"])
-    change(definition, "images", "labels", value="none")
-    change(definition, "images", "labels", value="folders")
     change(definition, "images", "reader", value="folders")
     assert "images.reader = 'folders': must be 'folder', 'table'," in says(capsys, root, "prepare")
     change(definition, "images", "reader", value="folder")
