@@ -338,8 +338,9 @@ HEADINGS = {
     ),
     "noop": (
         "Nothing to do",
-        "Seconds of a `dvc repro` and of a flow over finished data sets, start of Python included. Goals: 5 s and 10 s. `flow_s` is "
-        "with `nola server` running, `flow_cpu_s` the processor time of that flow; without one the flow starts a server of its own.",
+        "Seconds of a `dvc repro` and of a flow over finished data sets, start of Python included. Goals: 5 s and 10 s. "
+        "`flow_s` is with `nola server` running, `flow_cpu_s` the processor time of that flow; without a server the flow starts "
+        "one of its own.",
     ),
 }
 
