@@ -39,7 +39,28 @@ HELD_OUT = 0.1
 SENTENCES = 10  # a class
 ROWS_AT_ONCE = 1 << 16
 CLIP_SPREAD, SSL_SPREAD = 0.7, 1.8  # length of an image's deviation from its class's centre, which is of length 1
-PARTS = "ba de fi go hu ka le mi no pu ra se ti vo zu bri cla dro fle gri".split()
+PARTS = [
+    "ba",
+    "de",
+    "fi",
+    "go",
+    "hu",
+    "ka",
+    "le",
+    "mi",
+    "no",
+    "pu",
+    "ra",
+    "se",
+    "ti",
+    "vo",
+    "zu",
+    "bri",
+    "cla",
+    "dro",
+    "fle",
+    "gri",
+]
 CLIP: dict[str, Any] = {
     "embed_dim": CLIP_DIM,
     "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, "head_width": 32, "patch_size": 8},
@@ -57,7 +78,9 @@ def make(root: Path, rows: int, classes: int) -> None:
     templates = [f"a photo of a {name}." for name in names]
     pair = load_pair({"clip": {"model": "local-dir:clip"}, "ssl": "demo"})
     clip = load_clip(pair.clip, root=root)
-    phi = text_classifier.build(clip.encode_texts, [[*mine, one] for mine, one in zip(sentences, templates, strict=True)], names=names)
+    phi = text_classifier.build(
+        clip.encode_texts, [[*mine, one] for mine, one in zip(sentences, templates, strict=True)], names=names
+    )
     meta = {"model": "made", "weights": "made", "transform": "none", "versions": {}}
     write_images(
         root,

@@ -149,9 +149,11 @@ class Predictions:
             seen.update(dict.fromkeys(zip(pairs["split"].to_pylist(), pairs["method"].to_pylist(), strict=True)))
         return list(seen)
 
-    def read(self, split: str, method: str, columns: Sequence[str]) -> pd.DataFrame:
-        """Some columns of the rows of one split and method; lists stay Arrow arrays, see `matrix`."""
-        wanted = (pc.field("split") == split) & (pc.field("method") == method)
+    def read(self, split: str, method: str | None, columns: Sequence[str]) -> pd.DataFrame:
+        """Some columns of the rows of one split and method, None for all methods; lists stay Arrow arrays, see `matrix`."""
+        wanted = pc.field("split") == split
+        if method is not None:
+            wanted &= pc.field("method") == method
         table = self.source.to_table(columns=list(columns), filter=wanted)
         return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None)
 
