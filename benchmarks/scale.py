@@ -6,7 +6,8 @@
 
 Images are PNGs of 16 x 16 pixels in one Parquet table, the backbones those of the demo, `tune` runs one epoch. Every stage is a
 process of its own; what it needed is read from the kernel when it ends. Writes benchmarks/results/scale.csv and scale.md, and
-keeps the rows of earlier runs that it does not measure again. With `--made`: scale-made.csv, .md and .png (benchmarks.scale_made).
+keeps the rows of earlier runs that it does not measure again. With `--made`: scale-made.csv, .md and .png (see
+benchmarks.scale_made).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The stages that need no image, on made features: the mode `--made` of benchmarks.scale.
 
-`predict` needs images for the tuned student alone. Here it runs without one (`python -m benchmarks.scale_made ROOT`): all that the
-stage does with features, and in the student's place one more text classifier.
+`predict` needs images for the tuned student alone. Here it runs without one (`python -m benchmarks.scale_made ROOT`): all that
+the stage does with features, and in the student's place one more text classifier.
 """
 
 from __future__ import annotations
@@ -115,12 +115,12 @@ def page(table: pd.DataFrame) -> str:
             "",
             f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}.",
             "",
-            f"Made features, float16, CLIP's {CLIP_DIM} and SSL's {SSL_DIM} wide, a tenth of the images held out (benchmarks/made.py).",
-            "Every stage is a process of its own and the real one, with the parameters of the preset `paper`; `classify` with a CLIP of",
-            "random weights whose text tower is tiny, `predict` with one more text classifier in the place of the tuned student, which",
-            "alone needs images. `seconds` are by the clock, `cpu_seconds` of all threads, `peak_mb` the largest resident memory, mapped",
-            "files included. `load` is the load average at the end: above the number of cores, other programs were running, and the",
-            "seconds are too many.",
+            f"Made features, float16, CLIP's {CLIP_DIM} and SSL's {SSL_DIM} wide, a tenth of the images held out",
+            "(benchmarks/made.py). Every stage is a process of its own and the real one, with the parameters of the preset",
+            "`paper`; `classify` with a CLIP of random weights whose text tower is tiny, `predict` with one more text classifier",
+            "in the place of the tuned student, which alone needs images. `seconds` are by the clock, `cpu_seconds` of all",
+            "threads, `peak_mb` the largest resident memory, mapped files included. `load` is the load average at the end: above",
+            "the number of cores, other programs were running, and the seconds are too many.",
             "",
             *_rows(sums),
             "",

@@ -53,7 +53,7 @@ def extract(
     """
     usable = manifest[manifest["ok"]]
     made_by = encoder.meta if precision == "float32" else {**encoder.meta, "precision": precision}
-    meta = {"role": role, **made_by}
+    meta = {"role": role, **made_by, "threads": torch.get_num_threads()}
     rows = RowCache(cache / "rows" / digest({**made_by, "dim": encoder.dim, "code": code})[:16], encoder.dim)
     todo = usable[~usable["sha256"].isin([sha for sha in usable["sha256"] if sha in rows])].drop_duplicates("sha256")
     with progress(total=len(usable), what=f"embed {role}", unit="images", done=len(usable) - len(todo)) as advance:

@@ -160,7 +160,8 @@ class Predictions:
 
 def matrix(lists: pd.Series) -> np.ndarray:
     """A column of lists of one length as an array [n, length]: `top_classes` int32, `top_probabilities` float32."""
+    if lists.empty:
+        return np.zeros((0, TOP))
     column = pa.array(lists)
     parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    flat = [part.flatten().to_numpy(zero_copy_only=False) for part in parts]
-    return np.concatenate(flat).reshape(len(lists), -1) if len(lists) else np.zeros((0, TOP))
+    return np.concatenate([part.flatten().to_numpy(zero_copy_only=False) for part in parts]).reshape(len(lists), -1)

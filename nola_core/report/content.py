@@ -352,7 +352,7 @@ def model_rows(tables: Tables) -> list[dict[str, str]]:
                 "transform": _plain(meta["transform"]),
                 "features": f"{meta['dim']} x {meta['dtype']}; "
                 + ", ".join(f"{split} {by_split[split]['count']:,}" for split in SPLITS if split in by_split),
-                "versions": _plain(meta["versions"]),
+                "versions": _plain(meta["versions"]) + (f"; {meta['threads']} threads" if "threads" in meta else ""),
             }
         )
     return rows
