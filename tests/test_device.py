@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nola_core.device import cache_root, device, workers
+from nola_core.device import cache_root, device, one_thread, workers
 from nola_core.errors import NolaError
 
 AUTO = "cuda" if torch.cuda.is_available() else "cpu"
@@ -37,6 +37,18 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, tex
     monkeypatch.setenv("NOLA_DEVICE", text)
     with pytest.raises(NolaError, match=rf"NOLA_DEVICE={text}, but this machine shows \d+ GPUs"):
         device()
+
+
+def test_one_thread_is_undone_also_by_an_error() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(ZeroDivisionError), one_thread():
+            assert torch.get_num_threads() == 1
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere it does nothing")
