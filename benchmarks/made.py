@@ -181,7 +181,7 @@ def write_images(root: Path, rows: int, centres: dict[str, np.ndarray], meta: di
                     stores[role, name].append(features[mine], [ids[row] for row in mine], [hashes[row] for row in mine])
             write_pictures.write_table(pa.table({"image": pngs}, schema=pictures), row_group_size=4096)
             write(pa.table({
-                "image_id": ids, "path": [""] * count, "shard": [f"{DATASET}.parquet"] * count,
+                "image_id": ids, "path": pa.repeat("", count), "shard": pa.repeat(f"{DATASET}.parquet", count),
                 "row": np.arange(start, start + count),
                 "split": split, "width": np.full(count, 2), "height": np.full(count, 2), "sha256": hashes, "pixels": hashes,
                 "ok": np.ones(count, bool), "reason": [""] * count,

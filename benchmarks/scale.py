@@ -2,21 +2,21 @@
 
     python -m benchmarks.scale --rows 1000 10000                           # every stage
     python -m benchmarks.scale --rows 100000 --stages prepare embed-clip   # some
+    python -m benchmarks.scale --made 10000 100000 1280000 --classes 1000  # those without images, on made features
 
 Images are PNGs of 16 x 16 pixels in one Parquet table, the backbones those of the demo, `tune` runs one epoch. Every stage is a
 process of its own; what it needed is read from the kernel when it ends. Writes benchmarks/results/scale.csv and scale.md, and
-keeps the rows of earlier runs that it does not measure again.
+keeps the rows of earlier runs that it does not measure again. With `--made`: scale-made.csv, .md and .png (see
+benchmarks.scale_made).
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
@@ -30,26 +30,16 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
+from benchmarks import scale_made
 from benchmarks.accuracy import RESULTS
+from benchmarks.watch import ROOT, watch
 from nola_core.files import replacing
 
-ROOT = Path(__file__).parent.parent
 STAGES: tuple[str, ...] = ("prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify", "select", "align")
 STAGES += ("tune", "predict", "evaluate", "report")
 COLUMNS = ["rows", "stage", "seconds", "rows_per_second", "peak_mb", "load"]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ROWS_AT_ONCE = 1000
-
-# A child is charged with the peak its parent had when it was started, so a process that has imported next to nothing starts the
-# stage and writes [seconds, largest resident memory] for this one, which has imported torch.
-WATCH = """
-import json, os, sys, time
-start = time.monotonic()
-_, status, used = os.wait4(os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ), 0)
-with open(sys.argv[1], "w") as out:
-    json.dump([time.monotonic() - start, used.ru_maxrss], out)
-sys.exit(os.waitstatus_to_exitcode(status) and 1)
-"""
 
 
 def make_project(root: Path, rows: int) -> None:
@@ -93,16 +83,9 @@ def encoded(pixels: np.ndarray) -> bytes:
 def measure(root: Path, stage: str, rows: int) -> dict[str, Any]:
     """Run a stage in a process of its own and read what it needed."""
     name, _, role = stage.partition("-")
-    words = [sys.executable, "-m", "nola_core.stages", name, "--dataset", "many", "--root", str(root)]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "NOLA_CACHE": str(root / ".nola")}
-    needed = root / "needed.json"
-    watched = [sys.executable, "-I", "-S", "-c", WATCH, str(needed), *words, *(["--role", role] if role else [])]
-    ended = subprocess.run(watched, env=environ, cwd=root, check=False).returncode
-    if ended:
-        raise SystemExit(f"{stage} at {rows:,} rows ended with status {ended}")
-    seconds, largest = json.loads(needed.read_text())
-    peak = largest / (2**20 if sys.platform == "darwin" else 2**10)
-    values = [rows, stage, round(seconds, 1), round(rows / seconds, 1), round(peak), round(os.getloadavg()[0], 1)]
+    words = ["-m", "nola_core.stages", name, "--dataset", "many", "--root", str(root), *(["--role", role] if role else [])]
+    needed = watch(words, root=root)
+    values = [rows, stage, needed.seconds, round(rows / needed.seconds, 1), needed.peak_mb, needed.load]
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -144,8 +127,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="default: all; each needs those before it")
+    parser.add_argument("--made", type=int, nargs="+", metavar="IMAGES", help="made features of so many images, without images")
+    parser.add_argument("--classes", type=int, default=1000, help="of --made")
+    parser.add_argument("--folder", type=Path, help="of --made: keeps the collections, to run again; default: a temporary one")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
+    if arguments.made:
+        options = {"stages": arguments.stages, "results": arguments.results, "folder": arguments.folder}
+        scale_made.run(arguments.made, arguments.classes, **options)
+        return 0
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory() as folder:
             make_project(Path(folder), rows)

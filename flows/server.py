@@ -56,7 +56,7 @@ def serve(port: int = 4200) -> None:
     url = f"http://127.0.0.1:{port}/api"
     home.mkdir(parents=True, exist_ok=True)
     note = server_file(home)
-    environment = {**os.environ, "PREFECT_API_URL": url}
+    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_CLI_PROMPT": "false"}  # nobody could answer
     arguments = [*SERVER, "--host", "127.0.0.1", "--port", str(port)]
     with _signals_as_interrupts(), _child(arguments, environment) as child:
         try:

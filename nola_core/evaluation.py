@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from nola_core import files
+from nola_core import files, probe
 from nola_core.errors import NolaError
 from nola_core.label_free import guard
-from nola_core.neighbors import search
 from nola_core.prediction import Predictions, matrix
 from nola_core.text import write_spreadsheet
 
@@ -29,10 +28,6 @@ FINAL = "nola"
 TEACHER = "alignment"
 SCORED = ["image_id", "class_id", "probability", "top_classes"]
 """What is read of a prediction table."""
-PROBE_GALLERY, PROBE_QUERIES = 100_000, 10_000
-"""The nearest-neighbour probe asks about at most so many images, among at most so many train images, drawn by a fixed seed."""
-VOTES = 8192
-"""Queries whose votes are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -276,51 +271,6 @@ def score_pseudo_labels(
     return result
 
 
-def knn_accuracy(
-    gallery: np.ndarray,
-    gallery_classes: np.ndarray,
-    queries: np.ndarray | None,
-    query_classes: np.ndarray | None,
-    k: int,
-    *,
-    asked: int | None = None,
-) -> float:
-    """Fraction of queries whose k most similar gallery images vote for the right class.
-
-    Ties go to the class with the larger summed similarity.
-
-    Args:
-        gallery: [n, d] L2-normalised.
-        gallery_classes: [n] class ids.
-        queries: [q, d] L2-normalised; None classifies gallery images by the others.
-        query_classes: [q] class ids; None with `queries`.
-        k: how many neighbours vote; fewer if there are fewer.
-        asked: without `queries`, how many gallery images are classified, from the first on; None for all.
-    """
-    alone = queries is None or query_classes is None
-    if queries is None or query_classes is None:
-        queries, query_classes = gallery[:asked], gallery_classes[:asked]
-    wanted = min(k + alone, len(gallery))
-    similarity, index = search(gallery, queries, wanted)
-    if alone:
-        own = index == np.arange(len(queries))[:, None]
-        own[~own.any(axis=1), -1] = True  # among more than k exact copies the image itself may be missing: drop the last
-        similarity = similarity[~own].reshape(len(queries), wanted - 1)
-        index = index[~own].reshape(len(queries), wanted - 1)
-    parts = range(0, len(queries), VOTES)
-    answers = [_vote(gallery_classes[index[at : at + VOTES]], similarity[at : at + VOTES]) for at in parts]
-    return float((np.concatenate(answers) == query_classes).mean())
-
-
-def _vote(voted: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-    """The class most neighbours are of: class ids [q, k] and their cosines -> [q]."""
-    same = voted[:, :, None] == voted[:, None, :]
-    # Counts are integers and the summed similarities shrink below 1/4, so they decide ties and nothing else.
-    weight = 1.0 + np.clip(similarity.astype(np.float64), -1, 1) / (4 * max(1, voted.shape[1] + 1))
-    best = (same * weight[:, None, :]).sum(axis=2).argmax(axis=1)
-    return voted[np.arange(len(voted)), best]
-
-
 def _probes(
     ssl_features: Callable[[str], FeatureStore] | None,
     readable: pd.DataFrame,
@@ -328,26 +278,12 @@ def _probes(
     split: str,
     k: int,
 ) -> dict[str, Any]:
-    """k-NN accuracy on the SSL features: the reported split by the train images, or the train images by each other."""
-    known = readable[truth_of(readable["image_id"], truth) >= 0]
-    rng = np.random.default_rng(0)
-    train = _drawn(known.loc[known["split"] == "train", "image_id"], PROBE_GALLERY, rng)
-    asked = _drawn(known.loc[known["split"] == split, "image_id"], PROBE_QUERIES, rng)
-    if ssl_features is None or len(train) < 2 or asked.empty:
+    """What the SSL features themselves are worth, where labelled images allow to say it."""
+    known = readable.assign(class_id=truth_of(readable["image_id"], truth))
+    known = known[known["class_id"] >= 0]
+    if ssl_features is None or (known["split"] == "train").sum() < 2 or not (known["split"] == split).any():
         return {}
-    gallery, gallery_classes = ssl_features("train").rows(train), truth_of(train, truth)
-    if split == "train":
-        images = min(len(train), PROBE_QUERIES)
-        top1 = knn_accuracy(gallery, gallery_classes, None, None, k, asked=images)
-    else:
-        images = len(asked)
-        top1 = knn_accuracy(gallery, gallery_classes, ssl_features(split).rows(asked), truth_of(asked, truth), k)
-    return {"ssl_knn": {"top1": top1, "neighbors": k, "images": images, "gallery": len(train)}}
-
-
-def _drawn(image_ids: pd.Series[str], most: int, rng: np.random.Generator) -> pd.Series[str]:
-    """All ids, or `most` of them in drawn order."""
-    return image_ids if len(image_ids) <= most else image_ids.iloc[rng.permutation(len(image_ids))[:most]]
+    return {"ssl_knn": probe.ssl_knn(ssl_features, known, split=split, k=k)}
 
 
 def _split_methods(predictions: Predictions, split: str) -> dict[str, list[str]]:

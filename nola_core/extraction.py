@@ -52,10 +52,9 @@ def extract(
         NolaError: a feature is NaN or infinite (the image is named), or an image cannot be opened any more.
     """
     usable = manifest[manifest["ok"]]
-    made_by = {**encoder.meta, "code": code}
-    if precision != "float32":
-        made_by["precision"] = precision
-    rows = RowCache(cache / "rows" / digest({**made_by, "dim": encoder.dim})[:16], encoder.dim)
+    made_by = encoder.meta if precision == "float32" else {**encoder.meta, "precision": precision}
+    meta = {"role": role, **made_by, "threads": torch.get_num_threads()}
+    rows = RowCache(cache / "rows" / digest({**made_by, "dim": encoder.dim, "code": code})[:16], encoder.dim)
     todo = usable[~rows.contains(usable["sha256"].tolist())].drop_duplicates("sha256")
     with progress(total=len(usable), what=f"embed {role}", unit="images", done=len(usable) - len(todo)) as advance:
         batches = [todo["image_id"].iloc[start : start + batch_size].tolist() for start in range(0, len(todo), batch_size)]
@@ -79,7 +78,7 @@ def extract(
             advance(len(batch))
     with replacing(out) as scratch:
         for split, part in usable.groupby("split", sort=True):
-            write_store(scratch / str(split), part, rows, {"role": role, **made_by})
+            write_store(scratch / str(split), part, rows, meta)
     return len(todo)
 
 

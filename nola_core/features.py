@@ -37,7 +37,7 @@ class FeatureStore:
     Attributes:
         features: float16 [N, d] memory map, as the encoder gave them (not normalised).
         index: `row, image_id, sha256` in row order.
-        meta: `role, model, weights, weights_sha256, transform, dtype, dim, count, versions`.
+        meta: `role, model, weights, weights_sha256, transform, threads, dtype, dim, count, versions`.
     """
 
     path: Path
@@ -192,13 +192,13 @@ def _load(chunk: Path) -> dict[str, np.ndarray] | None:
     return load(data)
 
 
-def write_store(folder: Path, part: pd.DataFrame, rows: RowCache, meta: dict[str, str]) -> None:
+def write_store(folder: Path, part: pd.DataFrame, rows: RowCache, meta: dict[str, Any]) -> None:
     """Make the store of one split from cached rows.
 
     Args:
         folder: a new folder.
         part: `image_id, sha256`, one a row of the store.
-        meta: `role`, `code` and what `ImageEncoder.meta` holds.
+        meta: `role`, `threads` and what `ImageEncoder.meta` holds.
 
     Raises:
         NolaError: a row was never filled.

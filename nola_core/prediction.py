@@ -149,16 +149,19 @@ class Predictions:
             seen.update(dict.fromkeys(zip(pairs["split"].to_pylist(), pairs["method"].to_pylist(), strict=True)))
         return list(seen)
 
-    def read(self, split: str, method: str, columns: Sequence[str]) -> pd.DataFrame:
-        """Some columns of the rows of one split and method; lists stay Arrow arrays, see `matrix`."""
-        wanted = (pc.field("split") == split) & (pc.field("method") == method)
+    def read(self, split: str, method: str | None, columns: Sequence[str]) -> pd.DataFrame:
+        """Some columns of the rows of one split and method, None for all methods; lists stay Arrow arrays, see `matrix`."""
+        wanted = pc.field("split") == split
+        if method is not None:
+            wanted &= pc.field("method") == method
         table = self.source.to_table(columns=list(columns), filter=wanted)
         return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None)
 
 
 def matrix(lists: pd.Series) -> np.ndarray:
     """A column of lists of one length as an array [n, length]: `top_classes` int32, `top_probabilities` float32."""
+    if lists.empty:
+        return np.zeros((0, TOP))
     column = pa.array(lists)
     parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    flat = [part.flatten().to_numpy(zero_copy_only=False) for part in parts]
-    return np.concatenate(flat).reshape(len(lists), -1) if len(lists) else np.zeros((0, TOP))
+    return np.concatenate([part.flatten().to_numpy(zero_copy_only=False) for part in parts]).reshape(len(lists), -1)

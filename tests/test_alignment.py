@@ -32,6 +32,20 @@ def test_it_learns_separable_classes_and_repeats_with_the_seed(tmp_path: Path) -
     assert torch.equal(alignment.predict(alignment.load(tmp_path / "head.safetensors"), features), p)
 
 
+def test_the_number_of_threads_changes_nothing_and_is_left_as_it_was() -> None:
+    features, targets = blobs()
+    before = torch.get_num_threads()
+    heads = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            heads.append(alignment.train(features.repeat(1, 200), targets, classes=3, options=OPTIONS, seed=1))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, two) for one, two in zip(heads[0].parameters(), heads[1].parameters(), strict=True))
+
+
 def test_it_is_the_papers_head() -> None:
     head = alignment.AlignmentHead(768, 256, 10)
     assert [tuple(p.shape) for p in head.parameters()] == [(256, 768), (256,), (10, 256), (10,)]
@@ -41,10 +55,15 @@ def test_it_is_the_papers_head() -> None:
     torch.testing.assert_close(head(x), expected)
 
 
-def test_a_class_without_pseudo_labels_keeps_its_logit() -> None:
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_a_class_without_pseudo_labels_keeps_its_place_and_is_nobodys_answer(absent: int) -> None:
     features, targets = blobs()
-    head = alignment.train(features[targets < 2], targets[targets < 2], classes=3, options=OPTIONS, seed=1)
-    assert alignment.predict(head, features).shape == (60, 3)
+    there = targets != absent
+    head = alignment.train(features[there], targets[there], classes=3, options=OPTIONS, seed=1)
+    p = alignment.predict(head, features)
+    assert p.shape == (60, 3)
+    assert torch.equal(p[there].argmax(dim=1), targets[there]), "the others keep their numbers"
+    assert p[:, absent].max() < 0.1
 
 
 def test_bad_input_is_one_sentence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nola_core.device import cache_root, device, workers
+from nola_core.device import cache_root, device, one_thread, workers
 from nola_core.errors import NolaError
 
 AUTO = "cuda" if torch.cuda.is_available() else "cpu"
@@ -38,6 +39,18 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, tex
         device()
 
 
+def test_one_thread_is_undone_also_by_an_error() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(ZeroDivisionError), one_thread():
+            assert torch.get_num_threads() == 1
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere it does nothing")
 def test_memory_that_torch_gives_back_is_kept() -> None:
     faults = """
@@ -58,9 +71,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOLA_WORKERS", raising=False)
-    assert 1 <= workers() <= 16
+    for cores, threads in ((1, 1), (3, 3), (64, 16)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        assert workers() == threads
     monkeypatch.setenv("NOLA_WORKERS", "")
-    assert 1 <= workers() <= 16
+    assert workers() == 16
     monkeypatch.setenv("NOLA_WORKERS", "40")
     assert workers() == 40
     for text in ("0", "-2", "many", "1.5", "²"):

@@ -13,6 +13,8 @@ import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nola_core import features
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore, RowCache, normalized, write_store
 from nola_core.files import digest, read_table
@@ -65,6 +68,25 @@ def test_a_store_gives_back_its_rows_by_image(tmp_path: Path) -> None:
     assert np.array_equal(store.normalized()[[4, 0, 4]], asked)
     with pytest.raises(NolaError, match=r"store has no image '7' \(2 of 3 asked for are missing\)"):
         store.rows(["1", "7", "x"])
+
+
+def test_ids_are_indexed_once_and_blocks_are_read_by_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = store_of(tmp_path)
+    store = FeatureStore.open(path)
+    assert np.array_equal(store.block(2, 4), store.rows(["2", "3"])) and np.array_equal(
+        store.block(4, 99), store.rows(["4", "5"])
+    )
+    made: list[int] = []
+
+    def counted(values: Any) -> Any:
+        made.append(len(values))
+        return pd.Index(values)
+
+    monkeypatch.setattr(features, "pd", SimpleNamespace(Index=counted))
+    again = FeatureStore.open(path)
+    for number in range(6):
+        again.rows([str(number)])
+    assert made.count(6) == 1, "once for the store, whatever the number of calls"
 
 
 @given(st.integers(0, 5), st.integers(1, 5), st.integers(0, 99))

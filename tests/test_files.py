@@ -26,6 +26,7 @@ from nola_core.errors import NolaError
 from nola_core.files import (
     digest,
     read_json,
+    read_note,
     read_table,
     replacing,
     sha256_file,
@@ -295,3 +296,12 @@ def test_hashes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc" * 1000)
     assert sha256_file(tmp_path / "file") == hashlib.sha256(b"abc" * 1000).hexdigest()
     assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})
+
+
+def test_a_table_carries_a_note_or_none(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"name": ["a"], "count": [1]})
+    write_table(tmp_path / "plain.parquet", frame, SCHEMA)
+    write_table(tmp_path / "noted.parquet", frame, SCHEMA, note="97.5 % of the pairs – about")
+    assert read_note(tmp_path / "plain.parquet") == ""
+    assert read_note(tmp_path / "noted.parquet") == "97.5 % of the pairs – about"
+    assert read_table(tmp_path / "noted.parquet").equals(read_table(tmp_path / "plain.parquet"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,12 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from nola_core import neighbors
 from nola_core.errors import NolaError
 from nola_core.features import normalized
 from nola_core.files import read_table, write_table
-from nola_core.neighbors import DUPLICATES_SCHEMA, near_duplicates, search
+from nola_core.neighbors import DUPLICATES_SCHEMA, Gallery, Recall, gpu_of, search
+from nola_core.neighbors import near_duplicates as all_near_duplicates
 
 
 def blocked_search(gallery: np.ndarray, queries: np.ndarray, k: int, block: int = 100) -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +56,62 @@ def test_search_takes_views_and_half_precision() -> None:
     assert np.array_equal(search(gallery.astype(np.float16), gallery[:3], 1)[1][:, 0], [0, 1, 2])
 
 
+def test_a_gallery_is_searched_block_by_block_across_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "BLOCK", 7)
+    rows = (3 * unit_rows(60)).astype(np.float16)
+    gallery = Gallery([rows[:25], rows[25:25], rows[25:]])
+    queries = unit_rows(20, seed=1)
+    whole = search(normalized(rows), queries, 9)
+    assert (len(gallery), gallery.dim) == (60, 8)
+    for mine, slow in zip(search(gallery, queries, 9), whole, strict=True):
+        assert np.allclose(mine, slow, atol=1e-6)
+    order = np.array([59, 0, 25, 24, 0])
+    assert np.array_equal(gallery.take(order), normalized(rows[order]))
+    assert np.array_equal(np.concatenate([block for _, block in gallery.blocks()]), normalized(rows))
+    assert [start for start, _ in gallery.blocks()] == [0, 7, 14, 21, 25, 32, 39, 46, 53]
+
+
+def test_a_nan_in_a_large_gallery_is_refused_too() -> None:
+    rows = unit_rows(30).astype(np.float16)
+    rows[20, 3] = np.nan
+    manifest = manifest_of([str(n) for n in range(30)], ["train"] * 30)
+    for most in (0, 100):
+        with pytest.raises(NolaError, match="got NaN features; run embed again"):
+            all_near_duplicates(
+                manifest,
+                list(manifest["image_id"]),
+                Gallery([rows]),
+                neighbors=2,
+                similarity=0.9,
+                closeness=None,
+                exact_images=most,
+            )
+
+
+@pytest.mark.parametrize(("place", "gpu"), [("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_faiss_takes_the_gpu_that_torch_takes(place: str, gpu: int | None) -> None:
+    assert gpu_of(torch.device(place)) == gpu
+
+
+@pytest.mark.parametrize(("name", "asked"), [("cpu", []), ("cuda:1", [1])])
+def test_search_runs_where_nola_device_says(monkeypatch: pytest.MonkeyPatch, name: str, asked: list[int]) -> None:
+    """With FAISS's GPU functions replaced by ones that note which GPU they were to use."""
+    used: list[int] = []
+
+    def knn_gpu(resources: Any, queries: np.ndarray, gallery: np.ndarray, k: int, *, metric: int, device: int) -> Any:
+        used.append(device)
+        return neighbors.faiss.knn(queries, gallery, k, metric=metric)
+
+    monkeypatch.setattr(neighbors.faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(neighbors.faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(neighbors.faiss, "knn_gpu", knn_gpu, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("NOLA_DEVICE", name)
+    rows = unit_rows(10)
+    assert search(rows, rows, 1)[1][:, 0].tolist() == list(range(10))
+    assert used == asked
+
+
 def test_search_refuses_what_has_no_neighbours() -> None:
     rows = unit_rows(5)
     for gallery, queries in ((rows, rows[:, :4]), (rows[:0], rows), (rows[0], rows)):
@@ -63,6 +122,23 @@ def test_search_refuses_what_has_no_neighbours() -> None:
     for gallery, queries in ((bad, rows), (rows, bad)):
         with pytest.raises(NolaError, match="got NaN features; run embed again"):
             search(gallery, queries, 1)
+
+
+def near_duplicates(
+    manifest: pd.DataFrame,
+    image_ids: list[str],
+    features: np.ndarray,
+    *,
+    neighbors: int,
+    similarity: float,
+    closeness: float | None,
+) -> pd.DataFrame:
+    """The exact search over features in two parts."""
+    gallery = Gallery([features[:2], features[2:]])
+    options: dict[str, Any] = {"neighbors": neighbors, "similarity": similarity, "closeness": closeness}
+    table, recall = all_near_duplicates(manifest, image_ids, gallery, **options)
+    assert recall is None
+    return table
 
 
 def manifest_of(hashes: list[str], splits: list[str]) -> pd.DataFrame:
@@ -160,3 +236,38 @@ def test_near_duplicates_are_all_pairs_once_in_any_order(collection: tuple[list[
         assert {pair for pair, same in zip(pairs, exact, strict=True) if not same} == expected
         assert exact.sum() == count - len(set(hashes))
         assert table["similarity"].is_monotonic_decreasing
+
+
+def test_the_inverted_file_finds_the_pairs_that_exact_search_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4,000 images in 40 clusters, a fortieth of them near copies, some files twice; several blocks and lists."""
+    monkeypatch.setattr(neighbors, "BLOCK", 1500)
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(40, 96))
+    features = normalized(centres[generator.integers(0, 40, 4000)] + 1.2 * generator.normal(size=(4000, 96)))
+    features[3900:] = normalized(features[:100] + 0.01 * generator.normal(size=(100, 96)))
+    features[3800:3810] = features[200:210]
+    hashes = [str(n) for n in range(4000)]
+    hashes[3800:3810] = hashes[200:210]
+    manifest = manifest_of(hashes, ["train", "test"] * 2000)
+    options: dict[str, Any] = {"neighbors": 3, "similarity": 0.98, "closeness": 0.25}
+    ids, gallery = manifest["image_id"].tolist(), Gallery([features.astype(np.float16)])
+    exact, nothing = all_near_duplicates(manifest, ids, gallery, **options)
+    table, recall = all_near_duplicates(manifest, ids, gallery, **options, exact_images=1000)
+    assert nothing is None and isinstance(recall, Recall)
+    assert len(exact) == 110 and exact["exact"].sum() == 10
+    pd.testing.assert_frame_equal(table.drop(columns="similarity"), exact.drop(columns="similarity"), check_like=True)
+    assert np.allclose(table["similarity"], exact["similarity"], atol=1e-5)
+    assert recall.images == 2000 and 0 < recall.found == recall.pairs <= 100
+    assert "(100.0%) that exact search finds for 2,000 sampled images" in str(recall)
+
+
+def test_recall_says_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_approximate_pairs", lambda gallery, files, **options: (np.array([1]), np.array([0.99])))
+    features = np.repeat(np.eye(4, dtype=np.float32), 2, axis=0)  # four pairs, of which a poor search finds that of rows 0 and 1
+    manifest = manifest_of(list("abcdefgh"), ["train"] * 8)
+    table, recall = all_near_duplicates(
+        manifest, list(manifest["image_id"]), Gallery([features]), neighbors=1, similarity=0.9, closeness=None, exact_images=0
+    )
+    assert recall == Recall(8, 4, 1) and str(recall).startswith("approximate search lists 1 of the 4 pairs (25.0%)")
+    assert table[["image_id", "other_id"]].to_numpy().tolist() == [["i0", "i1"]]
+    assert "finds no pair for 7 sampled images either" in str(Recall(7, 0, 0))

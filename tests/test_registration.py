@@ -59,7 +59,9 @@ def test_a_definition_is_commented_and_holds_the_names_of_a_text_file(project: P
     add(project, "pets", "../photos", classes=str(names), templates=["un {}: oui"], backbones="demo")
     text = (project / "data" / "pets.yaml").read_text()
     assert text.startswith("# Written by `nola add`, which found ")
-    assert all(f"{key}:" in line and "#" in line for key in ("holdout", "labels") for line in text.splitlines() if key in line)
+    for key in ("holdout", "labels"):
+        (line,) = [line for line in text.splitlines() if line.strip().startswith(f"{key}:")]
+        assert "  # " in line, "what it means stands beside it"
     definition = load_definition(project, "pets")
     assert definition.classes == ["chat", "no"] and definition.templates == ["un {}: oui"]
 

@@ -146,6 +146,7 @@ def _render(
         .head(LISTED_ROWS)
         .to_dict("records"),
         duplicate_count=len(tables.near_duplicates),
+        duplicates_note=tables.duplicates_note,
         leaked=content.leaked_images(tables.near_duplicates, tables.metrics["split"]),
         renamed=content.renamed_classes(tables),
         findings=findings(tables.quality),

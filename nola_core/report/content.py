@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nola_core import files
 from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods, truth_of
+from nola_core.prediction import Predictions
 from nola_core.report.intervals import Gain, accuracy_interval, paired_gain
 from nola_core.report.style import method_name, percent, signed
 from nola_core.text import as_written
@@ -41,9 +43,11 @@ class Tables:
     descriptions: pd.DataFrame
     quality: pd.DataFrame
     near_duplicates: pd.DataFrame
+    duplicates_note: str
+    """How many of the pairs were found, where they were not all looked for."""
     pseudo_labels: pd.DataFrame
     predictions: pd.DataFrame
-    """Rows of the reported split alone, without the lists."""
+    """`image_id, method, class_id` of the reported split alone."""
     per_class: pd.DataFrame
     """Rows of the reported split alone."""
     confusion: pd.DataFrame
@@ -57,10 +61,16 @@ class Tables:
         """Class names in order of class id."""
         return [str(name) for name in self.classes.sort_values("class_id")["name"]]
 
-    @property
+    @cached_property
     def methods(self) -> list[str]:
         """The methods that predicted the reported split, in order."""
-        return ordered_methods(self.predictions["method"])
+        return ordered_methods(self.predictions["method"].unique())
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """Class ids of the reported split, images x methods."""
+        rows = self.predictions.groupby("method", sort=False)
+        return pd.concat({method: mine.set_index("image_id")["class_id"] for method, mine in rows}, axis=1)
 
     @property
     def final(self) -> str:
@@ -80,9 +90,9 @@ def load(folder: Path) -> Tables:
         NolaError: a file is absent or damaged.
     """
     metrics = files.read_json(folder / "metrics.json")
-    manifest = files.read_table(folder / "manifest.parquet")
+    manifest = files.read_table(folder / "manifest.parquet", ["image_id", "split", "ok", "reason"])
     classes = files.read_table(folder / "classes.parquet")
-    predictions = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
+    predictions = Predictions.open(folder / "predictions.parquet")
     per_class = _read_csv(folder / "per_class.csv")
     stores: dict[str, dict[str, dict[str, Any]]] = {}
     for path in sorted(folder.glob("features/[!.]*/[!.]*/meta.json")):  # hidden folders are scratch
@@ -95,8 +105,9 @@ def load(folder: Path) -> Tables:
         descriptions=files.read_table(folder / "descriptions.parquet"),
         quality=files.read_table(folder / "description_quality.parquet"),
         near_duplicates=files.read_table(folder / "near_duplicates.parquet"),
+        duplicates_note=files.read_note(folder / "near_duplicates.parquet"),
         pseudo_labels=files.read_table(folder / "pseudo_labels.parquet"),
-        predictions=predictions[predictions["split"] == metrics["split"]],
+        predictions=predictions.read(metrics["split"], None, ["image_id", "method", "class_id"]),
         per_class=per_class[per_class["split"] == metrics["split"]],
         confusion=_read_csv(folder / "plots/confusion.csv"),
         reliability=_read_csv(folder / "plots/reliability.csv"),
@@ -120,7 +131,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def gain_of(tables: Tables, method: str) -> Gain | None:
     """`paired_gain` of a method over the baseline on the labelled images of the reported split; None without any."""
-    answers = tables.predictions.pivot(index="image_id", columns="method", values="class_id")
+    answers = tables.answers
     actual = truth_of(answers.index, tables.truth)
     answers, actual = answers[actual >= 0], actual[actual >= 0]
     if answers.empty:
@@ -141,7 +152,7 @@ def headline(tables: Tables) -> list[str]:
     held_out = metrics["protocol"] == "inductive"
     gain = gain_of(tables, tables.final)
     if gain is None:
-        answers = tables.predictions.pivot(index="image_id", columns="method", values="class_id")
+        answers = tables.answers
         changed = float((answers[tables.final] != answers[tables.baseline]).mean())
         kind = "held-out images" if held_out else "images it learnt on"
         return [
@@ -331,7 +342,7 @@ def model_rows(tables: Tables) -> list[dict[str, str]]:
                 "transform": _plain(meta["transform"]),
                 "features": f"{meta['dim']} x {meta['dtype']}; "
                 + ", ".join(f"{split} {by_split[split]['count']:,}" for split in SPLITS if split in by_split),
-                "versions": _plain(meta["versions"]),
+                "versions": _plain(meta["versions"]) + (f"; {meta['threads']} threads" if "threads" in meta else ""),
             }
         )
     return rows

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from PIL import Image
 from safetensors.numpy import load_file
 
 from nola_core import files
 from nola_core.features import FeatureStore, normalized
+from nola_core.prediction import Predictions
 
 IMAGES = 12
 """Images explained, spread evenly from the surest to the least sure."""
@@ -61,8 +61,7 @@ def explain(
     if described.empty:
         return []
     columns = ["image_id", "probability", "top_classes", "top_probabilities"]
-    wanted = [("split", "==", split), ("method", "==", method)]
-    table = pq.read_table(folder / "predictions.parquet", columns=columns, filters=wanted).to_pandas()
+    table = Predictions.open(folder / "predictions.parquet").read(split, method, columns)
     table = table.sort_values(["probability", "image_id"], ascending=[False, True], ignore_index=True)
     shown = table.iloc[np.unique(np.linspace(0, len(table) - 1, min(IMAGES, len(table))).round().astype(int))]
     texts = normalized(load_file(folder / "description_features.safetensors")["features"])

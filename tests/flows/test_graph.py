@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +85,25 @@ def test_every_stage_that_asks_for_the_device_or_for_neighbours_holds_a_slot() -
     found = {path.stem for path in folder.glob("[a-z]*.py") if uses.search(path.read_text())}
     assert {"embed", "duplicates", "classify", "tune", "predict"} <= found <= GPU_STAGES
     assert "evaluate" in GPU_STAGES  # its k-NN probe is a module below it
+
+
+def test_a_command_at_work_is_waited_for(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(digits="wait-prepare")
+    other = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "-q", "prepare@digits"], cwd=root)
+    said: list[str] = []
+
+    def let_go(sentence: str) -> None:
+        said.append(sentence)
+        (root / "go").touch()
+
+    try:
+        deadline = time.monotonic() + 60
+        while not (root / "waits-prepare").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        graph = read_graph(root, notify=let_go)
+    finally:
+        (root / "go").touch()
+        other.wait(60)
+    assert len(said) == 1 and f"(process {other.pid}, since " in said[0]
+    assert "prepare@digits" not in graph.stale

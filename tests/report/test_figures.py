@@ -109,7 +109,16 @@ def test_samples_are_as_many_as_possible_and_half_of_them_may_be_wrong(right: li
     assert shown["image_id"].is_unique
     marks = [kind is not None and not kind for kind in shown["right"].astype(object).where(shown["right"].notna(), None)]
     assert marks == sorted(marks)  # the wrong ones come last
-    assert sum(marks) == max(min(wrong, count // 2), min(wrong, count - (len(selected) - wrong)))
+    if sum(marks) > count // 2:
+        assert len(marks) - sum(marks) == len(selected) - wrong, "more than half only where the others leave room"
+    if sum(marks) < wrong:
+        assert sum(marks) >= count // 2, "fewer than there are only beyond half"
+    for kind in (True, False):
+        ranks = [rank for rank, mark in zip(shown["rank"], marks, strict=True) if mark is kind]
+        possible = [rank for rank, mark in enumerate(selected, start=1) if (mark is False) is kind]
+        assert ranks == sorted(ranks)
+        if len(ranks) > 1:
+            assert (ranks[0], ranks[-1]) == (possible[0], possible[-1]), "from the most to the least confident"
 
 
 def test_judged_knows_right_wrong_and_unknown() -> None:

@@ -1,0 +1,163 @@
+"""The stages that need no image, on made features: the mode `--made` of benchmarks.scale.
+
+`predict` needs images for the tuned student alone. Here it runs without one (`python -m benchmarks.scale_made ROOT`): all that
+the stage does with features, and in the student's place one more text classifier.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.ticker import FuncFormatter
+from safetensors.torch import load_file
+from torch.nn.functional import normalize
+
+from benchmarks.made import CLIP_DIM, DATASET, SSL_DIM, make
+from benchmarks.watch import watch
+from nola_core import alignment, inputs, text_classifier
+from nola_core.features import FeatureStore
+from nola_core.files import PREDICTION_SCHEMA, replacing, table_writer, write_json
+from nola_core.prediction import predict
+from nola_core.report.style import new_figure, save, styled
+from nola_core.stages.paths import Paths
+from nola_core.stages.predict import Answers
+
+STAGES = ("duplicates", "classify", "select", "align", "predict", "evaluate", "report")
+COLUMNS = ["rows", "classes", "stage", "seconds", "cpu_seconds", "peak_mb", "load"]
+NAME = "scale-made"
+
+
+def run(sizes: Sequence[int], classes: int, *, stages: Sequence[str], results: Path, folder: Path | None) -> None:
+    """Make a collection of each size, run the stages on it and write the results after each.
+
+    Args:
+        sizes: images.
+        classes: in all of them.
+        stages: those of `STAGES` to run; each needs those before it.
+        results: folder of scale-made.csv, .md and .png.
+        folder: where collections are made, and found again by a later run; None for a temporary one.
+    """
+    for rows in sizes:
+        with ExitStack() as stack:
+            root = folder / str(rows) if folder else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            if not (root / "params.yaml").is_file():
+                print(f"making {rows:,} images of {classes:,} classes", flush=True)
+                make(root, rows, classes)
+            inputs.write(root)
+            for stage in (stage for stage in STAGES if stage in stages):
+                print(f"{stage}, {rows:,} images", flush=True)
+                words = ["-m", "nola_core.stages", stage, "--dataset", DATASET, "--root", str(root)]
+                needed = watch(["-m", "benchmarks.scale_made", str(root)] if stage == "predict" else words, root=root)
+                row = [rows, classes, stage, needed.seconds, needed.cpu_seconds, needed.peak_mb, needed.load]
+                write(dict(zip(COLUMNS, row, strict=True)), results)
+            if "report" in stages:
+                size = (root / "data" / DATASET / "report.html").stat().st_size
+                print(f"report.html at {rows:,} images: {size / 1e6:.1f} MB", flush=True)
+
+
+def predict_without_images(root: Path) -> None:
+    """predictions.parquet and label_free.json of every method, the student's made by the sum of two text classifiers."""
+    paths = Paths(root, DATASET)
+    texts = load_file(paths["text_classifier.safetensors"])
+    scale = float(texts.pop("logit_scale"))
+    student = normalize(texts["cde"] + texts["templates"], dim=-1)
+    head = alignment.load(paths["alignment.safetensors"])
+    answers = Answers(paths)
+    with table_writer(paths["predictions.parquet"], PREDICTION_SCHEMA) as write_rows:
+        for split in paths.splits("clip"):
+            answers.from_features(split, texts, scale, head, write_rows)
+            store = FeatureStore.open(paths.store("clip", split))
+            ask = text_classifier.answers(store, student, logit_scale=scale)
+            for table, p in predict(store.index["image_id"], ask, classes=len(student), split=split, method="nola"):
+                answers.add(split, "nola", table, p, write_rows)
+    write_json(paths["label_free.json"], answers.label_free())
+
+
+def write(row: dict[str, Any], folder: Path) -> None:
+    """Add a measurement to the results; an earlier one of the same stage and size is replaced."""
+    path = folder / f"{NAME}.csv"
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame([row], columns=COLUMNS)
+    if path.is_file():
+        table = pd.concat([pd.read_csv(path), table]).drop_duplicates(["rows", "classes", "stage"], keep="last")
+    table["order"] = table["stage"].map(STAGES.index)
+    table = table.sort_values(["rows", "order"]).drop(columns="order")
+    with replacing(path) as scratch:
+        table.to_csv(scratch, index=False)
+    with replacing(folder / f"{NAME}.md") as scratch:
+        scratch.write_text(page(table))
+    draw(table, folder / f"{NAME}.png")
+
+
+def page(table: pd.DataFrame) -> str:
+    """scale-made.md."""
+    sums = table.groupby(["rows", "classes"], as_index=False).agg(
+        stages=("stage", "count"), seconds=("seconds", "sum"), cpu_seconds=("cpu_seconds", "sum"), peak_mb=("peak_mb", "max")
+    )
+    packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "pyarrow", "numpy"))
+    sizes = " ".join(str(rows) for rows in sorted(set(table["rows"])))
+    classes = " ".join(str(count) for count in sorted(set(table["classes"])))
+    environ = " ".join(f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ)
+    return "\n".join(
+        [
+            "# Scale of what needs no image",
+            "",
+            f"    {environ} python -m benchmarks.scale --made {sizes} --classes {classes}",
+            "",
+            f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}.",
+            "",
+            f"Made features, float16, CLIP's {CLIP_DIM} and SSL's {SSL_DIM} wide, a tenth of the images held out",
+            "(benchmarks/made.py). Every stage is a process of its own and the real one, with the parameters of the preset",
+            "`paper`; `classify` with a CLIP of random weights whose text tower is tiny, `predict` with one more text classifier",
+            "in the place of the tuned student, which alone needs images. `seconds` are by the clock, `cpu_seconds` of all",
+            "threads, `peak_mb` the largest resident memory, mapped files included. `load` is the load average at the end: above",
+            "the number of cores, other programs were running, and the seconds are too many.",
+            "",
+            *_rows(sums),
+            "",
+            f"![Seconds of each stage by images]({NAME}.png)",
+            "",
+            *_rows(table),
+            "",
+        ]
+    )
+
+
+def _rows(table: pd.DataFrame) -> list[str]:
+    shown = [[f"{value:,.0f}" if column != "load" and not isinstance(value, str) else str(value) for column, value in
+              zip(table.columns, row, strict=True)] for row in table.itertuples(index=False)]  # fmt: skip
+    head = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
+    return head + ["| " + " | ".join(row) + " |" for row in shown]
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """CPU seconds of each stage against the number of images, both by powers of ten; dashed: twice the images, twice the time."""
+    with styled():
+        figure = new_figure(5.6, 3.6)
+        axes = figure.subplots()
+        for stage, mine in table.groupby("stage", sort=False):
+            axes.plot(mine["rows"], mine["cpu_seconds"], marker="o", markersize=4, linewidth=1.6, label=str(stage))
+        low, high = float(table["rows"].min()), float(table["rows"].max())
+        axes.plot(
+            [low, high], [high / 1000 * low / high, high / 1000], color="#6B7280", linestyle="--", linewidth=1, label="linear"
+        )
+        axes.set(xscale="log", yscale="log", xlabel="images", ylabel="CPU seconds")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.grid()
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        axes.set_title("Stages that need no image")
+        save(figure, path)
+
+
+if __name__ == "__main__":
+    predict_without_images(Path(sys.argv[1]))

@@ -1,0 +1,94 @@
+"""The nearest-neighbour probe: what self-supervised features are worth, by a vote of labelled neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from nola_core.neighbors import search
+
+if TYPE_CHECKING:
+    from nola_core.features import FeatureStore
+
+GALLERY, QUERIES = 100_000, 10_000
+"""At most so many train images vote, and about at most so many images; more are drawn from by a fixed seed."""
+VOTES = 8192
+"""Queries whose votes are counted at once."""
+
+
+def ssl_knn(ssl_features: Callable[[str], FeatureStore], known: pd.DataFrame, *, split: str, k: int) -> dict[str, float | int]:
+    """k-NN accuracy on the SSL features: the reported split by the train images, or the train images by each other.
+
+    Args:
+        ssl_features: opens the feature store of a split.
+        known: `image_id, split, class_id` of the labelled images; two of train and one of `split` at least.
+        split: the reported one.
+        k: neighbours that vote.
+
+    Returns:
+        `top1`; `neighbors`: k; `images`: how many were asked about; `gallery`: among how many.
+    """
+    rng = np.random.default_rng(0)
+    train = _drawn(known[known["split"] == "train"], GALLERY, rng)
+    gallery, classes = ssl_features("train").rows(train["image_id"]), train["class_id"].to_numpy()
+    if split == "train":
+        images = min(len(train), QUERIES)
+        top1 = knn_accuracy(gallery, classes, None, None, k, asked=images)
+    else:
+        asked = _drawn(known[known["split"] == split], QUERIES, rng)
+        images = len(asked)
+        top1 = knn_accuracy(gallery, classes, ssl_features(split).rows(asked["image_id"]), asked["class_id"].to_numpy(), k)
+    return {"top1": top1, "neighbors": k, "images": images, "gallery": len(train)}
+
+
+def _drawn(rows: pd.DataFrame, most: int, rng: np.random.Generator) -> pd.DataFrame:
+    """All rows, or `most` of them in drawn order."""
+    return rows if len(rows) <= most else rows.iloc[rng.permutation(len(rows))[:most]]
+
+
+def knn_accuracy(
+    gallery: np.ndarray,
+    gallery_classes: np.ndarray,
+    queries: np.ndarray | None,
+    query_classes: np.ndarray | None,
+    k: int,
+    *,
+    asked: int | None = None,
+) -> float:
+    """Fraction of queries whose k most similar gallery images vote for the right class.
+
+    Ties go to the class with the larger summed similarity.
+
+    Args:
+        gallery: [n, d] L2-normalised.
+        gallery_classes: [n] class ids.
+        queries: [q, d] L2-normalised; None classifies gallery images by the others.
+        query_classes: [q] class ids; None with `queries`.
+        k: how many neighbours vote; fewer if there are fewer.
+        asked: without `queries`, how many gallery images are classified, from the first on; None for all.
+    """
+    alone = queries is None or query_classes is None
+    if queries is None or query_classes is None:
+        queries, query_classes = gallery[:asked], gallery_classes[:asked]
+    wanted = min(k + alone, len(gallery))
+    similarity, index = search(gallery, queries, wanted)
+    if alone:
+        own = index == np.arange(len(queries))[:, None]
+        own[~own.any(axis=1), -1] = True  # among more than k exact copies the image itself may be missing: drop the last
+        similarity = similarity[~own].reshape(len(queries), wanted - 1)
+        index = index[~own].reshape(len(queries), wanted - 1)
+    parts = range(0, len(queries), VOTES)
+    answers = [_vote(gallery_classes[index[at : at + VOTES]], similarity[at : at + VOTES]) for at in parts]
+    return float((np.concatenate(answers) == query_classes).mean())
+
+
+def _vote(voted: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """The class most neighbours are of: class ids [q, k] and their cosines -> [q]."""
+    same = voted[:, :, None] == voted[:, None, :]
+    # Counts are integers and the summed similarities shrink below 1/4, so they decide ties and nothing else.
+    weight = 1.0 + np.clip(similarity.astype(np.float64), -1, 1) / (4 * max(1, voted.shape[1] + 1))
+    best = (same * weight[:, None, :]).sum(axis=2).argmax(axis=1)
+    return voted[np.arange(len(voted)), best]
