@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nola_core.config import Align
 from nola_core.device import one_thread
 from nola_core.errors import NolaError
-from nola_core.files import replacing
 from nola_core.progress import progress
+from nola_core.tensors import read_tensors, write_tensors
 
 
 class AlignmentHead(nn.Sequential):
@@ -72,13 +71,12 @@ def predict(head: AlignmentHead, features: Tensor) -> Tensor:
 
 def save(head: AlignmentHead, path: Path) -> None:
     """Write a head as safetensors."""
-    with replacing(path) as scratch:
-        save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()}, scratch)
+    write_tensors(path, head.state_dict())
 
 
 def load(path: Path) -> AlignmentHead:
     """Read a head; its sizes are those of its tensors."""
-    state = load_file(path)
+    state = read_tensors(path)
     hidden, dim = state["0.weight"].shape
     head = AlignmentHead(dim, hidden, state["2.weight"].shape[0])
     head.load_state_dict(state)

@@ -31,6 +31,7 @@ NEUTRAL = frozenset(
         "inputs",
         "progress",
         "stages.paths",
+        "tensors",
         "text",
         "yaml_list",
     )

@@ -24,8 +24,6 @@ from typing import Any
 import pandas as pd
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -37,6 +35,7 @@ from nola_core.errors import NolaError
 from nola_core.files import digest, remove, replacing
 from nola_core.progress import progress
 from nola_core.prompting import norm_parameters, prompted
+from nola_core.tensors import read_with_metadata, write_tensors
 
 BETAS = (0.9, 0.999)
 CHUNK, GPU_CHUNK = 32, 128
@@ -86,13 +85,9 @@ class Student(nn.Module):
 
     def save(self, path: Path, *, weights_sha256: str) -> None:
         """Write the trained tensors and the temperature as safetensors, with the hash of the CLIP they belong to."""
-        tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trained().items()}
-        tensors["prompt_frame"] = torch.tensor(self.prompt_frame, dtype=torch.float64)
-        tensors["temperature"] = torch.tensor(self.temperature, dtype=torch.float64)
-        with replacing(path) as scratch:
-            save_file(
-                tensors, scratch, metadata={"clip_sha256": weights_sha256}
-            )  # one key: safetensors writes several in any order
+        numbers = {"prompt_frame": self.prompt_frame, "temperature": self.temperature}
+        scalars = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
+        write_tensors(path, {**self.trained(), **scalars}, metadata={"clip_sha256": weights_sha256})
 
     @classmethod
     def load(cls, path: Path, clip: Clip, *, precision: Precision = "float32") -> Student:
@@ -102,10 +97,8 @@ class Student(nn.Module):
             NolaError: the file was tuned from other CLIP weights, its tensors do not fit the tower, or its temperature is not
                 above 0.
         """
-        with safe_open(path, framework="pt") as stored:
-            belongs = (stored.metadata() or {}).get("clip_sha256")
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
-        if belongs != clip.image.meta["weights_sha256"]:
+        tensors, metadata = read_with_metadata(path)
+        if metadata.get("clip_sha256") != clip.image.meta["weights_sha256"]:
             raise NolaError(f"{path} was tuned from other CLIP weights than {clip.image.meta['model']} has now; run tune again.")
         temperature = float(tensors.pop("temperature", 1.0))  # files of earlier versions have none
         if not 0 < temperature < math.inf:

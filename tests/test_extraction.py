@@ -194,8 +194,7 @@ def test_rows_of_other_code_are_not_used(root: Path, encoder: ImageEncoder) -> N
     assert embed(root, encoder) == 30
     assert embed(root, encoder, out="other", code="two") == 30
     assert embed(root, encoder) == 0
-    assert {store.meta["code"] for store in stores(root).values()} == {"one"}
-    assert {store.meta["code"] for store in stores(root, "other").values()} == {"two"}
+    assert files(root / "other") == files(root / "ssl"), "equal features make equal stores, so nothing behind them reruns"
 
 
 def test_images_of_a_damaged_chunk_alone_are_embedded_again(

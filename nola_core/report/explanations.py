@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from safetensors.numpy import load_file
 
 from nola_core import files
 from nola_core.features import FeatureStore, normalized
 from nola_core.prediction import Predictions
+from nola_core.tensors import read_tensors
 
 IMAGES = 12
 """Images explained, spread evenly from the surest to the least sure."""
@@ -64,7 +64,7 @@ def explain(
     table = Predictions.open(folder / "predictions.parquet").read(split, method, columns)
     table = table.sort_values(["probability", "image_id"], ascending=[False, True], ignore_index=True)
     shown = table.iloc[np.unique(np.linspace(0, len(table) - 1, min(IMAGES, len(table))).round().astype(int))]
-    texts = normalized(load_file(folder / "description_features.safetensors")["features"])
+    texts = normalized(read_tensors(folder / "description_features.safetensors")["features"].numpy())
     images = FeatureStore.open(folder / "features" / "clip" / split).rows(shown["image_id"].tolist())
     found = []
     for number, (row, feature) in enumerate(zip(shown.to_dict("records"), images, strict=True)):

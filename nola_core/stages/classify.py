@@ -2,7 +2,6 @@
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nola_core import text_classifier
@@ -13,10 +12,11 @@ from nola_core.descriptions.quality import assess, findings
 from nola_core.device import device
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore
-from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_table
+from nola_core.files import PREDICTION_SCHEMA, read_table, table_writer, write_table
 from nola_core.inputs import Inputs
 from nola_core.prediction import predict
 from nola_core.stages.paths import Paths
+from nola_core.tensors import write_tensors
 from nola_core.text_classifier import Encode
 
 
@@ -48,10 +48,8 @@ def run(paths: Paths, inputs: Inputs) -> None:
     }
     classifiers = {method: text_classifier.build(encode, groups, names=names) for method, groups in texts.items()}
     write_table(paths["description_quality.parquet"], scores, QUALITY_SCHEMA)
-    with replacing(paths["description_features.safetensors"]) as scratch:
-        save_file({"features": features.half()}, scratch)
-    with replacing(paths["text_classifier.safetensors"]) as scratch:
-        save_file({**classifiers, "logit_scale": torch.tensor(clip.logit_scale)}, scratch)
+    write_tensors(paths["description_features.safetensors"], {"features": features.half()})
+    write_tensors(paths["text_classifier.safetensors"], {**classifiers, "logit_scale": torch.tensor(clip.logit_scale)})
     with table_writer(paths["zero_shot.parquet"], PREDICTION_SCHEMA) as write:
         for split, store in stores.items():
             for method, classifier in classifiers.items():

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from nola_core import alignment, text_classifier, tuning
@@ -19,6 +18,7 @@ from nola_core.label_free import LabelFreeScores
 from nola_core.prediction import predict, prediction_table
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
+from nola_core.tensors import read_tensors
 
 BATCH = 256  # images a step
 
@@ -28,7 +28,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
     place = device()
     clip = load_clip(inputs.clip, root=paths.root, device=place)
     student = tuning.Student.load(paths["student.safetensors"], clip, precision=inputs.values["precision"]).to(place)
-    texts = load_file(paths["text_classifier.safetensors"])
+    texts = read_tensors(paths["text_classifier.safetensors"])
     scale = float(texts.pop("logit_scale"))
     head = alignment.load(paths["alignment.safetensors"])
     open_image = image_opener(paths.root, paths.dataset)

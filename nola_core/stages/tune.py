@@ -2,7 +2,6 @@
 
 import torch
 from open_clip.transform import PreprocessCfg
-from safetensors.torch import load_file
 
 from nola_core import tuning
 from nola_core.backbones.clip import load_clip
@@ -12,6 +11,7 @@ from nola_core.device import device
 from nola_core.files import read_table, replacing, sha256_file
 from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
+from nola_core.tensors import read_tensors
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
@@ -20,7 +20,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
     place = device()
     clip = load_clip(inputs.clip, root=paths.root, device=place)
     teacher = read_table(paths["teacher.parquet"])
-    classifier = load_file(paths["text_classifier.safetensors"])["cde"]
+    classifier = read_tensors(paths["text_classifier.safetensors"])["cde"]
     student = tuning.Student(
         clip,
         classifier,
