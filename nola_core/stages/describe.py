@@ -6,9 +6,9 @@ import pandas as pd
 
 from nola_core import descriptions
 from nola_core.config import load
-from nola_core.descriptions import Responses, llm, prompts
+from nola_core.descriptions import Responses, asking, prompts
+from nola_core.descriptions.client import Endpoint
 from nola_core.descriptions.confusion import add_rounds, read_rounds
-from nola_core.descriptions.endpoint import Endpoint
 from nola_core.files import read_table, write_table
 from nola_core.stages.paths import Paths
 
@@ -23,8 +23,8 @@ def run(paths: Paths) -> None:
     table, why = descriptions.SCHEMA.empty_table().to_pandas(), ""
     if settings.describe.provider == "llm":
         questions = prompts.questions(prompts.load_prompt_set(settings.describe.prompts, root=paths.root), classes)
-        answers = llm.collect(questions, settings.describe, responses, endpoint=Endpoint.from_environment())
-        provided = llm.sentences(answers, questions, settings.describe, classes)
+        answers = asking.collect(questions, settings.describe, responses, endpoint=Endpoint.from_environment())
+        provided = asking.sentences(answers, questions, settings.describe, classes)
         if len(provided):
             table = descriptions.describe(provided, classes, source=settings.describe.model)
         else:
