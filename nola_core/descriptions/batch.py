@@ -10,167 +10,128 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from nola_core.descriptions.answers import GOOD, STRUCTURES
-from nola_core.descriptions.asking import row, unanswered
-from nola_core.descriptions.client import Answer, Client
-from nola_core.descriptions.endpoint import Endpoint
-from nola_core.descriptions.prices import Price
-from nola_core.descriptions.question import Question
-from nola_core.descriptions.request import ImageLoader, Request, Sampling, body
-from nola_core.descriptions.responses import Known, Recorder, Responses
+from nola_core.config import Describe
+from nola_core.descriptions.client import NO_ANSWER, PATHS, BodyError, Client, Endpoint, connect
+from nola_core.descriptions.cost import price_in
+from nola_core.descriptions.request import STRUCTURES, Answer, ImageLoader, Question, Request, Sampling, body
+from nola_core.descriptions.responses import Recorder, Responses
 from nola_core.errors import NolaError
 from nola_core.files import read_json, remove, write_json
 
-REBATE = 0.5
-"""What a batch costs, as a share of the same requests one by one."""
-MOST_REQUESTS = 20_000
-"""Requests a batch; endpoints take 50,000."""
-MOST_BYTES = 100_000_000
-"""Of a batch's file; endpoints take 200 MB."""
-MOST_ANSWERED = 300_000_000
-"""Bytes of a file of answers; a batch has no more requests than `_most_requests` can be answered in it."""
-MOST_LISTED = 10_000
-"""Batches that are looked through for one whose id was lost."""
-PATHS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
-OVER = {"completed", "expired", "cancelled"}
+REBATE = 0.5  # what a batch costs, as a share of the same requests one by one
+MOST_REQUESTS = 20_000  # a batch; endpoints take 50,000
+MOST_BYTES = 100_000_000  # of a batch's file; endpoints take 200 MB
+MOST_ANSWERED = 300_000_000  # bytes of a file of answers; a batch has no more requests than can be answered in it
+MOST_LISTED = 10_000  # batches that are looked through for one whose id was lost
+OVER = ("completed", "expired", "cancelled", "failed")
 """States in which answers can be fetched, perhaps not all; the rest of the requests is submitted again."""
 
 
-class Batches:
-    """The batches of one data set that are under way."""
-
-    def __init__(self, responses: Responses) -> None:
-        self.file = responses.folder / "_batches.json"
-        self.entries: list[dict[str, Any]] = read_json(self.file) if self.file.exists() else []
-
-    def keys(self) -> set[str]:
-        """The requests that have been submitted."""
-        return {request["key"] for entry in self.entries for request in entry["requests"]}
-
-    def save(self) -> None:
-        """Write the entries; without any the file goes."""
-        if self.entries:
-            write_json(self.file, self.entries)
-        else:
-            remove(self.file)
+def submitted(responses: Responses) -> set[str]:
+    """The keys of the requests that are under way in a batch."""
+    return {request["key"] for entry in _entries(responses) for request in entry["requests"]}
 
 
-def fetch(
-    wanted: Sequence[Request],
-    responses: Responses,
-    *,
-    sampling: Sampling,
-    endpoint: Endpoint,
-    price: Price | None,
-    attempts: int,
-    max_cost: float | None,
-    load_image: ImageLoader | None = None,
-    say: Callable[[str], None] = print,
-    poll: float = 30.0,
-    wait: bool = True,
-) -> None:
-    """Submit what is missing of `wanted`, wait for all batches under way and bring their answers into the cache.
+@dataclass
+class Job:
+    """One visit to the Batch API, by whoever may write to the cache; `say` takes the sentences for the user."""
 
-    Args:
-        price: what a token costs, before the rebate of batches; None if unknown.
-        poll: seconds between two looks at the batches.
-        wait: False: fetch what is ready, submit what is missing, and return.
+    recorder: Recorder
+    settings: Describe
+    endpoint: Endpoint
+    load_image: ImageLoader | None = None
+    say: Callable[[str], None] = print
 
-    Raises:
-        NolaError: the cap might be crossed, or the endpoint refuses (its reason is given).
-    """
-    import openai
+    def __post_init__(self) -> None:
+        self.sampling = Sampling.of(self.settings)
+        price = price_in(self.settings, capped=True)
+        self.price = price and price * REBATE
+        self.file = self.recorder.responses.folder / "_batches.json"
+        self.entries = _entries(self.recorder.responses)
 
-    with responses.recording() as recorder:
-        job = _Job(responses, recorder, sampling, endpoint, price and price * REBATE, load_image, say)
+    def run(self, wanted: Sequence[Request], *, poll: float = 30.0, wait: bool = True) -> None:
+        """Submit what is missing of `wanted`, wait for all batches under way and bring their answers into the cache.
+
+        They are looked at every `poll` seconds; without `wait` once: fetch what is ready, submit what is missing, and return.
+
+        Raises:
+            NolaError: the cap might be crossed, or the endpoint refuses (its reason is given).
+        """
+        import openai
+
         try:
-            asyncio.run(job.run(wanted, attempts=attempts, max_cost=max_cost, poll=poll, wait=wait))
-        except (openai.OpenAIError, RecursionError) as error:
+            asyncio.run(self._run(wanted, poll=poll, wait=wait))
+        except (openai.OpenAIError, BodyError, *NO_ANSWER) as error:
             status = f" ({error.status_code})" if isinstance(error, openai.APIStatusError) else ""
-            said = endpoint.redact(" ".join(str(getattr(error, "message", error)).split())[:200])
+            said = "what it said is none of its answers" if isinstance(error, NO_ANSWER) else str(error.__cause__ or error)
+            said = self.endpoint.redact(" ".join(said.split())[:200])
             raise NolaError(
-                f"the Batch API of {endpoint.host} failed{status}: {said}. Run again: nothing is submitted twice."
+                f"the Batch API of {self.endpoint.host} failed{status}: {said}. Run again: nothing is submitted twice."
             ) from None
 
-
-class _Job:
-    def __init__(
-        self,
-        responses: Responses,
-        recorder: Recorder,
-        sampling: Sampling,
-        endpoint: Endpoint,
-        price: Price | None,
-        load_image: ImageLoader | None,
-        say: Callable[[str], None],
-    ) -> None:
-        self.responses = responses
-        self.recorder = recorder
-        self.sampling = sampling
-        self.endpoint = endpoint
-        self.price = price
-        self.load_image = load_image
-        self.say = say
-        self.batches = Batches(responses)
-
-    async def run(self, wanted: Sequence[Request], *, attempts: int, max_cost: float | None, poll: float, wait: bool) -> None:
-        from nola_core.descriptions.connection import connect
-
+    async def _run(self, wanted: Sequence[Request], *, poll: float, wait: bool) -> None:
         async with connect(self.endpoint, most=MOST_ANSWERED, max_retries=5) as self.api:
             await self._adopt()
             while True:
-                known = self.responses.known()
-                for entry in list(self.batches.entries):
-                    await self._fetch(entry, known)
-                under_way = self.batches.keys()
-                missing = [r for r in unanswered(wanted, known, attempts=attempts) if r.key not in under_way]
-                if missing:
-                    self._check_cap([r for r in wanted if r.key in under_way] + missing, known.spent, max_cost)
+                for entry in list(self.entries):
+                    await self._fetch(entry)
+                under_way = submitted(self.recorder.responses)
+                missing = self.recorder.known.lacking(wanted, attempts=self.settings.attempts)
+                if missing := [request for request in missing if request.key not in under_way]:
+                    self._check_cap([request for request in wanted if request.key in under_way] + missing)
                     for lines, part in self._files(missing):
                         await self._submit(lines, part)
-                if not wait or not self.batches.entries:
+                if not wait or not self.entries:
                     return
                 await asyncio.sleep(poll)
 
     async def _adopt(self) -> None:
         """Find the ids of batches whose making was interrupted; drop those that were never made."""
-        lost = {entry["token"]: entry for entry in self.batches.entries if entry["id"] is None}
-        if lost:
-            seen = 0
-            async for made in self.api.batches.list(limit=100):
-                seen += 1
-                token = (made.metadata or {}).get("nola", "")
-                if token in lost:
-                    lost.pop(token)["id"] = made.id
-                if not lost or seen == MOST_LISTED:
-                    break
-            self.batches.entries = [entry for entry in self.batches.entries if entry["id"] is not None]
-            self.batches.save()
-
-    def _check_cap(self, requests: Sequence[Request], spent: float, max_cost: float | None) -> None:
-        if self.price is None or max_cost is None:
+        lost = {entry["token"]: entry for entry in self.entries if entry["id"] is None}
+        if not lost:
             return
-        price = self.price
-        most = spent + sum(price.most([request], self.sampling) for request in requests)
-        if most > max_cost:
+        seen = 0
+        async for made in self.api.batches.list(limit=100):
+            if entry := lost.pop((made.metadata or {}).get("nola", ""), None):
+                entry["id"] = made.id
+            seen += 1
+            if not lost or seen == MOST_LISTED:
+                break
+        self._save([entry for entry in self.entries if entry["id"] is not None])
+
+    def _save(self, entries: list[dict[str, Any]]) -> None:
+        self.entries = entries
+        if entries:
+            write_json(self.file, entries)
+        else:
+            remove(self.file)
+
+    def _check_cap(self, requests: Sequence[Request]) -> None:
+        if self.price is None or self.settings.max_cost is None:
+            return
+        spent = self.recorder.responses.known().spent
+        most = spent + sum(self.price.most([request], self.sampling) for request in requests)
+        if most > self.settings.max_cost:
             raise NolaError(
                 f"batches of {len(requests):,} requests may bring the cost to ${most:.4f}, above describe.max_cost = "
-                f"${max_cost:g} (${spent:.4f} spent so far); raise it or ask for less. Nothing more was submitted."
+                f"${self.settings.max_cost:g} (${spent:.4f} spent so far); raise it or ask for less. Nothing more was submitted."
             )
 
     def _files(self, requests: Sequence[Request]) -> Iterator[tuple[list[bytes], list[Request]]]:
         """The lines of one file after another, and the requests in it."""
+        answered = 4096 + 4 * 6 * self.sampling.max_tokens  # the frame, and four letters a token as \uXXXX
+        room = max(1, min(MOST_REQUESTS, MOST_ANSWERED // answered))
         lines: list[bytes] = []
         part: list[Request] = []
         size = 0
         for request in requests:
             sent = body([request], self.sampling, structure=STRUCTURES[0], load_image=self.load_image)
-            path = PATHS[self.sampling.style]
+            path = f"/v1{PATHS[self.sampling.style]}"
             line = json.dumps({"custom_id": request.key, "method": "POST", "url": path, "body": sent}).encode() + b"\n"
-            if lines and (len(lines) == self._most_requests() or size + len(line) > MOST_BYTES):
+            if lines and (len(lines) == room or size + len(line) > MOST_BYTES):
                 yield lines, part
                 lines, part, size = [], [], 0
             lines.append(line)
@@ -178,59 +139,44 @@ class _Job:
             size += len(line)
         yield lines, part
 
-    def _most_requests(self) -> int:
-        """As many as have room in one file of answers: four bytes a token as JSON writes them, and the frame around."""
-        return max(1, min(MOST_REQUESTS, MOST_ANSWERED // (4 * 6 * self.sampling.max_tokens + 4096)))
-
     async def _submit(self, lines: Sequence[bytes], requests: Sequence[Request]) -> None:
         uploaded = await self.api.files.create(file=("nola.jsonl", b"".join(lines)), purpose="batch")
-        entry: dict[str, Any] = {
-            "token": uuid.uuid4().hex,
-            "id": None,
-            "sampling": asdict(self.sampling),
-            "requests": [asdict(request) for request in requests],
-        }
-        self.batches.entries.append(entry)
-        self.batches.save()  # before the batch is made: a kill in between leaves a token to look for
-        path: Any = PATHS[self.sampling.style]
-        made = await self.api.batches.create(
-            input_file_id=uploaded.id, endpoint=path, completion_window="24h", metadata={"nola": entry["token"]}
-        )
+        entry: dict[str, Any] = {"token": uuid.uuid4().hex, "id": None, "sampling": asdict(self.sampling)}
+        entry["requests"] = [asdict(request) for request in requests]
+        self._save([*self.entries, entry])  # before the batch is made: a kill in between leaves a token to look for
+        path: Any = f"/v1{PATHS[self.sampling.style]}"
+        metadata = {"nola": entry["token"]}
+        made = await self.api.batches.create(input_file_id=uploaded.id, endpoint=path, completion_window="24h", metadata=metadata)
         if not isinstance(made.id, str) or not made.id:
             raise NolaError(f"{self.endpoint.host} gave the batch no id; run again, which looks for it.")
         entry["id"] = made.id
-        self.batches.save()
+        self._save(self.entries)
         self.say(f"submitted {len(requests):,} requests as batch {made.id}")
 
-    async def _fetch(self, entry: dict[str, Any], known: Known) -> None:
+    async def _fetch(self, entry: dict[str, Any]) -> None:
         """Bring the answers of a batch into the cache if it is over, and forget it."""
         state = await self.api.batches.retrieve(entry["id"])
-        if state.status != "failed" and state.status not in OVER:
+        if state.status not in OVER:
             return
         reasons = [str(error.message) for error in ((state.errors.data if state.errors else None) or [])]
         lines: list[bytes] = []
         for name in filter(None, (state.output_file_id, state.error_file_id)):
             lines += (await self.api.files.content(name)).content.split(b"\n")
-        got = self._join(lines, entry, known, reasons)
-        self.batches.entries.remove(entry)
-        self.batches.save()
-        self.say(f"batch {entry['id']} is {state.status}: {got:,} of {len(entry['requests']):,} answers")
-        if not got:
+        pairs = self._joined(lines, entry, reasons)
+        self.recorder.keep(pairs, Sampling(**entry["sampling"]), self.price)  # also what the class list no longer asks for
+        self._save([other for other in self.entries if other is not entry])
+        self.say(f"batch {entry['id']} is {state.status}: {len(pairs):,} of {len(entry['requests']):,} answers")
+        if not pairs:
             said = self.endpoint.redact(reasons[0][:300]) if reasons else "no reason given"
             raise NolaError(
                 f"batch {entry['id']} is {state.status} without an answer ({said}); try again, or describe.mode live."
             )
 
-    def _join(self, lines: Sequence[bytes], entry: dict[str, Any], known: Known, reasons: list[str]) -> int:
-        """Record the answers; how many there were. They are kept whether or not the class list still asks for them."""
-        from openai.types import Completion
-        from openai.types.chat import ChatCompletion
-
-        sampling = Sampling(**entry["sampling"])
-        kind = Completion if sampling.style == "completion" else ChatCompletion
-        reader = Client(self.endpoint, sampling)
+    def _joined(self, lines: Sequence[bytes], entry: dict[str, Any], reasons: list[str]) -> list[tuple[Request, Answer]]:
+        """Requests and their answers; why others have none is added to `reasons`."""
+        reader = Client(self.endpoint, Sampling(**entry["sampling"]))
         requests = {made["key"]: _request(made) for made in entry["requests"]}
-        rows = []
+        pairs = []
         for line in filter(bytes.strip, lines):
             try:
                 found = json.loads(line)
@@ -239,24 +185,19 @@ class _Job:
                     reasons.append(str(found.get("error") or response.get("body") or "no response"))
                     continue
                 request = requests.pop(found["custom_id"])  # each is answered once
-            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            except NO_ANSWER:
                 reasons.append("a line that is no answer")
                 continue
             try:
-                answer = reader.read(kind.construct(**response["body"]), [request], STRUCTURES[0])[0]
-            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-                answer = Answer("", "malformed", None, None, "")  # and paid for
-            failures = known.failures[request.key]
-            most = self.price.most([request], sampling) if self.price else 0.0
-            attempt = len(failures) + 1
-            rows.append(row(request, answer, attempt=attempt, price=self.price, fallback=most, sampling=sampling))
-            known.spent += rows[-1]["cost"] or 0.0
-            if answer.finish_reason == GOOD:
-                known.good.add(request.key)
-            else:
-                failures.append(answer.finish_reason)
-        self.recorder.record(rows)
-        return len(rows)
+                pairs.append((request, reader.read(response["body"], [request], STRUCTURES[0])[0]))
+            except NO_ANSWER:
+                pairs.append((request, Answer("", "malformed")))  # and paid for
+        return pairs
+
+
+def _entries(responses: Responses) -> list[dict[str, Any]]:
+    file = responses.folder / "_batches.json"
+    return read_json(file) if file.exists() else []
 
 
 def _request(made: dict[str, Any]) -> Request:

@@ -17,38 +17,24 @@ import pyarrow as pa
 
 from nola_core.datasets.names import display_name
 from nola_core.descriptions.prompts import PromptSet, fill
-from nola_core.descriptions.question import Question
+from nola_core.descriptions.request import Question
 from nola_core.errors import NolaError
 from nola_core.files import read_table, write_table
 
-SCHEMA = pa.schema(
-    [
-        ("round", pa.int32()),
-        ("class", pa.string()),
-        ("other", pa.string()),
-        ("images", pa.int64()),
-        ("prompt", pa.string()),
-        ("text", pa.string()),
-        ("provider", pa.string()),
-        ("model", pa.string()),
-    ]
-)
-GAP = 0.1
-"""First minus second probability below which CLIP hesitates about an image (FuDD)."""
-
+SCHEMA = pa.schema([
+    ("round", pa.int32()), ("class", pa.string()), ("other", pa.string()), ("images", pa.int64()), ("prompt", pa.string()),
+    ("text", pa.string()), ("provider", pa.string()), ("model", pa.string()),
+])  # fmt: skip
+GAP = 0.1  # first minus second probability below which CLIP hesitates about an image (FuDD)
 Answer = Callable[[Sequence[Question]], Sequence[Sequence[str]]]
 """Questions -> for each, in order, the texts that answer it."""
 
 
 def confused_pairs(predictions: pd.DataFrame, *, gap: float = GAP) -> pd.DataFrame:
-    """The pairs of classes that share the first two places of images CLIP hesitates about.
+    """The pairs of classes that share the first two places of images whose `margin` is below `gap`.
 
-    Args:
-        predictions: rows of one method: `margin, top_classes`.
-        gap: margin below which an image counts.
-
-    Returns:
-        `class_id, other_id, images` with class_id < other_id, most images first, then by class ids.
+    From rows of one method (`margin, top_classes`): `class_id, other_id, images` with class_id < other_id, most images first,
+    then by class ids.
     """
     first = predictions.loc[predictions["margin"] < gap, "top_classes"]
     pairs = np.array([sorted(top[:2]) for top in first], dtype=np.int64).reshape(-1, 2)
@@ -67,29 +53,24 @@ def ask(
     provider: str = "refine",
     model: str = "",
 ) -> pd.DataFrame:
-    """Ask what tells the classes of each pair apart, from either side: the rows (`SCHEMA`) of round `number`.
+    """Ask what tells the classes of each pair (see `confused_pairs`) apart, from either side: the rows of round `number`.
 
-    Args:
-        pairs: from `confused_pairs`.
-        classes: `class_id, name, display_name`.
-        answer: answers the questions; may raise NolaError.
-        prompt_set: one with `pairs: true`.
+    The prompt set is one with `pairs: true`; `provider` and `model` say who answers, for the record.
 
     Raises:
         NolaError: the prompt set asks about one class, or `answer` gives another number of answers than it got questions.
     """
     if not prompt_set.pairs:
         raise NolaError(f"prompt set '{prompt_set.name}' asks about one class; refine needs one with `pairs: true`.")
-    name = dict(zip(classes["class_id"], classes["name"], strict=True))
-    shown = dict(zip(classes["class_id"], classes["display_name"], strict=True))
+    names = {row.class_id: (str(row.name), str(row.display_name)) for row in classes.itertuples(index=False)}
     asked: list[Question] = []
     about: list[tuple[str, int]] = []
-    for row in pairs.itertuples():
-        for mine, other in ((row.class_id, row.other_id), (row.other_id, row.class_id)):
+    for class_id, other_id, images in pairs.itertuples(index=False):
+        for (name, shown), (other, shown_other) in ((names[class_id], names[other_id]), (names[other_id], names[class_id])):
             for text in prompt_set.texts:
-                prompt = fill(text, c=shown[mine], c2=shown[other])
-                asked.append(Question(name[mine], prompt, prompt_set.prompt_version, prompt_set.samples, prompt_set.form))
-                about.append((name[other], int(str(row.images))))
+                prompt = fill(text, c=shown, c2=shown_other)
+                asked.append(Question(name, prompt, prompt_set.prompt_version, prompt_set.samples, prompt_set.form))
+                about.append((other, images))
     answers = answer(asked)
     if len(answers) != len(asked):
         raise NolaError(f"the {len(asked)} questions of round {number} got {len(answers)} answers; nothing of it was kept.")
@@ -121,21 +102,14 @@ def write_round(folder: Path, number: int, rows: pd.DataFrame) -> None:
 
 
 def add_rounds(described: pd.DataFrame, rounds: pd.DataFrame, classes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The descriptions with the answers of the rounds at the end of each class, and the classes no longer on the list.
-
-    Args:
-        described: `class_id, class, prompt, text, provider, model`, in class order.
-        rounds: from `read_rounds`.
-        classes: `class_id, name, display_name`.
-    """
+    """The descriptions (`table.SCHEMA`) with the answers of the rounds behind each class's; the classes no longer on the list."""
+    found = rounds.assign(class_id=_ids(rounds["class"], classes))
+    known = found.dropna(subset="class_id").astype({"class_id": int})
     names = dict(zip(classes["class_id"], classes["name"], strict=True))
-    known = rounds.assign(class_id=_ids(rounds["class"], classes))
-    gone = sorted(set(rounds["class"][known["class_id"].isna()]))
-    known = known.dropna(subset="class_id")
-    added = known.assign(**{"class": known["class_id"].map(names)})[described.columns].astype({"class_id": int})
+    added = known.assign(**{"class": known["class_id"].map(names)})[described.columns]
     table = pd.concat([described, added], ignore_index=True) if len(added) else described
     table = table.drop_duplicates(["class_id", "text"]).sort_values("class_id", kind="stable", ignore_index=True)
-    return table, gone
+    return table, sorted(set(found.loc[found["class_id"].isna(), "class"]))
 
 
 def _ids(names: pd.Series, classes: pd.DataFrame) -> pd.Series:

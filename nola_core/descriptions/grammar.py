@@ -1,4 +1,8 @@
-"""The little English that prompts need: a, an or no article, one or many."""
+"""The little English that prompts need: a, an or no article, one or many.
+
+Judged by spelling and lists of exceptions, so it can be wrong about rare names. (inflect and pluralizer take walrus, lens and
+canvas for plurals: they turn words into the other number and do not tell which one a word has.)
+"""
 
 from __future__ import annotations
 
@@ -9,90 +13,66 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-PLURAL_ONLY = _words(
-    """
-    binoculars cattle children clothes earphones eyeglasses feet geese glasses goggles headphones jeans leggings men mice
-    overalls pajamas pants people pliers police pyjamas scissors shorts stairs sunglasses teeth tights tongs trousers
-    tweezers women
-    """
-)
-SINGULAR_S = _words(
-    """
-    albatross asbestos asparagus atlas billiards canvas chaos christmas corps cosmos cyclops diabetes gas gymnastics kudos
-    lens mars mercedes molasses news pancreas physics rhinoceros series species swiss texas thermos
-    """
-)
-PLURAL_S = _words(
-    """
-    bikinis emus gnus kiwis menus okapis skis taxis tutus zucchinis
-    """
-)
-DETERMINERS = _words(
-    """
-    a an her his its my our some that the their these this those your
-    """
-)
+PLURAL = _words("""
+    bikinis binoculars cattle children clothes earphones emus eyeglasses feet geese glasses gnus goggles headphones jeans kiwis
+    leggings men menus mice okapis overalls pajamas pants people pliers police pyjamas scissors shorts skis stairs sunglasses
+    taxis teeth tights tongs trousers tutus tweezers women zucchinis
+""")
+SINGULAR_S = _words("""
+    albatross asbestos asparagus atlas billiards canvas chaos christmas corps cosmos cyclops diabetes gas gymnastics kudos lens
+    mars mercedes molasses news pancreas physics rhinoceros series species swiss texas thermos
+""")
+DETERMINERS = _words("a an her his its my our some that the their these this those your")
+SPOKEN_AS_WORDS = _words("FIAT LAN MINI NASA NATO RAM SIM")
 SILENT_H = re.compile(r"(?:hour|honest|honou?r|heir)")
 YOU = re.compile(r"uni(?!n|m)|unimo|u[bcfhjkqrst][aeiou](?!er\b)|e[uw]|(?:one|once)(?![a-z])|ouija")
 """Beginnings that are written with a vowel and spoken with a consonant."""
-SPOKEN_AS_WORDS = frozenset(["FIAT", "LAN", "MINI", "NASA", "NATO", "RAM", "SIM"])
 
 
 def article(name: str) -> str:
     """`a`, `an`, or nothing where the name is a plural or brings a determiner of its own."""
-    first = re.split(r"\s", name.strip(), maxsplit=1)[0]
+    first = (name.split(maxsplit=1) or [""])[0]
     if first.casefold() in DETERMINERS or is_plural(name):
         return ""
     return "an" if _begins_with_vowel_sound(first) else "a"
 
 
 def is_plural(name: str) -> bool:
-    """Whether a noun phrase is a plural, judged by its head: the last word before a preposition.
-
-    A rule for English plurals in -s and lists of common exceptions; it can be wrong about rare names.
-    """
+    """Whether a noun phrase is a plural, judged by its head: the last word before a preposition."""
     head = re.split(r" (?:of|with|in|on|at|for|from|to|by|without) ", name.strip().casefold(), maxsplit=1)[0]
-    word = re.split(r"[^\w']+", head)[-1] if head else ""
-    if word in PLURAL_ONLY or word in PLURAL_S or word.endswith(("women", "firemen", "policemen", "fishermen")):
+    word = re.split(r"[^\w']+", head)[-1]
+    if word in PLURAL or word.endswith(("women", "firemen", "policemen", "fishermen")):
         return True
-    if word in SINGULAR_S or len(word) < 4 or not word.isalpha():
-        return False
-    return word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    return word.isalpha() and _ends_like_a_plural(word)
 
 
 def singular(word: str) -> str:
     """A lower-case word without its plural ending, for comparing names; not always a word."""
-    if len(word) < 4 or word in SINGULAR_S or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+    if not _ends_like_a_plural(word):
         return word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
-    if word.endswith(("shes", "ches", "xes", "sses", "zes")):
-        return word[:-2]
-    return word[:-1]
+    return word[:-2] if word.endswith(("shes", "ches", "xes", "sses", "zes")) else word[:-1]
+
+
+def _ends_like_a_plural(word: str) -> bool:
+    return len(word) > 3 and word not in SINGULAR_S and word.endswith("s") and not word.endswith(("ss", "us", "is"))
 
 
 def _begins_with_vowel_sound(word: str) -> bool:
-    number = re.match(r"[0-9]+", word)
-    if number:
+    if number := re.match(r"[0-9]+", word):
         digits = number.group()
         return digits.startswith("8") or (digits[:2] in ("11", "18") and len(digits) in (2, 4, 5))
     letters = re.match(r"[^\W\d_]+", word)
     if not letters:
         return False
     part, lower = letters.group(), letters.group().casefold()
-    if _is_spelled(word, part):
+    if len(part) == 1:
+        spelled = part.isupper() or len(word) > 1  # F-16, x-ray
+    else:
+        spelled = part.isupper() and part not in SPOKEN_AS_WORDS and (len(part) <= 3 or not re.search("[AEIOU]", part))
+    if spelled:
         return part[0].upper() in "AEFHILMNORSX"
-    if lower == "uber":
-        return True
-    if SILENT_H.match(lower):
+    if lower == "uber" or SILENT_H.match(lower):
         return True
     return lower[0] in "aeiouáàâäéèêëíîïóôöúü" and not YOU.match(lower)
-
-
-def _is_spelled(word: str, part: str) -> bool:
-    """Whether a word is spoken letter by letter: `MRI`, `F-16`, `x-ray`, `HDTV`, but not `NASA`."""
-    if len(part) == 1:
-        return part.isupper() or len(word) > 1
-    if not part.isupper() or part in SPOKEN_AS_WORDS:
-        return False
-    return len(part) <= 3 or not re.search("[AEIOU]", part)

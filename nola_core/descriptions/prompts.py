@@ -10,19 +10,18 @@ A prompt is a sentence with places in braces:
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pandas as pd
 from pydantic import Field
+from rapidfuzz import fuzz, process
 
 from nola_core.config import Section, read_yaml, validate
 from nola_core.descriptions.grammar import article, is_plural
-from nola_core.descriptions.question import Question
+from nola_core.descriptions.request import Form, Question
 from nola_core.errors import NolaError
 
 FOLDER = Path(__file__).parent / "prompt_sets"
@@ -33,18 +32,13 @@ class PromptSet(Section):
     """The questions of one set; `name` is filled in from the file's name."""
 
     name: str
-    version: Annotated[int, Field(ge=1)]
-    """Counts up when a prompt changes, so that old answers are not taken for answers to the new wording."""
-    about: str
-    """What it is for and where its wording is from; shown by `python -m nola_core.descriptions prompts`."""
-    form: Literal["sentences", "attributes", "plain"]
-    samples: Annotated[int, Field(ge=1)]
-    """Answers a prompt and class."""
+    version: Annotated[int, Field(ge=1)]  # counts up when a prompt changes: old answers are none to the new wording
+    about: str  # what it is for and where its wording is from; shown by `python -m nola_core.descriptions prompts`
+    form: Form
+    samples: Annotated[int, Field(ge=1)]  # answers a prompt and class
     prompts: Annotated[list[str], Field(min_length=1)]
-    instruction: str = ""
-    """Appended to every prompt; takes the same places in braces."""
-    pairs: bool = False
-    """Whether it asks about two classes at a time."""
+    instruction: str = ""  # appended to every prompt; takes the same places in braces
+    pairs: bool = False  # whether it asks about two classes at a time
 
     @property
     def prompt_version(self) -> str:
@@ -63,20 +57,15 @@ def names() -> list[str]:
 
 
 def load_prompt_set(name: str, *, root: Path = Path()) -> PromptSet:
-    """A prompt set by its name, or by the path of a YAML file of the same form.
-
-    Args:
-        name: one of `names()`, or a path below `root` that ends in .yaml or .yml.
+    """A prompt set by its name, one of `names()`, or by the path below `root` of a YAML file of the same form.
 
     Raises:
         NolaError: no such set or file, an unknown or missing key, or a prompt with a wrong place in braces.
     """
     path = root / name if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file() and path.parent == FOLDER:
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = (
-            f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names())}, or one of your own, prompts/<name>.yaml."
-        )
+        near = process.extractOne(name, names(), scorer=fuzz.ratio, score_cutoff=60)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names())}, or your own, prompts/<name>.yaml."
         raise NolaError(f"there is no prompt set '{name}'; {hint}")
     found = validate(PromptSet, {**read_yaml(path), "name": path.stem}, source=str(path))
     allowed = {"c", "a", "c2", "a2"} if found.pairs else {"c", "a"}
@@ -87,10 +76,7 @@ def load_prompt_set(name: str, *, root: Path = Path()) -> PromptSet:
 
 
 def questions(prompt_set: PromptSet, classes: pd.DataFrame) -> list[Question]:
-    """Every prompt of a set asked about every class, class by class.
-
-    Args:
-        classes: `name, display_name`; the display name goes into the text, the name into `Question.class_name`.
+    """Every prompt of a set asked about every class (`name, display_name`, which goes into the text), class by class.
 
     Raises:
         NolaError: the set asks about two classes at a time.
@@ -129,25 +115,8 @@ def _check(prompt: str, allowed: set[str], where: str, *, needed: list[str]) -> 
         if place not in allowed:
             known = ", ".join(f"{{{name}}}" for name in sorted(allowed))
             raise NolaError(f"{where} has the unknown place {{{place}}}; known are {known} and {{singular|plural}}.")
-    for number in ("", "2"):
-        if re.search(rf"\{{a{number}\}}(?! \{{c{number}\}})", prompt):
-            raise NolaError(f"{where} must have {{c{number}}} right behind {{a{number}}}, whose article it is.")
+    if loose := re.search(r"\{a(2?)\}(?! \{c\1\})", prompt):
+        raise NolaError(f"{where} must have {{c{loose[1]}}} right behind {{a{loose[1]}}}, whose article it is.")
     for place in needed:
         if place not in prompt:
             raise NolaError(f"{where} lacks {place}, where the class name goes.")
-
-
-def main(argv: list[str]) -> int:
-    """List the prompt sets, or print one with a class name filled in."""
-    parser = argparse.ArgumentParser(prog="python -m nola_core.descriptions prompts", description=main.__doc__)
-    parser.add_argument("name", nargs="?", help="a set or the path of one")
-    parser.add_argument("--class", dest="class_name", default="dog", help="the class name to fill in (default: dog)")
-    parser.add_argument("--second", default="wolf", help="the second class of sets about pairs (default: wolf)")
-    arguments = parser.parse_args(argv)
-    for name in [arguments.name] if arguments.name else names():
-        found = load_prompt_set(name)
-        each = f"{len(found.prompts)} prompts x {found.samples} answers ({found.form})"
-        print(f"{found.prompt_version}: {each}. {found.about}")
-        if arguments.name:
-            print("\n".join(f"  {fill(text, c=arguments.class_name, c2=arguments.second)}" for text in found.texts))
-    return 0

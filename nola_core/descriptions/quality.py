@@ -27,28 +27,13 @@ from torch.nn.functional import normalize
 
 from nola_core.descriptions.grammar import singular
 
-SCHEMA = pa.schema(
-    [
-        ("class_id", pa.int32()),
-        ("class", pa.string()),
-        ("text", pa.string()),
-        ("tokens", pa.int32()),
-        ("truncated", pa.bool_()),
-        ("repeats", pa.string()),
-        ("names_own", pa.bool_()),
-        ("names_others", pa.list_(pa.string())),
-        ("own_cosine", pa.float32()),
-        ("rival", pa.string()),
-        ("rival_cosine", pa.float32()),
-        ("margin", pa.float32()),
-        ("kept", pa.bool_()),
-        ("why", pa.string()),
-    ]
-)
-LEAST = 3
-"""Sentences a class keeps however few separate it."""
-CHUNK = 4096
-"""Sentences a step."""
+SCHEMA = pa.schema([
+    ("class_id", pa.int32()), ("class", pa.string()), ("text", pa.string()), ("tokens", pa.int32()), ("truncated", pa.bool_()),
+    ("repeats", pa.string()), ("names_own", pa.bool_()), ("names_others", pa.list_(pa.string())), ("own_cosine", pa.float32()),
+    ("rival", pa.string()), ("rival_cosine", pa.float32()), ("margin", pa.float32()), ("kept", pa.bool_()), ("why", pa.string()),
+])  # fmt: skip
+LEAST = 3  # sentences a class keeps however few separate it
+CHUNK = 4096  # sentences a step
 
 
 def assess(
@@ -67,11 +52,8 @@ def assess(
     Args:
         described: `class_id, text`.
         classes: `class_id, name, display_name`, class ids 0 to C - 1 in order.
-        features: float32 [T, d], unit rows, one a description.
-        templates: float32 [C, d], sum of the unit features of each class's templates.
-        tokens: how many tokens each description has.
-        context_length: how many CLIP reads.
-        neighbors: nearest classes a sentence is held against.
+        features, templates, neighbors: see `separation`.
+        tokens, context_length: how many tokens each description has, and how many CLIP reads.
         keep: `all`, or `separating`: those nearer to their own class than to any of its neighbours and no repetition of an
             earlier one; where fewer than `LEAST` are left, the `LEAST` of the largest margin.
     """

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from nola_core.config import load
-from nola_core.descriptions import commands, llm
 from nola_core.descriptions.confusion import GAP, Answer, ask, confused_pairs, not_asked, read_rounds, write_round
 from nola_core.descriptions.prompts import load_prompt_set
-from nola_core.descriptions.question import Question
-from nola_core.descriptions.responses import Responses
+from nola_core.descriptions.request import Question
 from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table, write_json
 from nola_core.stages.__main__ import run_stage
@@ -38,10 +35,8 @@ def refine(
         answer: answers the questions.
         rounds: how many there may be in all; `describe.rounds` of params.yaml if None, and never more.
         pairs: pairs of classes a round asks about at most, those with the most images first.
-        gap: first minus second probability below which an image counts as confused.
+        gap, provider, model: see `confused_pairs` and `ask`.
         prompts: name or path of a prompt set about pairs.
-        provider: who answers, for the record.
-        model: the model that answers, for the record.
 
     Returns:
         How many rounds were run; fewer than asked for when no confused pair is left.
@@ -90,43 +85,7 @@ def from_file(path: Path) -> Answer:
         open_ = [question.prompt for question in asked if not known.get(question.prompt)]
         if open_:
             write_json(path, known | {prompt: [] for prompt in open_})
-            raise NolaError(
-                f"{len(open_)} questions have no answer yet; they stand in {path}: fill in the lists and run this again."
-            )
+            raise NolaError(f"{len(open_)} questions have no answer yet; they stand in {path}: fill in the lists and run again.")
         return [[str(text) for text in known[question.prompt]] for question in asked]
 
     return answer
-
-
-def main(argv: list[str]) -> int:
-    """Ask what tells apart the classes that CLIP confuses, and add the answers to the descriptions."""
-    parser = argparse.ArgumentParser(prog="python -m nola_core.descriptions refine", description=main.__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--rounds", type=int, help="rounds in all (default: describe.rounds of params.yaml)")
-    parser.add_argument("--pairs", type=int, default=10, help="pairs of classes a round (default: 10)")
-    parser.add_argument("--gap", type=float, default=GAP, help=f"probability gap below which an image counts (default: {GAP})")
-    parser.add_argument("--prompts", default="confusion", help="a prompt set about pairs (default: confusion)")
-    parser.add_argument("--answers", type=Path, help="JSON, prompt -> texts; open questions go into it (default: ask the model)")
-    parser.add_argument("--model", default="", help="what wrote the answers, for the record")
-    parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
-    arguments = parser.parse_args(argv)
-    paths = Paths(arguments.root, arguments.dataset)
-    settings = load(paths.root).describe
-    if arguments.answers:
-        answer, provider = from_file(arguments.answers), arguments.answers.name
-    else:
-        model = None if settings.mode == "replay" else commands.endpoint()
-        classes = read_table(paths["classes.parquet"])
-        answer, provider = llm.answerer(settings, Responses(paths["responses"]), classes, endpoint=model), "llm"
-    done = refine(
-        paths,
-        answer,
-        rounds=arguments.rounds,
-        pairs=arguments.pairs,
-        gap=arguments.gap,
-        prompts=arguments.prompts,
-        provider=provider,
-        model=arguments.model or ("" if arguments.answers else settings.model),
-    )
-    print(f"{done} rounds run; `dvc repro` brings everything that follows up to date")
-    return 0

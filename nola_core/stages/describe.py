@@ -7,9 +7,9 @@ import pandas as pd
 from nola_core import descriptions
 from nola_core.config import Describe
 from nola_core.datasets.definition import load_definition
-from nola_core.descriptions import Responses, llm, prompts
+from nola_core.descriptions import Responses, asking, prompts
+from nola_core.descriptions.client import Endpoint
 from nola_core.descriptions.confusion import add_rounds, read_rounds
-from nola_core.descriptions.endpoint import Endpoint
 from nola_core.files import read_table, write_table
 from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
@@ -25,8 +25,8 @@ def run(paths: Paths, inputs: Inputs) -> None:
     table, why = descriptions.SCHEMA.empty_table().to_pandas(), ""
     if options.provider == "llm":
         questions = prompts.questions(prompts.load_prompt_set(options.prompts, root=paths.root), classes)
-        answers = llm.collect(questions, options, responses, endpoint=Endpoint.from_environment())
-        provided = llm.sentences(answers, questions, options, classes)
+        answers = asking.collect(questions, options, responses, endpoint=Endpoint.from_environment())
+        provided = asking.sentences(answers, questions, options, classes)
         if len(provided):
             table = descriptions.describe(provided, classes, source=options.model)
         else:

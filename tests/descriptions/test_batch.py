@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nola_core.descriptions import Responses, llm
-from nola_core.descriptions.endpoint import Endpoint
+from nola_core.descriptions import Responses, asking
+from nola_core.descriptions.client import Endpoint
 from nola_core.errors import NolaError
 from tests.descriptions.llm_server import LLMServer
 from tests.descriptions.test_llm import KEY, Run, questions_of, settings_of
@@ -19,7 +19,7 @@ QUESTIONS = questions_of("cat", "dog", samples=2)
 def submit(folder: Path, server: LLMServer, *, names: tuple[str, ...] = ("cat", "dog")) -> int:
     """One visit that does not wait; the answers there are."""
     return len(
-        llm.collect(
+        asking.collect(
             questions_of(*names, samples=2),
             settings_of(mode="batch"),
             Responses(folder),
@@ -69,7 +69,7 @@ def test_a_batch_that_might_cross_the_cap_or_gets_no_answer(tmp_path: Path) -> N
 def test_what_a_batch_says_is_bounded(tmp_path: Path) -> None:
     """Counts, a line sent twice, nested too deep or of no completion: each request is booked once, what was paid is kept."""
     run = Run(tmp_path)
-    most = llm.plan(QUESTIONS, settings_of(), run.responses).most
+    most = asking.plan(QUESTIONS, settings_of(), run.responses).most
     assert most is not None
     counted = {"prompt_tokens": float("nan"), "completion_tokens": -(10**9)}
     with LLMServer(twist=lambda made: made["usage"].update(counted)) as server:
@@ -103,3 +103,14 @@ def test_a_batch_without_an_id_is_not_taken_for_made(tmp_path: Path) -> None:
         assert json.loads((tmp_path / "_batches.json").read_text())[0]["id"] is None
         server.batches_without_id = False
         assert submit(tmp_path, server) == 8 and len(server.batches) == 1, "found again by its token"
+
+
+@pytest.mark.parametrize("said", [{"errors": "x"}, {"output_file_id": {"a": 1}}])
+def test_a_state_that_is_none_is_one_sentence(tmp_path: Path, said: dict[str, object]) -> None:
+    with LLMServer() as server:
+        assert submit(tmp_path, server) == 0
+        server.advance(server.batches["batch-0"])
+        server.batches["batch-0"] |= said
+        with pytest.raises(NolaError, match=r"the Batch API of 127.0.0.1 failed"):
+            submit(tmp_path, server)
+        assert (tmp_path / "_batches.json").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import tracemalloc
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from nola_core.descriptions import Responses, llm
-from nola_core.descriptions.client import Client, retry_after
+from nola_core.descriptions import Responses, asking
+from nola_core.descriptions.client import NO_ANSWER, Client, Endpoint, retry_after
+from nola_core.descriptions.cost import price_of
+from nola_core.descriptions.request import Question, Request, Sampling
 from nola_core.errors import NolaError
 from tests.descriptions.llm_server import LLMServer, bomb
 from tests.descriptions.test_llm import Run, questions_of
@@ -29,7 +34,7 @@ def run(tmp_path: Path) -> Run:
 @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
 def test_counts_no_server_can_mean_are_booked_as_the_most_it_can_cost(run: Run, name: str, said: Any) -> None:
     question = questions_of("cat", prompts=1)
-    most = llm.plan(question, run.settings(), run.responses).most
+    most = asking.plan(question, run.settings(), run.responses).most
     with LLMServer(twist=lambda made: made["usage"].update({name: said})) as server:
         assert len(run(server, question)) == 1
     row = run.responses.read().iloc[0]
@@ -41,7 +46,7 @@ def test_the_cap_holds_against_a_server_that_counts_backwards(run: Run) -> None:
     backwards = {"prompt_tokens": -(10**9), "completion_tokens": -(10**9)}
     with LLMServer(twist=lambda made: made["usage"].update(backwards)) as server:
         questions = questions_of("cat", samples=20, prompts=1)
-        most = llm.plan(questions, run.settings(), run.responses).most
+        most = asking.plan(questions, run.settings(), run.responses).most
         assert most is not None
         with pytest.raises(NolaError, match=r"stopped before describe.max_cost"):
             run(server, questions, max_cost=most / 4)
@@ -79,7 +84,7 @@ def test_half_a_character_is_kept_as_a_sign(run: Run) -> None:
     ],
 )
 def test_bodies_too_large_or_too_deep(run: Run, monkeypatch: pytest.MonkeyPatch, fault: str, sentence: str) -> None:
-    monkeypatch.setattr(llm, "Client", partial(Client, tries=2))
+    monkeypatch.setattr(asking, "Client", partial(Client, tries=2))
     import openai.types.chat  # noqa: F401  (its memory is not what is measured, nor the server's)
 
     bomb()
@@ -142,3 +147,28 @@ def test_costs_below_nothing_in_an_older_part_lift_no_cap(tmp_path: Path) -> Non
     with responses.recording() as recorder:
         recorder.record([answer(0, cost=-18_000.0), answer(1, cost=1.0)])
     assert responses.known().spent == 1.0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["prompt_tokens", "completion_tokens"]), inner),
+    max_leaves=5,
+)
+
+
+@given(JSON, JSON, JSON)
+@settings(max_examples=100, deadline=None)
+def test_whatever_a_server_says_the_cache_stays_readable(usage: Any, text: Any, model: Any) -> None:
+    request = Request("k", Question("cat", "Describe a cat", "test/1", 1, "plain"), 0)
+    sampling, price = Sampling(model="m"), price_of("m", [1.0, 2.0], image_tokens=1)
+    reply = {"choices": [{"message": {"content": text}}], "usage": usage, "model": model}
+    with tempfile.TemporaryDirectory() as folder:
+        responses = Responses(Path(folder))
+        with responses.recording() as recorder:
+            try:
+                answers = Client(Endpoint(), sampling).read(reply, [request], "schema")
+            except NO_ANSWER:
+                return
+            recorder.keep([(request, answers[0])], sampling, price)
+            assert len(responses.read()) == 1, "from the journal"
+        assert len(responses.read()) == 1 and 0 <= responses.known().spent < 1

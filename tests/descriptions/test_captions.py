@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nola_core.descriptions import captions, llm
+from nola_core.descriptions import asking, captions
 from nola_core.descriptions.__main__ import main
-from nola_core.descriptions.endpoint import Endpoint
+from nola_core.descriptions.client import Endpoint
 from nola_core.errors import NolaError
 from nola_core.files import read_table
 from tests.descriptions.llm_server import LLMServer, images_of
@@ -53,7 +53,7 @@ def test_captions_are_asked_with_the_picture_and_cached_by_its_hash(tmp_path: Pa
     with LLMServer() as server:
         endpoint = Endpoint(base_url=server.url, key=KEY, concurrency=1)
         load = captions.image_loader(made, open_image)
-        answers = llm.collect(questions, settings_of(), run.responses, endpoint=endpoint, load_image=load)
+        answers = asking.collect(questions, settings_of(), run.responses, endpoint=endpoint, load_image=load)
         sent = [Image.open(io.BytesIO(base64.b64decode(images_of(e["body"])[0].split(",")[1]))) for e in server.log]
         assert [picture.size for picture in sent] == [(40, 20)] * 3 + [(512, 512)] * 3
         assert "response_format" not in server.log[0]["body"]

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from nola_core.descriptions import llm
+from nola_core.descriptions import asking
 from nola_core.descriptions.__main__ import main
-from nola_core.descriptions.client import Client
-from nola_core.descriptions.endpoint import Endpoint
+from nola_core.descriptions.client import Client, Endpoint
 from nola_core.errors import NolaError
 from nola_core.files import read_table
 from tests.descriptions.llm_server import LLMServer
@@ -80,7 +79,7 @@ def test_the_key_is_nowhere(
     monkeypatch.setattr(
         "tests.descriptions.llm_server.answer", lambda body, number: f'{{"sentences": ["{number}: your key is {KEY}"]}}'
     )
-    monkeypatch.setattr(llm, "Client", partial(Client, tries=2))
+    monkeypatch.setattr(asking, "Client", partial(Client, tries=2))
     with LLMServer(rule=lambda body: fault) as server:
         configure(monkeypatch, server)
         assert run(root, "describe") == (1 if fault else 0)

@@ -13,8 +13,8 @@ import pytest
 from nola_core.descriptions.__main__ import main
 from nola_core.descriptions.confusion import add_rounds, ask, confused_pairs, not_asked, read_rounds, write_round
 from nola_core.descriptions.prompts import load_prompt_set
-from nola_core.descriptions.question import Question
 from nola_core.descriptions.refine import from_file, refine
+from nola_core.descriptions.request import Question
 from nola_core.errors import NolaError
 from nola_core.files import read_table
 from nola_core.stages.paths import Paths

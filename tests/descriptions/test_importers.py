@@ -15,8 +15,7 @@ import pytest
 
 from nola_core.descriptions import describe, import_file, read_provided
 from nola_core.descriptions.__main__ import main
-from nola_core.descriptions.importers import as_sentence
-from nola_core.descriptions.matching import match
+from nola_core.descriptions.importing import as_sentence, match
 from nola_core.errors import NolaError
 
 BENCH = Path(os.environ.get("NOLA_BENCH_DATA", "../shared/benchdata"))

@@ -1,17 +1,19 @@
-"""Requests and tokens a minute, on a clock of our own; what a request can cost at most."""
+"""Requests and tokens a minute; what a request can cost at most."""
 
 from __future__ import annotations
 
-import asyncio
+from pathlib import Path
 
 import pytest
 import yaml
 
-from nola_core.descriptions.limits import Bucket
-from nola_core.descriptions.prices import price_of
-from nola_core.descriptions.question import Question
-from nola_core.descriptions.request import Request, Sampling
+from nola_core.config import Describe
+from nola_core.descriptions import Responses, asking
+from nola_core.descriptions.client import Endpoint
+from nola_core.descriptions.cost import price_of
+from nola_core.descriptions.request import Question, Request, Sampling
 from nola_core.errors import NolaError
+from tests.descriptions.llm_server import LLMServer
 from tests.project import ROOT
 
 
@@ -25,26 +27,18 @@ class Clock:
         self.now += seconds
 
 
-def times(bucket: Bucket, clock: Clock, amounts: list[float]) -> list[float]:
-    async def take() -> list[float]:
-        found = []
-        for amount in amounts:
-            await bucket.take(amount)
-            found.append(round(clock.now, 6))
-        return found
-
-    return asyncio.run(take())
-
-
-def test_takers_are_spaced_by_what_was_taken_before_them() -> None:
-    clock = Clock()
-    bucket = Bucket(60, clock=clock, sleep=clock.sleep)
-    assert times(bucket, clock, [1, 1, 10, 1]) == [0, 1, 2, 12]
-    bucket.give_back(0.5)
-    assert times(bucket, clock, [1]) == [12.5]
-    clock.now = 100.0
-    assert times(bucket, clock, [1, 1]) == [100, 101], "an idle time saves nothing up"
-    assert times(Bucket(None, clock=clock, sleep=clock.sleep), clock, [1e9, 1e9]) == [101, 101]
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [({"requests_per_minute": 600}, 1.4), ({"tokens_per_minute": 120_000}, 1.0)],
+)  # ten requests a second, two thousand tokens a second at some two hundred a request, after a second's worth at once
+def test_requests_and_tokens_are_spaced(tmp_path: Path, limits: dict[str, int], seconds: float) -> None:
+    questions = [Question("cat", f"Prompt {number}", "test/1", 1, "sentences") for number in range(25)]
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())["describe"]
+    settings = Describe.model_validate({**values, "provider": "llm"})
+    with LLMServer() as server:
+        endpoint = Endpoint(base_url=server.url, concurrency=25, **limits)  # type: ignore[arg-type]
+        assert len(asking.collect(questions, settings, Responses(tmp_path), endpoint=endpoint)) == 25
+        assert server.log[-1]["time"] - server.log[0]["time"] >= seconds
 
 
 @pytest.mark.parametrize(("base", "tile"), [(85, 170), (2833, 5667)])  # gpt-4o, gpt-4o-mini

@@ -12,11 +12,9 @@ import pytest
 import yaml
 
 from nola_core.config import Describe
-from nola_core.descriptions import Responses, llm
-from nola_core.descriptions.answers import GOOD
-from nola_core.descriptions.client import Client
-from nola_core.descriptions.endpoint import Endpoint
-from nola_core.descriptions.question import Question
+from nola_core.descriptions import Responses, asking
+from nola_core.descriptions.client import Client, Endpoint
+from nola_core.descriptions.request import GOOD, Question
 from nola_core.errors import NolaError
 from tests.descriptions.llm_server import LLMServer, prompt_of
 from tests.descriptions.test_limits import Clock
@@ -54,7 +52,9 @@ class Run:
         limits = {name: changes.pop(name) for name in ("concurrency", "timeout") if name in changes}
         endpoint = Endpoint(base_url=server.url, key=KEY, **limits) if server else None
         settings = settings_of(**changes)
-        return llm.collect(questions, settings, self.responses, endpoint=endpoint, backoff=0.01, poll=0.01, say=self.said.append)
+        return asking.collect(
+            questions, settings, self.responses, endpoint=endpoint, backoff=0.01, poll=0.01, say=self.said.append
+        )
 
 
 @pytest.fixture
@@ -132,16 +132,16 @@ def test_a_class_refused_for_ever_is_reported_and_not_paid_for_again(run: Run) -
         assert run.said == ["answers of no use after 3 attempts: refusal 1 (gun)"]
         run(server, questions)
         assert len(server.log) == 8
-        assert len(llm.sentences(rows, questions, settings_of(), classes_of("cat", "gun", "dog"))) == 10
+        assert len(asking.sentences(rows, questions, settings_of(), classes_of("cat", "gun", "dog"))) == 10
         with pytest.raises(NolaError, match="no usable answer about gun; raise"):
-            llm.sentences(rows[rows["class"] != "gun"], questions, settings_of(), classes_of("cat", "gun", "dog"))
+            asking.sentences(rows[rows["class"] != "gun"], questions, settings_of(), classes_of("cat", "gun", "dog"))
         run(server, questions, attempts=4)
         assert len(server.log) == 9
 
 
 def test_retry_after_is_kept_to_by_everybody(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(llm, "Client", partial(Client, clock=clock, sleep=clock.sleep))
+    monkeypatch.setattr(asking, "Client", partial(Client, clock=clock, sleep=clock.sleep))
     asked: list[float] = []
     with LLMServer(rule=lambda body: asked.append(clock.now), faults=["429"], retry_after="40") as server:  # type: ignore[func-returns-value]
         run(server, questions_of("cat", "dog", samples=2), concurrency=1)
@@ -157,7 +157,7 @@ def test_structure_falls_back_once_and_is_remembered(run: Run, structures: tuple
         rows = run(server, questions, concurrency=1)
         assert sum(entry["fault"] == "unsupported" for entry in server.log) == rejected
         assert len(rows) == 10 and len(server.log) == 10 + rejected
-        table = llm.sentences(rows, questions, settings_of(), classes_of("cat", "dog"))
+        table = asking.sentences(rows, questions, settings_of(), classes_of("cat", "dog"))
         assert len(table) == 20 and not table["text"].str.contains("Here they are").any()
         assert table["text"].str.match(r"cat, which has answer [\d.]+ (one|two)$").sum() == 4
 
@@ -207,7 +207,7 @@ def test_the_cap_is_not_crossed_not_even_over_runs(run: Run) -> None:
 def test_tries_that_got_lost_may_be_charged_and_count(run: Run) -> None:
     with LLMServer(rule=lambda body: "drop") as server:
         question = questions_of("cat", prompts=1)
-        most = llm.plan(question, settings_of(), run.responses).most
+        most = asking.plan(question, settings_of(), run.responses).most
         assert most is not None
         with pytest.raises(NolaError, match=r"stopped before describe.max_cost .* is crossed .*0 of 1 answers are kept"):
             run(server, question, max_cost=3.5 * most)
@@ -243,7 +243,7 @@ def test_plan_counts_and_asks_nothing(run: Run) -> None:
         assert len(server.log) == 2
     assert run.said[0].startswith("8 answers of gpt-6-luna (chat): 2 in the cache, 0 given up, 6 to ask")
     assert run.said[-1] == "to ask: cat 2, dog 4"
-    found = llm.plan(questions_of("cat", "dog", samples=2), settings_of(), run.responses)
+    found = asking.plan(questions_of("cat", "dog", samples=2), settings_of(), run.responses)
     assert found.cost is not None and found.most is not None and found.cost < found.most
     assert 6 * 300 * 2e-6 < found.most < 3 * 6 * 300 * 2e-6
 
@@ -265,14 +265,14 @@ def test_answers_about_a_renamed_class_are_found(run: Run) -> None:
         rows = run(server, new)
         assert len(server.log) == 2, "the same words: nothing is paid for twice"
     assert rows["class"].tolist() == ["sea lion"] * 2
-    table = llm.sentences(rows, new, settings_of(), classes_of("sea lion"))
+    table = asking.sentences(rows, new, settings_of(), classes_of("sea lion"))
     assert set(table["class"]) == {"sea lion"} and table["text"].str.startswith("sea lion, which has").all() and len(table) == 4
-    assert llm.answerer(settings_of(), run.responses, classes_of("sea lion"), endpoint=None)(new) == [table["text"].tolist()]
+    assert asking.answerer(settings_of(), run.responses, classes_of("sea lion"), endpoint=None)(new) == [table["text"].tolist()]
 
 
 def test_rounds_are_answered_by_the_model(run: Run) -> None:
     questions = questions_of("cat", "dog", samples=2, form="attributes", prompts=1)
     with LLMServer() as server:
         endpoint = Endpoint(base_url=server.url, key=KEY)
-        found = llm.answerer(settings_of(), run.responses, classes_of("cat", "dog"), endpoint=endpoint)(questions)
+        found = asking.answerer(settings_of(), run.responses, classes_of("cat", "dog"), endpoint=endpoint)(questions)
     assert [len(texts) for texts in found] == [4, 4] and all(text.startswith("dog, which has answer") for text in found[1])

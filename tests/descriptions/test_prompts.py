@@ -102,4 +102,6 @@ def test_the_command_lists_and_fills(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["prompts", "papr"]) == 1
     assert "did you mean 'paper'?" in capsys.readouterr().err
     assert main(["promts"]) == 2
+    assert "No such command 'promts'" in capsys.readouterr().err
+    assert main(["--help"]) == 0
     assert "import" in capsys.readouterr().out
