@@ -1,8 +1,8 @@
-"""What `python -m nola_core.descriptions` can do: plain functions whose options typer reads off their annotations.
+"""What `nola describe` can do: plain functions whose options typer reads off their annotations.
 
-python -m nola_core.descriptions plan --dataset pets             # what it would cost; touches nothing
-python -m nola_core.descriptions ask --dataset pets              # live
-python -m nola_core.descriptions batch --dataset pets --no-wait  # submit or fetch, and return
+nola describe plan --dataset pets             # what it would cost; touches nothing
+nola describe ask --dataset pets              # live
+nola describe batch --dataset pets --no-wait  # submit or fetch, and return
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def import_texts(
     if out:
         with replacing(out) as scratch:
             (table.to_parquet if out.suffix == ".parquet" else table.to_csv)(scratch, index=False)
-        print(f"written to {out}; name it under datasets.<name>.descriptions in params.yaml")
+        print(f"written to {out}; name it as `descriptions` in data/<name>.yaml")
 
 
 @app.command()

@@ -33,7 +33,7 @@ class PromptSet(Section):
 
     name: str
     version: Annotated[int, Field(ge=1)]  # counts up when a prompt changes: old answers are none to the new wording
-    about: str  # what it is for and where its wording is from; shown by `python -m nola_core.descriptions prompts`
+    about: str  # what it is for and where its wording is from; shown by `nola describe prompts`
     form: Form
     samples: Annotated[int, Field(ge=1)]  # answers a prompt and class
     prompts: Annotated[list[str], Field(min_length=1)]

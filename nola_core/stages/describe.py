@@ -32,7 +32,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
         else:
             why = (
                 " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL, then run "
-                f"`python -m nola_core.descriptions ask --dataset {paths.dataset}` and `dvc repro`)"
+                f"`nola describe ask --dataset {paths.dataset}` and `dvc repro`)"
             )
     elif options.provider == "table" and source is not None:
         provided = _provided(Path(source), classes)
