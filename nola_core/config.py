@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nola_core.errors import NolaError
-
-PROMPTS = "prompts"
-"""The project's folder of the user's prompt sets, a dependency of `describe` in dvc.yaml."""
 
 Precision = Literal["float32", "bfloat16"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -52,7 +49,7 @@ class Describe(Section):
     mode: Literal["live", "replay", "plan", "batch"]
     """`live` asks for what the cache lacks, `batch` by the Batch API; `replay` never asks; `plan` says what it would cost."""
     prompts: str
-    """The prompt set: one that comes with NoLA by its name, one of the user's by its path in prompts/, which DVC watches."""
+    """The prompt set: one that comes with NoLA by its name, one of your own by its path, such as prompts/mine.yaml."""
     model: str
     style: Literal["chat", "completion"]
     temperature: Annotated[float, Field(ge=0, le=2)] | None
@@ -70,16 +67,6 @@ class Describe(Section):
     """As many tokens as the model counts for a picture at most; the cap is watched with them."""
     rounds: Annotated[int, Field(ge=0)]
     """Confusion-driven rounds whose answers are read; `nola describe refine` runs them."""
-
-    @field_validator("prompts")
-    @classmethod
-    def _watched(cls, value: str) -> str:
-        if value.endswith((".yaml", ".yml")) and (Path(value).parts[0] != PROMPTS or ".." in Path(value).parts):
-            raise ValueError(
-                f"describe.prompts = '{value}': a prompt set of your own must lie in {PROMPTS}/, where DVC sees it change; "
-                f"move it there and write {PROMPTS}/{Path(value).name}"
-            )
-        return value
 
 
 class Embed(Section):

@@ -27,6 +27,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make_project(tmp_path_factory.mktemp("inputs") / "p")
     shutil.copytree(ROOT / "nola_core", root / "nola_core", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "names.txt").write_text("cat\ndog\nbird\n")
+    (root / "mine.yaml").write_text("version: 1\nprompts: [What is {a} {c}?]\n")
     change(root / "data" / "blobs.yaml", "classes", value="names.txt")
     return root
 
@@ -106,6 +107,11 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "a new photograph": (lambda p: write_photos(p / "photos" / "new", count=1), {"prepare"}),
     "a photograph replaced": (lambda p: (p / "photos" / "cat" / "000.png").write_bytes(b"other"), {"prepare"}),
     "the table of descriptions": (lambda p: replace(p / "demo/descriptions.csv", "kind 1", "kind 7"), {"describe"}),
+    "a prompt set of one's own": (
+        lambda p: (p / "mine.yaml").write_text((p / "mine.yaml").read_text() + "# A comment.\n"),
+        set(),
+    ),
+    "a prompt": (lambda p: replace(p / "mine.yaml", "What", "How"), {"describe"}),
     "templates": (lambda p: change(p / "data/blobs.yaml", "templates", value=["a {}."]), {"classify"}),
     "select.fraction": (lambda p: change(p / "params.yaml", "select", "fraction", value=0.5), {"select", "report"}),
     "tune.epochs": (lambda p: change(p / "params.yaml", "tune", "epochs", value=9), {"tune", "report"}),
@@ -120,6 +126,9 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edit_touches_the_stages_that_depend_on_it_and_no_other(project: Path, edit: str) -> None:
     make, expected = EDITS[edit]
+    if "prompt" in edit:
+        change(project / "params.yaml", "describe", "provider", value="llm")
+        change(project / "params.yaml", "describe", "prompts", value="mine.yaml")
     before = entries(project)
     make(project)
     after = entries(project)

@@ -134,12 +134,3 @@ def test_pandas_reads_the_cache_as_a_folder_whatever_else_is_in_it(root: Path, m
     table = pd.read_parquet(folder)
     assert (table["finish_reason"] == "stop").sum() == 8 and len(table) == 9 and table["tokens_in"].min() > 0
     assert {path.name for path in folder.iterdir() if path.suffix != ".parquet"} == {"_batches.json", "_journal.jsonl", "_rounds"}
-
-
-def test_a_prompt_set_that_dvc_does_not_watch_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("mine.yaml", "prompts/../mine.yaml", str(root / "prompts" / "own.yaml")):
-        change(root / "params.yaml", "describe", "prompts", value=name)
-        assert run(root, "describe") == 1
-        said = capsys.readouterr().err
-        assert f"describe.prompts = '{name}': a prompt set of your own must lie in prompts/" in said
-    assert "prompts" in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["describe"]["do"]["deps"]
