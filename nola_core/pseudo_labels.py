@@ -110,15 +110,14 @@ def _one_for_each(table: pd.DataFrame) -> None:
     classes, images = table["class_id"].to_numpy(), pd.factorize(table["image_id"])[0]
     selected = np.flatnonzero(table["selected"])
     holder = dict(zip(images[selected], selected, strict=True))
-    own = {classes[row]: row for row in selected[::-1]}  # a class's rows stand in order of rank, so the best one stays
+    own = {classes[row]: row for row in selected[::-1]}  # each class's best one: its rows stand in order of rank
     starved = [class_id for class_id in np.unique(classes) if class_id not in own]
     if not starved:
         return
-    rows_of = {int(str(key)): np.asarray(rows) for key, rows in table.groupby("class_id").indices.items()}
     owner = {images[row]: row for row in own.values()}
-    moved: set[int] = set()
+    moved: set[int] = set()  # classes whose own image is another one now
     for class_id in starved:
-        for row in _path(class_id, classes, images, rows_of, own, owner):
+        for row in _path(class_id, classes, images, own, owner):
             own[classes[row]] = owner[images[row]] = row
             moved.add(classes[row])
     rows = np.array([own[class_id] for class_id in sorted(moved)], dtype=np.int64)
@@ -130,27 +129,20 @@ def _one_for_each(table: pd.DataFrame) -> None:
     table.loc[new, "why"] = "selected: " + table.loc[new, "answer"] + ", so that its class has one"
 
 
-def _path(
-    start: int,
-    classes: np.ndarray,
-    images: np.ndarray,
-    rows_of: dict[int, np.ndarray],
-    own: dict[int, int],
-    owner: dict[int, int],
-) -> list[int]:
+def _path(start: int, classes: np.ndarray, images: np.ndarray, own: dict[int, int], owner: dict[int, int]) -> list[int]:
     """The rows that become their classes' own so that `start` gets one: a shortest augmenting path; none if there is no way.
 
     Args:
-        classes: [R] class of every candidate row.
+        classes: [R] class of every candidate row, ascending; a class's rows stand in order of rank.
         images: [R] image of every row.
-        rows_of: class -> its rows, best first.
         own: class -> the row of its own image.
         owner: image -> the same row.
     """
     reached: dict[int, int] = {}  # image -> the row by which a class asked for it
     waiting = deque([start])
     while waiting:
-        for row in rows_of[waiting.popleft()]:
+        class_id = waiting.popleft()
+        for row in range(*np.searchsorted(classes, [class_id, class_id + 1])):
             image = images[row]
             if image in reached:
                 continue
