@@ -56,6 +56,5 @@ lock: $(READY)  ## pin the newest fitting version of every package again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-emit-index-url \
 		--upgrade pyproject.toml --output-file requirements.lock
 
-clean:  ## delete what can be computed again (data, caches), not the environment
-	rm -rf .nola .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find data -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +
+clean:  ## delete what can be computed again (results, caches), nothing that was paid for or that you put there
+	@if test -x $(BIN)/python; then $(BIN)/python -m flows.cleaning; else echo "no $(VENV), so nothing was made yet"; fi

@@ -157,7 +157,7 @@ def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd
             encoder = load_ssl(load_pair(name).ssl, root=data.paths.root, device=device())
             opener = image_opener(data.paths.root, data.paths.dataset)
             out, cache = stores[f"{name}: ssl"], data.paths.root / cache_root()
-            extract(encoder, manifest, opener, role="ssl", out=out, cache=cache, device=device())
+            extract(encoder, manifest, opener, role="ssl", out=out, cache=cache, device=device(), code="")
         for name, folder in stores.items():
             gallery, queries = FeatureStore.open(folder / "train"), FeatureStore.open(folder / data.split)
             rows.append(
@@ -229,8 +229,8 @@ def true_names(data: Finished, ids: Sequence[str]) -> list[str]:
 
 
 def spread(scores: Sequence[float]) -> dict[str, float]:
-    """Mean and sample standard deviation over seeds, as fractions."""
-    deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    """Mean and sample standard deviation over seeds, as fractions; one seed has no deviation (NaN, an empty cell)."""
+    deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
     return {"top1_mean": float(np.mean(scores)), "top1_std": deviation}
 
 

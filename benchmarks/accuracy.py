@@ -4,7 +4,8 @@
     python -m benchmarks.accuracy --dataset digits    # align, tune, predict and evaluate once a seed
     python -m benchmarks.accuracy --photographs       # Caltech101 and CIFAR-10 with the offline pair (benchmarks/photographs.py)
 
-Seeds run in a scratch folder and leave data/ alone; the table goes to benchmarks/results/accuracy.csv, .md and .png.
+Seeds run in a scratch folder and leave data/ alone; the table goes to benchmarks/results/accuracy.csv, .md and .png, how it came
+about to accuracy.json.
 Labels are read by `evaluate` and by the supervised linear probe, the ceiling, alone.
 """
 
@@ -123,30 +124,39 @@ def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], c
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def write(table: pd.DataFrame, command: str, folder: Path) -> None:
-    """accuracy.csv, accuracy.md and accuracy.png; rows of data sets that were not run this time stay as they were."""
-    from matplotlib.figure import Figure
-
+def write(table: pd.DataFrame, command: str, folder: Path, *, note: str = "") -> None:
+    """Put rows into accuracy.csv and how they came about into accuracy.json; rows of other data sets stay. Then the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    commands = {}
-    if (folder / "accuracy.csv").is_file():
-        earlier = pd.read_csv(folder / "accuracy.csv", dtype={"seeds": str})
-        earlier = earlier[~earlier["dataset"].isin(table["dataset"])]
-        commands = {name: told for name, told in read_json(folder / "accuracy.json").items() if name in set(earlier["dataset"])}
-        table = pd.concat([earlier, table], ignore_index=True)
-    commands = {name: commands.get(name, command) for name in table["dataset"].unique()}
-    write_json(folder / "accuracy.json", commands)
-    with replacing(folder / "accuracy.csv") as scratch:
-        table.to_csv(scratch, index=False)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "open_clip_torch", "timm"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
-    told = [f"    {line}" for line in dict.fromkeys(commands.values())]
+    told = {name: {"command": command, "machine": machine, "note": note} for name in table["dataset"].unique()}
+    if (folder / "accuracy.csv").is_file():
+        earlier = pd.read_csv(folder / "accuracy.csv", dtype={"seeds": str})
+        table = pd.concat([earlier[~earlier["dataset"].isin(told)], table], ignore_index=True)
+        told = {name: told.get(name) or read_json(folder / "accuracy.json")[name] for name in table["dataset"].unique()}
+    table.loc[~table["seeds"].str.contains(" "), "top1_std"] = float("nan")  # one seed deviates from nothing
+    write_json(folder / "accuracy.json", told)
+    with replacing(folder / "accuracy.csv") as scratch:
+        table.to_csv(scratch, index=False)
+    write_page(folder)
+
+
+def write_page(folder: Path) -> None:
+    """accuracy.md and accuracy.png from accuracy.csv and accuracy.json."""
+    from matplotlib.figure import Figure
+
+    table = pd.read_csv(folder / "accuracy.csv", dtype={"seeds": str})
+    told = read_json(folder / "accuracy.json")
     rows = [["" if pd.isna(value) else str(value) for value in row] for row in table.itertuples(index=False)]
-    lines = ["# Accuracy", "", *told, "", f"Machine: {machine}.", "", "Top-1 in percent on the reported split,"]
+    lines = ["# Accuracy", "", *dict.fromkeys(f"    {one['command']}" for one in told.values()), ""]
+    lines += [f"Machine: {'; '.join(dict.fromkeys(one['machine'] for one in told.values()))}.", ""]
+    lines += ["Top-1 in percent on the reported split,"]
     lines += ["mean and standard deviation over seeds (empty where one was run). Gap closed: share of the way from zero-shot to"]
     lines += ["the supervised linear probe on the same CLIP features (the one row, with `ssl_knn`, that learns from labels).", ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
+    notes = [f"- {name}: {one['note']}" for name, one in told.items() if one["note"]]
+    lines += ["", *notes] if notes else []
     with replacing(folder / "accuracy.md") as scratch:
         scratch.write_text("\n".join(lines) + "\n")
     figure = Figure(figsize=(8, 0.6 + 0.32 * len(table)), layout="constrained")
@@ -179,7 +189,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[7777, 1, 2])
     parser.add_argument("--students", type=int, help="tune a student with this many of the seeds only; default: with all")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--note", default="", help="a sentence the page keeps beside these rows")
+    parser.add_argument(
+        "--page", action="store_true", help="run nothing, write the page again from accuracy.csv and accuracy.json"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.page:
+        write_page(arguments.results)
+        return 0
     try:
         names = arguments.dataset or ([] if arguments.photographs is not None else list(load(arguments.root).datasets))
         targets = [(arguments.root, name) for name in names]
@@ -214,7 +231,8 @@ def main(argv: list[str] | None = None) -> int:
         ("--per-class", arguments.per_class),
     ):
         datasets += f" {option} {value}" if value is not None else ""
-    write(table, f"python -m benchmarks.accuracy{datasets} --seeds {' '.join(map(str, arguments.seeds))}", arguments.results)
+    command = f"python -m benchmarks.accuracy{datasets} --seeds {' '.join(map(str, arguments.seeds))}"
+    write(table, command, arguments.results, note=arguments.note)
     print(table.to_string(index=False))
     return 0
 

@@ -49,7 +49,6 @@ def make_project(root: Path, rows: int) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["many"]
     params["tune"]["epochs"] = 1
-    params["select"]["unpredicted"] = "skip"
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     definition = {
         "source": "many.parquet",

@@ -1,5 +1,1 @@
 """Prefect on top of DVC: runs the stages of every data set, watches them and publishes what they found."""
-
-from flows.environment import configure
-
-configure()

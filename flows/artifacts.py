@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +13,14 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from flows.artifact_key import artifact_key
 from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table
+from nola_core.text import as_written
 
 MAX_ROWS = 200
 MAX_PICTURE_BYTES = 220_000  # a third more once it is base64
 FINAL_METHOD = "nola"
-_PLAIN = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -32,18 +31,6 @@ class Artifact:
     type: str
     data: str
     description: str
-
-
-def artifact_key(dataset: str, kind: str) -> str:
-    """A key of `[a-z0-9-]` that no other data set and kind share: `digits-pseudo-labels`, `digits-figure-accuracy`.
-
-    Names of lower-case letters, digits and single underscores are kept; others get a hash of the whole at the end.
-    """
-    if _PLAIN.fullmatch(dataset) and _PLAIN.fullmatch(kind) and "figure" not in dataset.split("_"):
-        return f"{dataset}_{kind}".replace("_", "-")
-    words = re.sub(r"[^a-z0-9]+", "-", f"{dataset}-{kind}".lower()).strip("-")
-    digest = hashlib.sha256(json.dumps([dataset, kind]).encode()).hexdigest()[:12]
-    return f"{words}-{digest}"
 
 
 def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
@@ -151,7 +138,7 @@ def _label_free_rows(scores: dict[str, dict[str, dict[str, float]]]) -> list[dic
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values={"accuracy": [""]})
+        return as_written(pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values={"accuracy": [""]}))
     except FileNotFoundError:
         raise NolaError(f"{path} does not exist: run `evaluate`.") from None
 

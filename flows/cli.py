@@ -1,81 +1,114 @@
-"""The `nola` command: each subcommand imports what it needs when it is called."""
+"""The `nola` command. Each subcommand imports what it needs when it is called, so that help and wrong words cost nothing."""
 
 from __future__ import annotations
 
-import argparse
-import importlib
+import io
+import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
-from flows.arguments import add_dataset_argument, add_definition_arguments, add_run_arguments, guarded
+import typer
 
-CORE = {"inspect": "nola_core.inspect", "catalog": "nola_core.datasets.catalog.__main__"}
-"""Commands that are commands of the core under another name."""
+from flows.commands import backbones, catalog, collection, config, describe, inspect, run
+from flows.commands.options import Command, Group, example, help_if_alone
+from flows.commands.output import error, notice
+from nola_core.errors import NolaError
+
+
+class Nola(Group):
+    """The commands of `nola` in the order of `PANELS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for names in PANELS.values() for name in names]
+
+
+PANELS = {
+    "Start": ("add", "remove", "catalog"),
+    "Run": ("run", "server", "publish"),
+    "Look": ("inspect",),
+    "Describe": ("describe",),
+    "Set up": ("config", "backbones"),
+}
+PANEL = {name: panel for panel, names in PANELS.items() for name in names}
+
+app = typer.Typer(
+    cls=Nola,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"nola {version('nola')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog=example("nola add pets ~/photos --classes 'cat,dog' --backbones offline"))
+def nola(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Label-free tuning of CLIP: unlabeled images and class names in, a tuned zero-shot classifier and its evidence out."""
+    help_if_alone(context)
+
+
+COMMANDS: dict[Callable[..., None], str] = {
+    collection.add: "nola add pets ~/photos --classes 'cat,dog,guinea pig' --backbones offline",
+    collection.remove: "nola remove pets",
+    run.run: "nola run --dataset digits --target tune",
+    run.server: "nola server --port 4201",
+    run.publish: "nola publish --dataset digits",
+    config.config: "nola config --preset best",
+    backbones.backbones: "nola backbones openai-b16+dinov3 --check",
+}
+"""Function of a command -> the example in its help."""
+
+for function, words in COMMANDS.items():
+    app.command(cls=Command, rich_help_panel=PANEL[function.__name__], epilog=example(words))(function)
+for name, group in {"catalog": catalog.app, "inspect": inspect.app, "describe": describe.app}.items():
+    app.add_typer(group, name=name, rich_help_panel=PANEL[name])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] and arguments[0] in CORE:  # their options are their own
-        return guarded(lambda: _core(*arguments))
-    parsed = _parser().parse_args(arguments)
-    return guarded(lambda: _dispatch(parsed))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nola", description="Label-free tuning of CLIP.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_run_arguments(commands.add_parser("run", help="run the pipeline over data sets, watched by Prefect"))
-    add_dataset_argument(commands.add_parser("publish", help="publish finished data sets to Prefect"))
-    commands.add_parser("inspect", help="look into features, pseudo-labels and descriptions", add_help=False)
-    commands.add_parser("catalog", help="the data sets of the papers: list, check, prepare", add_help=False)
-    add_definition_arguments(commands.add_parser("add", help="define a collection of your own"))
-    commands.add_parser("remove", help="take a collection out again").add_argument("name", metavar="NAME")
-    server = commands.add_parser("server", help="start the Prefect interface on this machine")
-    server.add_argument("--port", type=int, default=4200, help="default: 4200")
-    return parser
-
-
-def _dispatch(arguments: argparse.Namespace) -> None:
-    if arguments.command == "run":
-        from flows.pipeline import run_pipeline
-
-        run_pipeline(arguments.dataset, max_workers=arguments.max_workers, targets=arguments.target)
-    elif arguments.command == "publish":
-        from flows.publish import run_publish
-
-        run_publish(arguments.dataset)
-    elif arguments.command == "add":
-        _add(arguments)
-    elif arguments.command == "remove":
-        from nola_core.registration import remove
-
-        remove(Path(), arguments.name)
-        print(f"removed data/{arguments.name}.yaml and its name in params.yaml; data/{arguments.name}/ is left as it is")
-    else:
-        from flows.server import serve
-
-        serve(arguments.port)
-
-
-def _add(arguments: argparse.Namespace) -> None:
-    from nola_core.registration import add
-
-    options = {key: value for key, value in vars(arguments).items() if key not in ("command", "name", "source")}
-    found = add(Path(), arguments.name, arguments.source, **options)
-    images = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
-    print(f"{arguments.name}: {images} images (reader {found.reader}), {len(found.classes)} classes: {_some(found.classes)}")
-    print(f"wrote data/{arguments.name}.yaml and its name into params.yaml")
-    if found.warning:
-        print(f"warning: its backbones cannot work yet: {found.warning}")
-    print(f"next: nola run --dataset {arguments.name}")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _core(command: str, *arguments: str) -> int | None:
-    status: int | None = importlib.import_module(CORE[command]).main(list(arguments))
+    """Run one command; returns its exit status: 1 when something is wrong, 2 when the words are, 130 when interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter the terminal does not know is no reason to stop
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:  # the reader has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python still flushes at its end
+        return 1
     return status
+
+
+def _run(words: list[str]) -> int:
+    try:
+        status = typer.main.get_command(app).main(args=words, prog_name="nola", standalone_mode=False)
+    except NolaError as problem:
+        error(problem)
+        return 1
+    except typer.TyperException as problem:  # the words are wrong
+        error(problem.format_message())
+        context = getattr(problem, "ctx", None)
+        if context is not None:
+            notice(f"help: {context.command_path} --help")
+        return problem.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        if problem.errno is None:  # a library's own
+            raise
+        place = "" if problem.filename is None else f"{os.fsdecode(problem.filename)}: "
+        error(f"{place}{os.strerror(problem.errno)}.")
+        return 1
+    return status or 0

@@ -1,4 +1,4 @@
-"""Where the project is, and the settings Prefect and DVC get when the user chose none.
+"""The settings Prefect and DVC get when the user chose none.
 
 Import nothing heavy here: the settings must be in place before Prefect is imported.
 """
@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from flows.project import project_root
+
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -21,12 +23,6 @@ QUIET = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
-
-
-def project_root() -> Path:
-    """The nearest folder at or above the working directory that holds a `dvc.yaml`; else the working directory."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
 
 
 def configure() -> None:
@@ -72,8 +68,27 @@ def gpu_in_use() -> bool:
         return device.startswith("cuda")
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return False
+    return installed_gpus() > 0
+
+
+def installed_gpus() -> int:
+    """How many CUDA devices this machine has, whatever is visible."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return Path("/dev/nvidia0").exists()
+        return len(list(Path("/dev").glob("nvidia[0-9]*")))
     listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-    return listing.returncode == 0 and "GPU" in listing.stdout
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
+
+
+def gpu_names() -> list[str]:
+    """The devices stages may be spread over, as `CUDA_VISIBLE_DEVICES` names them; empty where the user chose one.
+
+    `NOLA_DEVICE=cuda:1` is such a choice; `CUDA_VISIBLE_DEVICES` limits and orders them.
+    """
+    if ":" in os.environ.get("NOLA_DEVICE", ""):
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(number) for number in range(installed_gpus())]
+    names = [name.strip() for name in visible.split(",")]
+    return names[: next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))]  # so does CUDA

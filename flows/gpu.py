@@ -1,4 +1,4 @@
-"""The server-wide limit of stages that compute on a GPU at the same time."""
+"""The server-wide limit of stages that compute on a GPU at the same time, and a device for each of them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,51 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
-from flows.runner import StoppedError
+from flows.locking import StoppedError
 
 LIMIT = "gpu"
 TURN_SECONDS = 20.0
 
 
-def ensure_gpu_limit() -> int:
-    """The size of the limit `gpu`, made with one slot if the server has none; it may be changed in the interface."""
+def ensure_gpu_limit(devices: int) -> int:
+    """The size of the limit `gpu`, made with a slot a device if the server has none; it may be changed in the interface."""
     with get_client(sync_client=True) as client:
         try:
             return client.read_global_concurrency_limit_by_name(LIMIT).limit
         except ObjectNotFound:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=LIMIT, limit=1))
-            return 1
+            slots = max(1, devices)
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=LIMIT, limit=slots))
+            return slots
+
+
+class Devices:
+    """Gives each stage the device that the fewest others have, the first of these."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._users = dict.fromkeys(names, 0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[dict[str, str]]:
+        """What a stage needs in its environment to see its device alone; nothing where there is no choice."""
+        if len(self._users) < 2:
+            yield {}
+            return
+        with self._lock:
+            name = min(self._users, key=lambda name: self._users[name])
+            self._users[name] += 1
+        try:
+            yield {"CUDA_VISIBLE_DEVICES": name}
+        finally:
+            with self._lock:
+                self._users[name] -= 1
 
 
 @contextmanager
-def gpu_slot(stopping: threading.Event) -> Iterator[None]:
-    """Hold one slot of `gpu`; wait for it in turns, so that a cancelled run does not wait for somebody else's stage.
+def gpu_slot(stopping: threading.Event, devices: Devices) -> Iterator[dict[str, str]]:
+    """Hold one slot of `gpu` and a device; yields the environment of a stage that computes on it.
+
+    The slot is waited for in turns, so that a cancelled run does not wait for somebody else's stage.
 
     A server that goes away for a while does not end the stage that holds the slot.
 
@@ -46,4 +72,4 @@ def gpu_slot(stopping: threading.Event) -> Iterator[None]:
                 break
             except TimeoutError:
                 continue
-        yield
+        yield stack.enter_context(devices.one())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from flows.dvc_locks import Patience, await_repository, blocking_pids, mend
+from flows.locking import Notify
 from nola_core.errors import NolaError
 
-GPU_STAGES = frozenset({"embed", "tune", "predict"})
+GPU_STAGES = frozenset({"embed", "duplicates", "classify", "tune", "predict", "evaluate"})
+"""Those that may compute on a GPU: a tower in torch, or neighbours in FAISS."""
 DATA = "data"
 
 
@@ -42,35 +44,48 @@ class Graph:
         """The stages of one data set, each after its upstream."""
         return [stage for stage in self.stages.values() if stage.dataset == dataset]
 
-
-def dataset_names(root: Path) -> list[str]:
-    """The data sets listed in `params.yaml`.
-
-    Raises:
-        NolaError: there is no such list.
-    """
-    path = root / "params.yaml"
-    try:
-        datasets = yaml.safe_load(path.read_text()).get("datasets")
-    except (OSError, AttributeError, yaml.YAMLError) as error:
-        raise NolaError(f"{path} cannot be read: {error}") from error
-    if not isinstance(datasets, list) or not datasets:
-        raise NolaError(f"{path}: `datasets` must be a list of names, one at least.")
-    return [str(name) for name in datasets]
+    def settled(self) -> list[Stage]:
+        """The stages that have nothing to do, whatever the others do: up to date, and so is all they need."""
+        found: dict[str, Stage] = {}
+        for address, stage in self.stages.items():
+            if address not in self.stale and all(above in found for above in stage.upstream):
+                found[address] = stage
+        return list(found.values())
 
 
-def read_graph(root: Path, *, datasets: Iterable[str] | None = None, targets: Iterable[str] | None = None) -> Graph:
-    """Read the stages and their freshness from the DVC repository at `root`.
+def read_graph(
+    root: Path,
+    *,
+    datasets: Iterable[str] | None = None,
+    targets: Iterable[str] | None = None,
+    notify: Notify = print,
+) -> Graph:
+    """Read the stages and their freshness from the DVC repository at `root`; wait for other DVC commands that are in the way.
 
     Args:
         root: the folder that holds `dvc.yaml`.
         datasets: keep these data sets only (None: all).
         targets: keep these stages (`tune` or `tune@digits`) and what they need (None: all).
+        notify: is told for whom this waits.
 
     Raises:
-        NolaError: there is no DVC repository, `dvc.yaml` is not valid, another DVC command is at work, or a data set or
-            a target is unknown.
+        NolaError: there is no DVC repository, `dvc.yaml` is not valid, or a data set or a target is unknown.
     """
+    from dvc.lock import LockError
+
+    never = threading.Event()
+    datasets, targets = (None if names is None else list(names) for names in (datasets, targets))
+    patience = Patience(root, never, notify)
+    mend(root, notify)
+    while True:
+        await_repository(root, never, notify)
+        try:
+            return _read_graph(root, datasets, targets)
+        except LockError as error:
+            patience.wait(blocking_pids(str(error)))
+
+
+def _read_graph(root: Path, datasets: list[str] | None, targets: list[str] | None) -> Graph:
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
@@ -82,27 +97,25 @@ def read_graph(root: Path, *, datasets: Iterable[str] | None = None, targets: It
             stages = _select(_stages(repo.index.graph, nodes, root), datasets, targets)
             with repo.lock:  # as `dvc status` does; with targets it would read dvc.yaml once more for each of them
                 stale = frozenset(address for address in stages if nodes[address].status(check_updates=True))
-    except LockError as error:
-        raise NolaError(f"another DVC command is at work in {root}; wait for it or stop it: {error}") from error
+    except LockError:
+        raise
     except DvcException as error:
         raise NolaError(f"DVC cannot read the pipeline in {root}: {error}") from error
     return Graph(stages, stale)
 
 
 def _stages(graph: Any, nodes: dict[str, Any], root: Path) -> dict[str, Stage]:
-    """Every pipeline stage that writes below `data/<dataset>/`, in topological order."""
+    """Every pipeline stage that writes below `data/<dataset>/`, in topological order; others, as `resolve`, are no part of it."""
     found: dict[str, Stage] = {}
     for address, node in nodes.items():
         dataset = _dataset(root, [Path(out.fs_path) for out in node.outs])
         if dataset is None:
             continue
         name = str(node.name).split("@", 1)[0]
-        upstream = tuple(above.addressing for above in graph.successors(node) if above.addressing in nodes)
+        upstream = tuple(above.addressing for above in graph.successors(node))
         found[address] = Stage(address, name, dataset, upstream, name in GPU_STAGES)
-    for stage in found.values():
-        for above in stage.upstream:
-            if above not in found:
-                raise NolaError(f"dvc.yaml: {stage.address} reads from {above}, which must write below {DATA}/<data set>/.")
+    for address, stage in found.items():
+        found[address] = replace(stage, upstream=tuple(above for above in stage.upstream if above in found))
     ordered: dict[str, Stage] = {}
     for address in found:
         _place(address, found, ordered)
@@ -124,7 +137,7 @@ def _dataset(root: Path, outs: list[Path]) -> str | None:
     The address alone does not tell: `embed@a-clip` may be role clip of `a` or a stage of `a-clip`.
     """
     folder = root / DATA
-    names = {out.relative_to(folder).parts[0] for out in outs if folder in out.parents}
+    names = {out.relative_to(folder).parts[0] for out in outs if folder in out.parent.parents}
     return names.pop() if len(names) == 1 else None
 
 

@@ -2,6 +2,7 @@
 
 python -m flows.pipeline [--dataset NAME ...] [--target STAGE ...] [--max-workers N]
 """
+# ruff: noqa: E402 (what Prefect reads of the environment must be there before it is imported)
 
 from __future__ import annotations
 
@@ -9,15 +10,24 @@ import argparse
 import logging
 import queue
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
+
+from flows.environment import configure, gpu_in_use, gpu_names
+from flows.project import project_root, require_project
+
+configure()
 
 from prefect import Task, flow, get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
+from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -25,16 +35,22 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.arguments import add_run_arguments, guarded
-from flows.environment import gpu_in_use, project_root
-from flows.gpu import ensure_gpu_limit, gpu_slot
+from flows.cached import record_cached
+from flows.gpu import Devices, ensure_gpu_limit, gpu_slot
 from flows.graph import Graph, Stage, read_graph
-from flows.publish import Progress, publish_dataset
-from flows.runner import Outcome, StageRunner, StoppedError
+from flows.inputs import prepare_inputs
+from flows.interrupts import INTERRUPTS
+from flows.locking import StoppedError, run_lock
+from flows.progress import Progress
+from flows.publish import publish_dataset, published
+from flows.runner import Outcome, StageRunner
 from flows.schedule import Schedule
-from flows.session import Results, Session, with_publishing
+from flows.server import expect_records, use_server
+from flows.session import PUBLISH, Results, Session, with_publishing
 from flows.summary import print_summary
 from nola_core.errors import NolaError
 
+AGAIN = "`nola run` goes on from there: finished stages are not repeated."
 POLL_SECONDS = 5.0
 
 
@@ -47,42 +63,53 @@ def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[
     """
     logging.getLogger("prefect.task_runs").addFilter(_says_something)
     root = project_root()
+    session: Session | None = None
     try:
         if max_workers < 1:
             raise NolaError(f"max_workers must be at least 1, not {max_workers}.")
-        graph = with_publishing(read_graph(root, datasets=datasets, targets=targets))
+        with INTERRUPTS.heard():
+            prepare_inputs(root)
+            graph = with_publishing(read_graph(root, datasets=datasets, targets=targets, notify=get_run_logger().info))
+        with get_client(sync_client=True) as client:
+            settled = _settled(root, graph, client)
+            pending = [stage for stage in graph.stages.values() if stage not in settled]
+            devices = gpu_names() if any(stage.gpu for stage in pending) and gpu_in_use() else None
+            slots = max_workers if devices is None else ensure_gpu_limit(len(devices))
+            runner = StageRunner(root)
+            session = Session(
+                graph,
+                runner,
+                publish=partial(publish_dataset, root),
+                gpu_slot=None if devices is None else partial(gpu_slot, runner.stopping, Devices(devices)),
+            )
+            ids = _record_settled(graph, session, settled)
+            expect_records(str(flow_run.id), len(settled))
+            _drive(graph, session, Schedule(pending, workers=max_workers, gpu_slots=slots), ids, client)
     except NolaError as error:
         return Failed(message=str(error), data=PipelineError(str(error), Results()))
-    get_run_logger().info("%s: %d stages, %d out of date", ", ".join(graph.datasets), len(graph.stages), len(graph.stale))
-    runner = StageRunner(root)
-    slots = ensure_gpu_limit() if gpu_in_use() else 0
-    session = Session(
-        graph,
-        runner,
-        publish=partial(publish_dataset, root),
-        gpu_slot=partial(gpu_slot, runner.stopping) if slots else nullcontext,
-    )
-    schedule = Schedule(graph.stages.values(), workers=max_workers, gpu_slots=slots or max_workers)
-    try:
-        pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max_workers)
-        with pool, get_client(sync_client=True) as client:
-            _drive(graph, session, schedule, pool, client)
-    except StoppedError:
-        message = "The run was cancelled; the stages that were running have been ended."
-        return Cancelled(message=message, data=PipelineError(message, session.ordered()))
+    except (StoppedError, KeyboardInterrupt, TerminationSignal) as why:
+        interrupted = not isinstance(why, StoppedError)
+        message = f"{'Interrupted' if interrupted else 'Cancelled'}: what was running has been ended. {AGAIN}"
+        results = session.ordered() if session else Results()
+        return Cancelled(message=message, data=PipelineError(message, results, interrupted=interrupted))
     results = session.ordered()
     if results.failures:
         message = "\n".join(results.failures)
-        return Failed(message=message, data=PipelineError(message, results))
+        return Failed(message=f"{message}\n{AGAIN}", data=PipelineError(message, results))
     return Completed(message=results.tally(), data=results)
 
 
 class PipelineError(NolaError):
-    """The flow did not complete; the message names each failed stage and `results` says what became of all of them."""
+    """The flow did not complete.
 
-    def __init__(self, message: str, results: Results) -> None:
+    The message names each failed stage, `results` says what became of all of them, and `interrupted` whether somebody pressed
+    Ctrl-C.
+    """
+
+    def __init__(self, message: str, results: Results, *, interrupted: bool = False) -> None:
         super().__init__(message)
         self.results = results
+        self.interrupted = interrupted
 
 
 def _says_something(record: logging.LogRecord) -> bool:
@@ -90,40 +117,67 @@ def _says_something(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Task run failed with state")
 
 
-def _drive(
-    graph: Graph, session: Session, schedule: Schedule, pool: ThreadPoolTaskRunner[Any], client: SyncPrefectClient
-) -> None:
-    """Submit each stage once its upstream has ended; on any exception end the stages that are running."""
+def _settled(root: Path, graph: Graph, client: SyncPrefectClient) -> list[Stage]:
+    """The stages that have nothing to do, publishing among them where the server has all of it."""
+    stages = graph.settled()
+    finished = [stage.dataset for stage in stages if stage.name == PUBLISH]
+    there = published(client, root, finished) if finished else set()
+    return [stage for stage in stages if stage.name != PUBLISH or stage.dataset in there]
+
+
+def _record_settled(graph: Graph, session: Session, settled: list[Stage]) -> dict[str, UUID]:
+    """Report what has nothing to do; returns the task run of each."""
+    kept = session.keep(settled)
+    ids = {result.stage.address: uuid4() for result in kept}
+    record_cached(kept, ids, UUID(flow_run.id))
+    for dataset, count in Counter(stage.dataset for stage in settled).items():
+        get_run_logger().info("%s: %d of %d stages have nothing to do", dataset, count, len(graph.of(dataset)))
+    return ids
+
+
+def _drive(graph: Graph, session: Session, schedule: Schedule, ids: dict[str, UUID], client: SyncPrefectClient) -> None:
+    """Submit each stage once its upstream has ended; on any exception end the stages that are running.
+
+    Args:
+        graph: all stages.
+        session: executes them.
+        schedule: says which is next, until it is empty.
+        ids: the task runs of the stages that are not in the schedule; those of the others are added.
+        client: of the server.
+    """
+    if schedule.done:
+        return
     ended: queue.Queue[str] = queue.Queue()
-    futures: dict[str, PrefectFuture[Any]] = {}
     progress = Progress(client)
-    try:
-        while not schedule.done:
-            for stage in schedule.take():
-                futures[stage.address] = _submit(pool, session, stage, [futures[above] for above in stage.upstream])
-                futures[stage.address].add_done_callback(partial(_note, ended, stage.address))
-            address = _next(ended, client)
-            session.settle(address)
-            schedule.finish(address)
-            dataset = graph.stages[address].dataset
-            so_far = session.results.of(dataset)
-            done = sum(result.ok for result in so_far.values())
-            total = len(graph.of(dataset))
-            progress.show(dataset, done, total, so_far.tally(), last=len(so_far) == total)
-    except BaseException:
-        session.stop()
-        raise
+    pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=schedule.workers)
+    with pool:
+        try:
+            while not schedule.done:
+                for stage in schedule.take():
+                    future = _submit(pool, session, stage, [ids[above] for above in stage.upstream])
+                    ids[stage.address] = future.task_run_id
+                    future.add_done_callback(partial(_note, ended, stage.address))
+                expect_records(str(flow_run.id), len(ids))
+                address = _next(ended, client)
+                session.settle(address)
+                schedule.finish(address)
+                dataset = graph.stages[address].dataset
+                so_far = session.results.of(dataset)
+                done = sum(result.ok for result in so_far.values())
+                total = len(graph.of(dataset))
+                progress.show(dataset, done, total, so_far.tally(), last=len(so_far) == total)
+        except BaseException:
+            session.stop()
+            raise
 
 
-def _submit(
-    pool: ThreadPoolTaskRunner[Any], session: Session, stage: Stage, upstream: list[PrefectFuture[Any]]
-) -> PrefectFuture[Any]:
+def _submit(pool: ThreadPoolTaskRunner[Any], session: Session, stage: Stage, upstream: list[UUID]) -> PrefectFuture[Any]:
     """Start the task run of a stage.
 
     All of `upstream` has ended; it is named as an input, which draws the graph. `wait_for` would draw it too, but
     leaves the task pending for ever where something upstream was skipped.
     """
-    inputs: set[RunInput] = {TaskRunResult(id=future.task_run_id) for future in upstream}
+    inputs: set[RunInput] = {TaskRunResult(id=task_run) for task_run in upstream}
     run: Task[..., Any] = _stage_task(session, stage.name)
     return pool.submit(run, {"address": stage.address, "dataset": stage.dataset}, dependencies={"address": inputs})
 
@@ -136,9 +190,9 @@ def _stage_task(session: Session, name: str) -> Task[[str, str], State[Any]]:
         try:
             result = session.execute(address, get_run_logger().info)
         except StoppedError:
-            return Cancelled(message="Ended, because the run was cancelled.")
+            return Cancelled(message="Ended, because the run was cancelled or interrupted.")
         if result.outcome is Outcome.FAILED:
-            return Failed(message=result.message)
+            return Failed(message=f"{result.message}\nThe log of this task run says more. {AGAIN}")
         if result.outcome is Outcome.SKIPPED:
             return Cancelled(name="Skipped", message=result.message)
         return Completed(name="Cached" if result.cached else "Completed", message=result.message)
@@ -154,7 +208,8 @@ def _next(ended: queue.Queue[str], client: SyncPrefectClient) -> str:
     """The next stage that ends; now and then look whether somebody cancelled the run in the interface."""
     while True:
         try:
-            return ended.get(timeout=POLL_SECONDS)
+            with INTERRUPTS.heard():
+                return ended.get(timeout=POLL_SECONDS)
         except queue.Empty:
             state = client.read_flow_run(flow_run.id).state
             if state is not None and (state.is_cancelling() or state.is_cancelled()):
@@ -164,19 +219,35 @@ def _next(ended: queue.Queue[str], client: SyncPrefectClient) -> str:
 def run_pipeline(datasets: Iterable[str] | None = None, *, max_workers: int = 2, targets: Iterable[str] | None = None) -> None:
     """Run the flow and print what became of every data set.
 
+    Another run of this project is waited for. Without a server a temporary one is started.
+
     Raises:
+        NolaError: the working directory lies in no project, or there is no server to be had.
         PipelineError: the flow did not complete; the message names each failed stage.
+        KeyboardInterrupt: the run was interrupted; all it had started has ended.
     """
-    try:
-        outcome: Any = nola(
-            datasets=None if datasets is None else list(datasets),
-            max_workers=max_workers,
-            targets=None if targets is None else list(targets),
-        )
-    except PipelineError as error:
-        print_summary(project_root(), error.results)
-        raise
-    print_summary(project_root(), outcome)
+    root = require_project()
+    names, stages = (None if chosen is None else list(chosen) for chosen in (datasets, targets))
+    with INTERRUPTS.installed(), ExitStack() as stack:
+        try:
+            with INTERRUPTS.heard():
+                stack.enter_context(run_lock(root, _say))
+                use_server()
+            outcome: Any = nola(datasets=names, max_workers=max_workers, targets=stages)
+        except PipelineError as error:
+            if not error.interrupted:
+                print_summary(root, error.results)
+                raise
+            _say(str(error))
+            raise KeyboardInterrupt from None
+        except KeyboardInterrupt:
+            _say(f"Interrupted. {AGAIN}")
+            raise
+        print_summary(root, outcome)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,32 +2,40 @@
 
 python -m flows.publish [--dataset NAME ...]
 """
+# ruff: noqa: E402 (what Prefect reads of the environment must be there before it is imported)
 
 from __future__ import annotations
 
 import argparse
-import math
+import hashlib
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.environment import configure
+from flows.project import project_root, require_project
+
+configure()
+
 from prefect import flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 
 from flows.arguments import add_dataset_argument, guarded
-from flows.artifacts import Artifact, artifact_key, dataset_artifacts
-from flows.environment import project_root
-from flows.graph import dataset_names
+from flows.artifact_key import artifact_key
+from flows.project import dataset_names
+from flows.server import use_server
 from nola_core.errors import NolaError
 
-PROGRESS_SECONDS = 1.0
+FILES = ("metrics.json", "label_free.json", "pseudo_labels.parquet", "classes.parquet", "per_class.csv")
+"""What the artifacts of a data set are made of, beside its figures."""
+MARK = "fingerprint"
+PAGE = 200  # more the server does not send at once
 
 
 def publish_dataset(root: Path, dataset: str) -> int:
@@ -36,55 +44,71 @@ def publish_dataset(root: Path, dataset: str) -> int:
     Raises:
         NolaError: a file is missing or cannot be read; nothing is sent then.
     """
-    return send(list(dataset_artifacts(root, dataset)))
+    from flows.artifacts import dataset_artifacts  # pandas, which a run that publishes nothing does without
 
-
-def send(artifacts: list[Artifact]) -> int:
-    """Create the artifacts whose latest version on the server differs; returns how many."""
+    mark = fingerprint(root, dataset)  # before the files are read: one that changes meanwhile is published again
+    artifacts = list(dataset_artifacts(root, dataset))
     with get_client(sync_client=True) as client:
         latest = _latest(client, [artifact.key for artifact in artifacts])
-        changed = [artifact for artifact in artifacts if latest.get(artifact.key) != (artifact.type, artifact.data)]
-        for artifact in changed:
-            client.create_artifact(_request(artifact.key, artifact.type, artifact.data, artifact.description))
+        report = artifact_key(dataset, "report")
+        changed = [
+            artifact
+            for artifact in artifacts
+            if latest.get(artifact.key, {}).get("data") != artifact.data
+            or latest[artifact.key]["type"] != artifact.type
+            or (artifact.key == report and _mark(latest[report]) != mark)
+        ]
+        for artifact in sorted(changed, key=lambda artifact: artifact.key == report):  # the mark after all it stands for
+            metadata = {MARK: mark} if artifact.key == report and mark else None
+            client.create_artifact(request(artifact.key, artifact.type, artifact.data, artifact.description, metadata))
     return len(changed)
 
 
-class Progress:
-    """One progress artifact a data set, `digits-progress`: a new version each run, updated at most once a second."""
+def published(client: SyncPrefectClient, root: Path, datasets: Iterable[str]) -> set[str]:
+    """The data sets whose files are those of the last publication on this server: one request, and no picture is drawn.
 
-    def __init__(self, client: SyncPrefectClient) -> None:
-        self._client = client
-        self._ids: dict[str, Any] = {}
-        self._shown: dict[str, float] = {}
-
-    def show(self, dataset: str, done: int, total: int, tally: str, *, last: bool) -> None:
-        """Set the share of stages that are up to date; `tally` says in words what became of those that ended.
-
-        Nothing is left out for lack of time if it is the `last` of the data set.
-        """
-        if not last and time.monotonic() - self._shown.get(dataset, -math.inf) < PROGRESS_SECONDS:
-            return
-        self._shown[dataset] = time.monotonic()
-        percent = round(100 * done / total, 1)
-        text = f"{dataset}: {done} of {total} stages up to date ({tally})"
-        if dataset in self._ids:
-            self._client.update_artifact(self._ids[dataset], ArtifactUpdate(data=percent, description=text))
-        else:
-            request = _request(artifact_key(dataset, "progress"), "progress", percent, text)
-            self._ids[dataset] = self._client.create_artifact(request).id
+    An artifact that somebody deleted in the interface is not missed here; `nola publish` brings it back.
+    """
+    marks = {dataset: mark for dataset in datasets if (mark := fingerprint(root, dataset)) is not None}
+    latest = _latest(client, [artifact_key(dataset, "report") for dataset in marks])
+    return {dataset for dataset, mark in marks.items() if _mark(latest.get(artifact_key(dataset, "report"), {})) == mark}
 
 
-def _request(key: str, kind: str, data: str | float, description: str) -> ArtifactCreate:
-    return ArtifactCreate(
-        key=key, type=kind, data=data, description=description, flow_run_id=flow_run.id, task_run_id=task_run.id
-    )
+def fingerprint(root: Path, dataset: str) -> str | None:
+    """Hash of all that the artifacts of a data set are made of, their code among it; None if a file is missing."""
+    folder = root / "data" / dataset
+    if not (folder / "report.html").is_file():
+        return None
+    figures = sorted((folder / "figures").glob("*.png"))
+    digest = hashlib.sha256(str(folder).encode())
+    try:
+        for path in (Path(__file__).with_name("artifacts.py"), *(folder / name for name in FILES), *figures):
+            with path.open("rb") as file:
+                digest.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    except OSError:
+        return None
+    return digest.hexdigest()
 
 
-def _latest(client: SyncPrefectClient, keys: list[str]) -> dict[str, tuple[str | None, object]]:
-    # Prefect 3.8's own client.read_latest_artifacts sends nulls for filters left out, which the server refuses.
-    body = {"artifacts": {"key": {"any_": keys}}, "limit": len(keys)}
-    found = client.request("POST", "/artifacts/latest/filter", json=body).json()
-    return {artifact["key"]: (artifact["type"], artifact["data"]) for artifact in found}
+def request(key: str, kind: str, data: str | float, description: str, metadata: dict[str, str] | None = None) -> ArtifactCreate:
+    """A new version of an artifact, of the flow and task run this is called in."""
+    runs = {"flow_run_id": flow_run.id, "task_run_id": task_run.id}
+    return ArtifactCreate(key=key, type=kind, data=data, description=description, metadata_=metadata, **runs)
+
+
+def _mark(artifact: dict[str, Any]) -> str | None:
+    return (artifact.get("metadata_") or {}).get(MARK)
+
+
+def _latest(client: SyncPrefectClient, keys: list[str]) -> dict[str, dict[str, Any]]:
+    """Key -> the latest version on the server."""
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(keys), PAGE):
+        # Prefect 3.8's own client.read_latest_artifacts sends nulls for filters left out, which the server refuses.
+        body = {"artifacts": {"key": {"any_": keys[start : start + PAGE]}}, "limit": PAGE}
+        answer = client.request("POST", "/artifacts/latest/filter", json=body).json()
+        found |= {artifact["key"]: artifact for artifact in answer}
+    return found
 
 
 @flow(name="nola-publish", persist_result=False, log_prints=False)
@@ -116,6 +140,8 @@ def run_publish(datasets: Iterable[str] | None = None) -> None:
     Raises:
         NolaError: a data set could not be published; the others were.
     """
+    require_project()
+    use_server()
     state = publish(None if datasets is None else list(datasets), return_state=True)
     if not state.is_completed():
         raise NolaError(state.message or "publishing failed")

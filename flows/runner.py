@@ -11,14 +11,19 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 
+import psutil
+
+from flows.dvc_locks import Patience, await_repository, blocking_pids
 from flows.environment import child_environment
+from flows.locking import StoppedError
 from nola_core.errors import NolaError
 
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 20.0
+"""Longer than any stage's own: `describe` waits 10 s for answers that are being paid for."""
 REDRAW_SECONDS = 5.0
 TAIL_LINES = 20
 
@@ -27,6 +32,7 @@ _CHATTER = re.compile(
     r"|(Generating|Updating) lock file '|Data and pipelines are up to date"
 )
 _DVC_ERROR = re.compile(r"ERROR: (failed to reproduce '[^']*': )?(?P<reason>.*)")
+_BUSY = re.compile(r".* is busy, it is being blocked by:$|Unable to acquire lock\. Most likely another DVC process is running")
 
 
 class Outcome(Enum):
@@ -48,10 +54,6 @@ class StageError(NolaError):
         self.tail = tail
 
 
-class StoppedError(Exception):
-    """The stage was ended, or never begun, because the run was cancelled."""
-
-
 class StageRunner:
     """Runs stages of the DVC repository at `root`, several threads at a time, until `stop`."""
 
@@ -61,21 +63,41 @@ class StageRunner:
         self._lock = threading.Lock()
         self.stopping = threading.Event()
 
-    def run(self, address: str, on_line: Callable[[str], None]) -> Outcome:
+    def run(self, address: str, on_line: Callable[[str], None], environment: Mapping[str, str] | None = None) -> Outcome:
         """Bring one stage up to date, passing each line it prints to `on_line`.
+
+        Where another DVC command is in the way, it is waited for.
+
+        Args:
+            address: of the stage, e.g. `embed@digits-clip`.
+            on_line: is told every line, and for whom the stage waits.
+            environment: what the stage finds in its environment beside that of this process.
 
         Raises:
             StageError: the stage or DVC failed.
             StoppedError: `stop` was called.
         """
-        child = self._start(address)
-        report = _Report(address)
+        patience = Patience(self._root, self.stopping, on_line)
+        while True:
+            await_repository(self._root, self.stopping, on_line)
+            report = _Report(address)
+            code = self._attempt(address, report, on_line, environment or {})
+            if self.stopping.is_set() and code != 0:
+                raise StoppedError(address)
+            if code == 0:
+                return report.outcome
+            if not report.busy:
+                raise StageError(address, report.sentence(code), list(report.tail))
+            patience.wait(report.blockers)
+
+    def _attempt(self, address: str, report: _Report, on_line: Callable[[str], None], environment: Mapping[str, str]) -> int:
+        child = self._start(address, environment)
         assert child.stdout is not None
         try:
             for line in _lines(child.stdout.fileno()):
                 if report.add(line):
                     on_line(line)
-            code = child.wait()
+            return child.wait()
         except BaseException:
             _end([child])
             raise
@@ -83,11 +105,6 @@ class StageRunner:
             with self._lock:
                 self._children.discard(child)
             child.stdout.close()
-        if self.stopping.is_set() and code != 0:
-            raise StoppedError(address)
-        if code != 0:
-            raise StageError(address, report.sentence(code), list(report.tail))
-        return report.outcome
 
     def stop(self) -> None:
         """End every running stage with all its processes, and refuse new ones."""
@@ -96,14 +113,14 @@ class StageRunner:
             children = list(self._children)
         _end(children)
 
-    def _start(self, address: str) -> subprocess.Popen[bytes]:
+    def _start(self, address: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self._lock:
             if self.stopping.is_set():
                 raise StoppedError(address)
             child = subprocess.Popen(
                 [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", address],
                 cwd=self._root,
-                env=child_environment(),
+                env={**child_environment(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -126,6 +143,8 @@ class _Report:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._stage_error = ""
         self._dvc_error = ""
+        self.busy = False
+        self.blockers: frozenset[int] = frozenset()
 
     def add(self, line: str) -> bool:
         """Take in a line; False if it is DVC's small talk."""
@@ -135,7 +154,11 @@ class _Report:
         dvc_error = _DVC_ERROR.match(line)
         if dvc_error:
             self._dvc_error = dvc_error["reason"]
-            return True
+            self.busy = self.busy or _BUSY.match(self._dvc_error) is not None
+            return not self.busy
+        if self.busy:  # the runner says for whom it waits
+            self.blockers |= blocking_pids(line)
+            return False
         if line.startswith("error: "):
             self._stage_error = line.removeprefix("error: ")
         self.tail.append(line)
@@ -171,12 +194,14 @@ def _end(children: list[subprocess.Popen[bytes]]) -> None:
     """SIGTERM to each child's process group, SIGKILL to those still there after a grace period."""
     alive = [child for child in children if _signal(child, signal.SIGTERM)]
     deadline = time.monotonic() + GRACE_SECONDS
-    while alive and time.monotonic() < deadline:
-        time.sleep(0.05)
-        alive = [child for child in alive if _signal(child, 0)]
-    for child in alive:
-        _signal(child, signal.SIGKILL)
-        child.wait()
+    try:
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.1)
+            alive = [child for child in alive if _alive(child)]
+    finally:  # also where the user grows impatient
+        for child in alive:
+            _signal(child, signal.SIGKILL)
+            child.wait()
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> bool:
@@ -187,3 +212,15 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _alive(child: subprocess.Popen[bytes]) -> bool:
+    """Whether anything of a child's process group runs; orphans nobody reaps, as in a container without init, do not."""
+    return _signal(child, 0) and any(_runs_in(child.pid, pid) for pid in psutil.pids())
+
+
+def _runs_in(group: int, pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False

@@ -20,7 +20,7 @@ class Schedule:
         self._waiting = {stage.address: stage for stage in sorted(listed, key=lambda stage: order[stage.dataset])}
         self._open = set(self._waiting)
         self._running: dict[str, Stage] = {}
-        self._workers = workers
+        self.workers = workers
         self._gpu_slots = gpu_slots
 
     @property
@@ -32,7 +32,7 @@ class Schedule:
         """The stages to start now; they count as running until `finish`."""
         taken = []
         for stage in list(self._waiting.values()):
-            if len(self._running) >= self._workers:
+            if len(self._running) >= self.workers:
                 break
             gpu_full = stage.gpu and sum(other.gpu for other in self._running.values()) >= self._gpu_slots
             if gpu_full or any(above in self._open for above in stage.upstream):

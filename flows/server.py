@@ -1,23 +1,182 @@
-"""The Prefect server of this project, on this machine only."""
+"""Prefect servers of this project, on this machine only: `nola server`, and a temporary one for a run that finds none."""
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
+import signal
+import socket
+import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from flows import tether
 from flows.environment import running_server, server_file
+from nola_core.errors import NolaError
+
+SERVER = ["prefect", "server", "start"]
+STARTUP_SECONDS = 300.0
+STOP_SECONDS = 10.0
+
+RECORD_SECONDS = 30.0
+TEMPORARY = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # nobody looks on: a transaction a second, not one an event
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+
+_temporary: list[str] = []
+"""The API address of this process's temporary server, if it has one."""
+_expected: dict[str, int] = {}
+"""Task runs by flow run."""
 
 
 def serve(port: int = 4200) -> None:
-    """Become `prefect server start` on 127.0.0.1 with its data in `PREFECT_HOME`; runs of this project will find it."""
+    """Run `prefect server start` on 127.0.0.1 with its data in `PREFECT_HOME` until it is stopped.
+
+    Runs of this project find it from the moment it answers.
+
+    Raises:
+        NolaError: the port is taken, or the server does not start.
+    """
     home = Path(os.environ["PREFECT_HOME"]).expanduser()
     url = running_server(home)
     if url:
         print(f"already running: {url.removesuffix('/api')}")
         return
+    if not _is_free(port):
+        raise NolaError(f"port {port} is taken by another program; choose another: nola server --port {port + 1}")
+    url = f"http://127.0.0.1:{port}/api"
     home.mkdir(parents=True, exist_ok=True)
-    server_file(home).write_text(f"http://127.0.0.1:{port}/api\n")
-    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(command[0], command)
+    note = server_file(home)
+    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_CLI_PROMPT": "false"}  # nobody could answer
+    arguments = [*SERVER, "--host", "127.0.0.1", "--port", str(port)]
+    with _signals_as_interrupts(), _child(arguments, environment) as child:
+        try:
+            _await_health(child, url)
+            note.write_text(f"{url}\n")
+            if child.wait():
+                raise NolaError(f"the Prefect server ended with exit status {child.returncode}; the lines above say why.")
+        finally:
+            with suppress(OSError):
+                if note.read_text().strip() == url:
+                    note.unlink()
+
+
+def use_server() -> None:
+    """Have Prefect report to the server that was named, else to a temporary one; to be called before a flow.
+
+    Raises:
+        NolaError: the temporary one does not start.
+    """
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value() is None:
+        os.environ["PREFECT_API_URL"] = temporary_server()
+        refresh_global_settings_context()
+
+
+def temporary_server() -> str:
+    """The API address of a server for this process alone, without interface; it ends with the process, even a killed one.
+
+    Its database is the one of `nola server`, where the run can be looked at later.
+
+    Raises:
+        NolaError: it does not start.
+    """
+    if not _temporary:
+        port = _free_port()
+        url = f"http://127.0.0.1:{port}/api"
+        arguments = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1"]
+        running = _child([*arguments, "--port", str(port), "--log-level", "error", "--lifespan", "on"], os.environ | TEMPORARY)
+        child = running.__enter__()
+        # After Prefect's own threads, which end before `atexit` and have things to send until then.
+        atexit.register(running.__exit__, None, None, None)
+        atexit.register(_await_records, url)
+        _await_health(child, url)
+        _temporary.append(url)
+    return _temporary[0]
+
+
+def expect_records(flow_run_id: str, task_runs: int) -> None:
+    """Keep a temporary server until it has written down that many ended task runs: what it has in memory is lost at its end."""
+    _expected[flow_run_id] = task_runs
+
+
+def _await_records(url: str) -> None:
+    deadline = time.monotonic() + RECORD_SECONDS
+    ended = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]}}}
+    with suppress(OSError, ValueError, KeyboardInterrupt):
+        for flow_run_id, task_runs in _expected.items():
+            body = json.dumps({"flow_runs": {"id": {"any_": [flow_run_id]}}, "task_runs": ended}).encode()
+            request = urllib.request.Request(f"{url}/task_runs/count", body, {"Content-Type": "application/json"})
+            while time.monotonic() < deadline:
+                with urllib.request.urlopen(request, timeout=STOP_SECONDS) as reply:
+                    if json.load(reply) >= task_runs:
+                        break
+                time.sleep(0.2)
+
+
+@contextmanager
+def _child(arguments: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python module as a child that Ctrl-C does not reach and that does not outlive this process."""
+    child = subprocess.Popen(
+        [sys.executable, "-P", tether.__file__, *arguments], env=environment, stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _await_health(child: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise NolaError(f"the Prefect server ended with exit status {child.returncode}; the lines above say why.")
+        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
+            if reply.status == 200 and child.poll() is None:  # and not somebody else's who took the port meanwhile
+                return
+        time.sleep(0.1)
+    raise NolaError(f"the Prefect server did not answer at {url} within {STARTUP_SECONDS:.0f} s")
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """End on SIGTERM and SIGHUP as on Ctrl-C: not without tidying up."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -13,6 +13,8 @@ from flows.runner import Outcome, StageRunner
 from nola_core.errors import NolaError
 
 PUBLISH = "publish"
+UNCHANGED = "Nothing it reads has changed."
+PUBLISHED = "Published before."
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Session:
         graph: the stages and their freshness when the run began.
         runner: runs a stage through DVC.
         publish: publishes a data set and returns how many artifacts were sent; called for stages named `publish`.
-        gpu_slot: makes the context that is held while a GPU stage runs.
+        gpu_slot: makes the context that is held while a GPU stage runs; it gives what goes into the stage's
+            environment. None: there is no GPU.
     """
 
     def __init__(
@@ -80,13 +83,19 @@ class Session:
         graph: Graph,
         runner: StageRunner,
         publish: Callable[[str], int],
-        gpu_slot: Callable[[], AbstractContextManager[None]],
+        gpu_slot: Callable[[], AbstractContextManager[dict[str, str]]] | None,
     ) -> None:
         self._graph = graph
         self._runner = runner
         self._publish = publish
         self._gpu_slot = gpu_slot
         self.results = Results()
+
+    def keep(self, stages: Iterable[Stage]) -> list[Result]:
+        """Count stages as unchanged that have nothing to do, and all they need neither."""
+        kept = [Result(stage, Outcome.UNCHANGED, PUBLISHED if stage.name == PUBLISH else UNCHANGED) for stage in stages]
+        self.results.update({result.stage.address: result for result in kept})
+        return kept
 
     def execute(self, address: str, on_line: Callable[[str], None]) -> Result:
         """Bring a stage up to date, passing its lines on; a failure is a result, not an exception.
@@ -122,16 +131,13 @@ class Session:
             return Outcome.SKIPPED, f"Not run: {', '.join(culprits)} did not complete."
         if stage.name == PUBLISH:
             sent = self._publish(stage.dataset)
-            return (Outcome.RUN, f"{sent} artifacts") if sent else (Outcome.UNCHANGED, "Published before.")
+            return (Outcome.RUN, f"{sent} artifacts") if sent else (Outcome.UNCHANGED, PUBLISHED)
         fresh = stage.address not in self._graph.stale
         if fresh and all(result.outcome is Outcome.UNCHANGED for result in above):
-            return Outcome.UNCHANGED, "Nothing it reads has changed."
-        with self._gpu_slot() if stage.gpu else nullcontext():
+            return Outcome.UNCHANGED, UNCHANGED
+        with self._gpu_slot() if stage.gpu and self._gpu_slot else nullcontext({}) as environment:
             begun = time.monotonic()
-            outcome = self._runner.run(stage.address, on_line)
+            outcome = self._runner.run(stage.address, on_line, environment)
         if outcome is Outcome.RUN:
             return outcome, f"Run in {time.monotonic() - begun:.0f} s."
-        return (
-            outcome,
-            "Outputs restored from DVC's cache." if outcome is Outcome.RESTORED else "Nothing it reads has changed.",
-        )
+        return outcome, "Outputs restored from DVC's cache." if outcome is Outcome.RESTORED else UNCHANGED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,8 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.session import Results
-from nola_core.errors import NolaError
-from nola_core.files import read_json
 
 
 def print_summary(root: Path, results: Results, console: Console | None = None) -> None:
@@ -38,7 +37,7 @@ def print_summary(root: Path, results: Results, console: Console | None = None) 
 def _top1(path: Path) -> dict[str, float]:
     """Method -> top-1; empty if there is no ground truth or no result yet."""
     try:
-        methods = read_json(path)["methods"]
-    except NolaError:
+        methods = json.loads(path.read_text())["methods"]
+    except (OSError, ValueError, KeyError):
         return {}
     return {method: scores["top1"] for method, scores in methods.items() if "top1" in scores}

@@ -42,7 +42,7 @@ class Draws:
         order: int64 [N, 2, 4], in which order a jitter applies its four steps.
         jitter: bool [N, 2], whether it is on.
         perspective: bool [N].
-        corners: [N, 4, 2], how far each corner moves inwards, as shares of half the width and height.
+        corners: [N, 4, 2] uniform numbers: how far each corner moves inwards, see `corner_points`.
         sigma: [N], blur in pixels of an image 224 wide.
     """
 
@@ -82,7 +82,7 @@ def draw(count: int, *, seed: int, epoch: int) -> Draws:
         order=uniform(2, 4).argsort(dim=-1),
         jitter=on,
         perspective=uniform() < PERSPECTIVE_PROBABILITY,
-        corners=uniform(4, 2) * PERSPECTIVE,
+        corners=uniform(4, 2),
         sigma=low + (high - low) * uniform(),
     )
 
@@ -192,17 +192,14 @@ def perspective(x: Tensor, corners: Tensor, on: Tensor) -> Tensor:
 
     Args:
         x: float [B, 3, H, W].
-        corners: [B, 4, 2] in [0, 1): top left, top right, bottom right, bottom left, as shares of half the width and height.
+        corners: [B, 4, 2] in [0, 1), see `corner_points`.
         on: bool [B].
     """
     rows = on.nonzero()[:, 0]
     if not len(rows):
         return x
     height, width = x.shape[-2:]
-    start = torch.tensor([[0.0, 0.0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], device=x.device)
-    inward = torch.tensor([[1.0, 1.0], [-1, 1], [-1, -1], [1, -1]], device=x.device)
-    half = torch.tensor([width // 2, height // 2], device=x.device)
-    end = start + inward * torch.floor(corners[rows] * half)
+    start, end = corner_points(corners[rows], width=width, height=height)
     a, b, c, d, e, f, g, h = _homography(end, start.expand_as(end)).unbind(dim=1)
     ys, xs = torch.meshgrid(
         torch.arange(height, device=x.device) + 0.5, torch.arange(width, device=x.device) + 0.5, indexing="ij"
@@ -217,6 +214,21 @@ def perspective(x: Tensor, corners: Tensor, on: Tensor) -> Tensor:
     out = x.clone()
     out[rows] = grid_sample(x[rows], grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
     return out
+
+
+def corner_points(numbers: Tensor, *, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """RandomPerspective's points: each corner moves inwards by 0 to int(0.2 * half the side) whole pixels, all equally likely.
+
+    Args:
+        numbers: [B, 4, 2] uniform in [0, 1): x and y of the top left, top right, bottom right and bottom left corner.
+
+    Returns:
+        Where the corners are, [4, 2], and where they go, [B, 4, 2], in pixels.
+    """
+    start = torch.tensor([[0.0, 0.0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], device=numbers.device)
+    inward = torch.tensor([[1.0, 1.0], [-1, 1], [-1, -1], [1, -1]], device=numbers.device)
+    values = torch.tensor([int(PERSPECTIVE * (side // 2)) + 1 for side in (width, height)], device=numbers.device)
+    return start, start + inward * torch.floor(numbers * values)
 
 
 def _homography(points: Tensor, images: Tensor) -> Tensor:

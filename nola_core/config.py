@@ -2,18 +2,13 @@
 
 `params.yaml` shows every value in force, so nothing is hidden in a preset; `preset:` names the published set these values
 claim to be, and whatever differs from it is listed as an override in the report.
-
-    python -m nola_core.config            # check params.yaml and print what differs from its preset
-    python -m nola_core.config --preset best   # write that preset's values into params.yaml
 """
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import math
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -74,7 +69,7 @@ class Describe(Section):
     image_tokens: Positive
     """As many tokens as the model counts for a picture at most; the cap is watched with them."""
     rounds: Annotated[int, Field(ge=0)]
-    """Confusion-driven rounds whose answers are read; `python -m nola_core.descriptions refine` runs them."""
+    """Confusion-driven rounds whose answers are read; `nola describe refine` runs them."""
 
     @field_validator("prompts")
     @classmethod
@@ -125,7 +120,7 @@ class Select(Section):
     min_per_class: Positive
     max_per_class: Positive | None
     unpredicted: Literal["error", "skip"]
-    """A class that is among nobody's first three answers: stop and name it, or go on without pseudo-labels for it."""
+    """A class for which no image can be selected: go on without pseudo-labels for it and name it, or stop and name it."""
 
 
 class Align(Section):
@@ -197,8 +192,12 @@ class Settings(Section):
 
     def overrides(self) -> list[str]:
         """`section.key=value (preset: other)` for every value that differs from the preset it names."""
+        return [f"{key}={mine} (preset {self.preset}: {theirs})" for key, mine, theirs in self.differences()]
+
+    def differences(self) -> list[tuple[str, Any, Any]]:
+        """(`section.key`, value, the preset's) for every value that differs from the preset it names."""
         return [
-            f"{name}.{key}={mine[key]} (preset {self.preset}: {value})"
+            (f"{name}.{key}", mine[key], value)
             for name, section in preset_values(self.preset).items()
             for mine in [getattr(self, name).model_dump()]
             for key, value in section.items()
@@ -304,25 +303,3 @@ def write_preset(path: Path, name: str) -> None:
         lines.append(line)
     with replacing(path) as scratch:
         scratch.write_text("\n".join(lines) + "\n")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Check `params.yaml`, or write a preset into it; 0 when it is sound."""
-    parser = argparse.ArgumentParser(prog="python -m nola_core.config", description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path())
-    parser.add_argument("--preset", choices=["paper", "best"])
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.preset:
-            write_preset(arguments.root / "params.yaml", arguments.preset)
-        settings = load(arguments.root)
-    except NolaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    overrides = settings.overrides()
-    print(f"params.yaml is preset {settings.preset}" + (", except " + ", ".join(overrides) if overrides else " unchanged"))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,6 +15,7 @@ from nola_core import files, probe
 from nola_core.errors import NolaError
 from nola_core.label_free import guard
 from nola_core.prediction import Predictions, matrix
+from nola_core.text import write_spreadsheet
 
 if TYPE_CHECKING:
     from nola_core.features import FeatureStore
@@ -50,7 +51,7 @@ class Evaluation:
         }
         for name, table in tables.items():
             with files.replacing(folder / name) as scratch:
-                table.to_csv(scratch, index=False, float_format="%.6f")
+                write_spreadsheet(scratch, table, float_format="%.6f")
 
 
 def evaluate(

@@ -33,9 +33,9 @@ def extract(
     out: Path,
     cache: Path,
     device: torch.device,
+    code: str,
     batch_size: int = 128,
     precision: Precision = "float32",
-    code: str = "",
 ) -> int:
     """Embed every usable image of a manifest into one store a split below `out`; see docs/formats.md.
 
@@ -43,7 +43,7 @@ def extract(
     and gives the same bits as an undisturbed one.
 
     Args:
-        code: fingerprint of the code that embeds; rows of other code are not taken from the cache.
+        code: fingerprint of the code that makes a row of an image: rows that other code made are not used.
 
     Returns:
         How many images went through the encoder; all others came from the cache.
@@ -55,7 +55,7 @@ def extract(
     made_by = encoder.meta if precision == "float32" else {**encoder.meta, "precision": precision}
     meta = {"role": role, **made_by, "threads": torch.get_num_threads()}
     rows = RowCache(cache / "rows" / digest({**made_by, "dim": encoder.dim, "code": code})[:16], encoder.dim)
-    todo = usable[~usable["sha256"].isin([sha for sha in usable["sha256"] if sha in rows])].drop_duplicates("sha256")
+    todo = usable[~rows.contains(usable["sha256"].tolist())].drop_duplicates("sha256")
     with progress(total=len(usable), what=f"embed {role}", unit="images", done=len(usable) - len(todo)) as advance:
         batches = [todo["image_id"].iloc[start : start + batch_size].tolist() for start in range(0, len(todo), batch_size)]
         hashes = dict(zip(todo["image_id"], todo["sha256"], strict=True))
@@ -105,12 +105,15 @@ def loaded_batches(
 
     with ThreadPoolExecutor(workers()) as pool:
         ahead: deque[tuple[Sequence[str], list[Future[Tensor]]]] = deque()
-        for batch in batches:
-            ahead.append((batch, [pool.submit(load, image_id) for image_id in batch]))
-            if len(ahead) == 3:
+        try:
+            for batch in batches:
+                ahead.append((batch, [pool.submit(load, image_id) for image_id in batch]))
+                if len(ahead) == 3:
+                    yield _gather(*ahead.popleft())
+            while ahead:
                 yield _gather(*ahead.popleft())
-        while ahead:
-            yield _gather(*ahead.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # whoever ends early does not wait for hundreds of images
 
 
 def _gather(batch: Sequence[str], futures: list[Future[Tensor]]) -> tuple[Sequence[str], Tensor]:

@@ -9,8 +9,9 @@ that was killed, or a collection that grew, therefore embeds only the images who
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -20,13 +21,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load, save
 
 from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table, replacing, write_json, write_table
 
 INDEX_SCHEMA = pa.schema([("row", pa.int64()), ("image_id", pa.string()), ("sha256", pa.string())])
+HASH = np.dtype("S32")  # a SHA-256, which compares and sorts like one number
 
 
 @dataclass(frozen=True)
@@ -109,47 +110,86 @@ def normalized(features: np.ndarray) -> np.ndarray:
 
 
 class RowCache:
-    """Append-only cache of feature rows: image hash -> float16 [d], one safetensors file a chunk, each written atomically."""
+    """Append-only cache of feature rows: image hash -> float16 [d], one safetensors file a chunk, each written atomically.
+
+    The name of a chunk holds the SHA-256 of its bytes, which is checked whenever the chunk is read. A damaged one is deleted with
+    a line on stderr, and its images are unknown again. In memory a row takes 40 bytes: its image's hash and its place.
+    """
 
     def __init__(self, folder: Path, dim: int) -> None:
         self.folder = folder
         self.dim = dim
-        self._places: dict[bytes, tuple[Path, int]] = {}
+        self._chunks: list[Path] = []
+        self._hashes = np.empty(0, HASH)  # sorted
+        self._places = np.empty(0, np.int64)  # number of the chunk * 2^32 + row in it, of each of `_hashes`
+        self._added: list[tuple[np.ndarray, np.ndarray]] = []  # the same of chunks that are not sorted in yet
         folder.mkdir(parents=True, exist_ok=True)
         for chunk in sorted(folder.glob("*.safetensors")):
-            try:
-                with safe_open(chunk, framework="numpy") as tensors:
-                    self._remember(chunk, tensors.get_tensor("keys"))
-            except SafetensorError as error:
-                raise NolaError(f"{chunk} is damaged ({error}); delete it and its images are embedded again.") from None
+            tensors = _load(chunk)
+            if tensors is not None:
+                self._add(chunk, tensors["keys"].reshape(-1).view(HASH))
 
-    def __contains__(self, sha256: str) -> bool:
-        return bytes.fromhex(sha256) in self._places
+    def contains(self, hashes: Sequence[str]) -> np.ndarray:
+        """Which images have a row, bool [n]."""
+        return self._find(hashes) >= 0
 
     def append(self, hashes: Sequence[str], rows: np.ndarray) -> None:
         """Add float16 rows [n, d] under their images' hashes."""
-        keys = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(-1, 32)
-        chunk = self.folder / f"{len(list(self.folder.glob('*.safetensors'))):06d}-{uuid.uuid4().hex[:8]}.safetensors"
+        keys = _binary(hashes)
+        data = save({"keys": keys.view(np.uint8).reshape(-1, 32), "rows": np.ascontiguousarray(rows, dtype=np.float16)})
+        chunk = self.folder / f"{len(self._chunks):06d}-{hashlib.sha256(data).hexdigest()}.safetensors"
         with replacing(chunk) as scratch:
-            save_file({"keys": keys, "rows": np.ascontiguousarray(rows, dtype=np.float16)}, scratch)
-        self._remember(chunk, keys)
+            scratch.write_bytes(data)
+        self._add(chunk, keys)
 
-    def fill(self, hashes: Sequence[str], out: np.ndarray) -> None:
-        """Write the row of hashes[i] into out[i], chunk by chunk; rows of unknown hashes stay as they are."""
-        wanted: dict[Path, list[tuple[int, int]]] = {}
-        for target, sha256 in enumerate(hashes):
-            if sha256 in self:
-                chunk, row = self._places[bytes.fromhex(sha256)]
-                wanted.setdefault(chunk, []).append((target, row))
-        for chunk, pairs in wanted.items():
-            with safe_open(chunk, framework="numpy") as tensors:
-                rows = tensors.get_tensor("rows")
-            targets, sources = np.array(pairs).T
-            out[targets] = rows[sources]
+    def read(self, hashes: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pairs of positions in `hashes`, int64 [k] ascending, and their rows, float16 [k, d], chunk by chunk.
 
-    def _remember(self, chunk: Path, keys: np.ndarray) -> None:
-        for row, key in enumerate(keys):
-            self._places[key.tobytes()] = (chunk, row)
+        Images that have no row are left out.
+        """
+        places = self._find(hashes)
+        known = np.flatnonzero(places >= 0)
+        known = known[np.argsort(places[known] >> 32, kind="stable")]
+        for positions in np.split(known, np.flatnonzero(np.diff(places[known] >> 32)) + 1):
+            tensors = _load(self._chunks[places[positions[0]] >> 32]) if len(positions) else None
+            if tensors is not None:
+                yield positions, tensors["rows"][places[positions] & 0xFFFFFFFF]
+
+    def _add(self, chunk: Path, keys: np.ndarray) -> None:
+        self._added.append((keys, (len(self._chunks) << 32) + np.arange(len(keys))))
+        self._chunks.append(chunk)
+
+    def _find(self, hashes: Sequence[str]) -> np.ndarray:
+        """The place of every image, -1 for none, int64 [n]."""
+        if self._added:
+            keys, places = zip((self._hashes, self._places), *self._added, strict=True)
+            self._added = []
+            order = np.argsort(np.concatenate(keys), kind="stable")
+            self._hashes, self._places = np.concatenate(keys)[order], np.concatenate(places)[order]
+        wanted = _binary(hashes)
+        found = np.full(len(wanted), -1)
+        if len(self._hashes):
+            order = np.argsort(wanted)  # neighbours are looked for one after the other, which spares the processor's cache
+            at = np.minimum(np.searchsorted(self._hashes, wanted[order]), len(self._hashes) - 1)
+            found[order] = np.where(self._hashes[at] == wanted[order], self._places[at], -1)
+        return found
+
+
+def _binary(hashes: Sequence[str]) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex("".join(hashes)), dtype=HASH)
+
+
+def _load(chunk: Path) -> dict[str, np.ndarray] | None:
+    """The tensors of a chunk; None, and the file is gone, if its bytes are not those its name tells of."""
+    try:
+        data = chunk.read_bytes()
+    except FileNotFoundError:  # another process found it damaged
+        return None
+    if hashlib.sha256(data).hexdigest() != chunk.stem.partition("-")[2]:
+        print(f"{chunk} is damaged: it is dropped, and its images are embedded again", file=sys.stderr)
+        chunk.unlink(missing_ok=True)
+        return None
+    return load(data)
 
 
 def write_store(folder: Path, part: pd.DataFrame, rows: RowCache, meta: dict[str, Any]) -> None:
@@ -164,15 +204,22 @@ def write_store(folder: Path, part: pd.DataFrame, rows: RowCache, meta: dict[str
         NolaError: a row was never filled.
     """
     folder.mkdir(parents=True)
-    store = np.lib.format.open_memmap(folder / "features.npy", mode="w+", dtype=np.float16, shape=(len(part), rows.dim))
-    store[:] = np.nan
-    rows.fill(part["sha256"].tolist(), store)
-    empty = np.flatnonzero(np.isnan(store).any(axis=1))
-    if len(empty):
+    filled = np.zeros(len(part), dtype=bool)
+    with (folder / "features.npy").open("wb") as stream:  # no memory map: on a full disk that ends in SIGBUS, not in an error
+        header = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": (len(part), rows.dim)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        begin = stream.tell()
+        for positions, block in rows.read(part["sha256"].tolist()):
+            runs = np.split(np.arange(len(positions)), np.flatnonzero(np.diff(positions) != 1) + 1)
+            for run in runs:
+                stream.seek(begin + int(positions[run[0]]) * 2 * rows.dim)
+                stream.write(block[run].tobytes())
+            filled[positions] = True
+    if not filled.all():
+        image_id = part["image_id"].iloc[int(filled.argmin())]
         raise NolaError(
-            f"{folder}: {len(empty)} of {len(part)} rows were never filled (image '{part['image_id'].iloc[empty[0]]}')."
+            f"{folder}: {(~filled).sum()} of {len(part)} rows were never filled (image '{image_id}'); run embed again."
         )
-    store.flush()
     index = pd.DataFrame({"row": range(len(part)), "image_id": part["image_id"].tolist(), "sha256": part["sha256"].tolist()})
     write_table(folder / "index.parquet", index, INDEX_SCHEMA)
     versions = {name: version(name) for name in ("torch", "open_clip_torch", "timm", "pillow")}

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import platform
+import re
 import shutil
+import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 
 from nola_core.errors import NolaError
 
@@ -33,23 +41,112 @@ PREDICTION_SCHEMA = pa.schema(
 )
 
 
+SCRATCH = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,9})-(?P<start>[0-9a-f]{8})-[0-9a-f]{8}\.partial")
+"""Name of a scratch folder: what it becomes, and who writes it (`_writer`)."""
+UNTOUCHED_SECONDS = 86_400.0
+"""Without a change for this long, the scratch folder of another host or container is taken for a dead writer's."""
+UNKNOWN = "0" * 8
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a scratch path beside `path` (a file or a folder to be made) and rename it there on success.
+    """Yield a path on the file system of `path` (for a file or a folder to be made) and rename it to `path` on success.
 
-    On any exception the scratch path is removed and `path` is left as it was.
+    On any exception what was made is removed and `path` is left as it was. After a kill at any moment `path` is the old or the
+    new one, complete; or it is missing, and `sweep` brings the old one back.
+
+    Raises:
+        OSError: of a full disk and the like, with `path` as its filename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    old = scratch.with_suffix(".old")
+    place = path.with_name(f".{path.name}.{_writer()}-{uuid.uuid4().hex[:8]}.partial")
+    new, old = place / "new", place / "old"
     try:
-        yield scratch
-        if path.is_dir() and not path.is_symlink() and scratch.exists():
+        place.mkdir()
+        yield new
+        if path.is_dir() and not path.is_symlink() and new.exists():
             path.rename(old)  # a folder cannot be renamed over another; deleting it here could be interrupted halfway
-        scratch.replace(path)
+        new.replace(path)
+    except SafetensorError as error:
+        code = re.search(r"\(os error (\d+)\)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+    except OSError as error:
+        unnamed = error.filename is None and error.errno in DISK_ERRORS  # a write does not know the name of its file
+        if unnamed or str(error.filename).startswith(str(place)):
+            error.filename = str(path)
+        raise
     finally:
-        remove(scratch)
-        remove(old)
+        if os.path.lexists(old) and not os.path.lexists(path):
+            old.rename(path)
+        remove(place)
+
+
+def sweep(*folders: Path) -> None:
+    """Remove the scratch folders that killed writers left anywhere below `folders`; those of living writers stay.
+
+    A folder that was moved away when its writer was killed is put back first.
+    """
+    for folder in folders:
+        for parent, names, _ in os.walk(folder):
+            for match in [match for match in map(SCRATCH.fullmatch, names) if match]:
+                names.remove(match[0])
+                _clear(Path(parent, match[0]), Path(parent, match["name"]), match)
+
+
+def _clear(place: Path, target: Path, writer: re.Match[str]) -> None:
+    try:
+        if _living(place, writer["host"], int(writer["pid"]), writer["start"]):
+            return
+        if os.path.lexists(place / "old") and not os.path.lexists(target):
+            (place / "old").rename(target)
+            print(f"{target} is as it was before a run that was killed while it replaced it", file=sys.stderr)
+        shutil.rmtree(place)
+    except FileNotFoundError:  # another process clears it as well
+        pass
+    except OSError as error:
+        print(f"{place}, left by a killed run, cannot be removed ({error.strerror}): delete it", file=sys.stderr)
+
+
+def _writer() -> str:
+    """`host-pid-start` of this process."""
+    return f"{_host()}-{os.getpid()}-{_start(os.getpid())}"
+
+
+def _living(place: Path, host: str, pid: int, start: str) -> bool:
+    if host != _host():
+        times = [path.lstat().st_mtime for path in (place, *place.rglob("*"))]
+        return time.time() - max(times) < UNTOUCHED_SECONDS
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, and is somebody else's
+        pass
+    return _start(pid) in (start, UNKNOWN)
+
+
+@cache
+def _host() -> str:
+    """Of the space in which a process id is unique: this machine, or a container on it."""
+    namespace = Path("/proc/self/ns/pid")
+    return _short(f"{platform.node()} {namespace.readlink() if namespace.is_symlink() else ''}")
+
+
+def _start(pid: int) -> str:
+    """When a process began, which tells it from a later one with its id; `UNKNOWN` where the system does not say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return UNKNOWN
+    return "ended" if state in "ZX" else _short(f"{boot} {fields[18]}")
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def remove(path: Path) -> None:

@@ -9,20 +9,19 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
-PACKAGE = "nola_core"
+NAME = "nola_core"
 ROOT = Path(__file__).parent
 
 NEUTRAL = frozenset(
-    f"{PACKAGE}.{name}"
-    for name in (
+    f"{NAME}.{module}"
+    for module in (
         "backbones.check",
         "backbones.hub",
-        "backbones.pairs",
-        "config",  # the values it reads are inputs themselves
-        "datasets.definition",
+        "backbones.pairs",  # what it resolves is an input itself
+        "config",  # likewise
+        "datasets.definition",  # likewise
         "datasets.source",
         "device",
         "errors",
@@ -33,110 +32,117 @@ NEUTRAL = frozenset(
         "progress",
         "stages.paths",
         "text",
+        "yaml_list",
     )
 )
 """Modules that read settings, place files and talk to people. A change there reruns nothing."""
 
-PLUGINS = (f"{PACKAGE}.datasets.readers", f"{PACKAGE}.datasets.catalog", f"{PACKAGE}.backbones.conse")
-"""Modules and packages of which a stage depends on the ones in force alone; `code` is told their names.
+PLUGINS = (f"{NAME}.datasets.readers", f"{NAME}.datasets.catalog", f"{NAME}.backbones.conse")
+"""Modules and packages of which a stage depends on the ones in force alone; `Package.code` is told their names.
 
 Readers: only `prepare` depends on one. Every later stage opens images through a reader too, but holds their bytes against the
 hash that the manifest recorded, so a reader cannot change what it sees.
 """
 
 
-def code(roots: Iterable[str], *, files: Iterable[str] = ()) -> str:
-    """SHA-256 in hex of the code that `roots` reach.
+class Package:
+    """The source of `nola_core` as it is on disk now; each module is read once.
 
     Args:
-        roots: dotted names of modules; they count even where `NEUTRAL` or `PLUGINS` names them.
-        files: further files the code reads, relative to the package, such as `report/template.html`.
+        root: the folder of the package.
     """
-    digest = hashlib.sha256()
-    for name in sorted(reached(roots)):
-        digest.update(f"{name}:{_normalized(name)};".encode())
-    for name in sorted(files):
-        digest.update(f"{name}:".encode() + (ROOT / name).read_bytes())
-    return digest.hexdigest()
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self._trees: dict[str, ast.Module] = {}
+        self._digests: dict[str, str] = {}
+
+    def code(self, roots: Iterable[str], *, files: Iterable[str] = ()) -> str:
+        """SHA-256 in hex of the code that `roots` reach.
+
+        Args:
+            roots: modules by their dotted names; they count even where `NEUTRAL` or `PLUGINS` names them.
+            files: further files the code reads, relative to the package, such as `report/template.html`.
+        """
+        digest = hashlib.sha256()
+        for name in sorted(self.reached(roots)):
+            digest.update(f"{name}:{self._digest(name)};".encode())
+        for name in sorted(files):
+            digest.update(f"{name}:".encode() + (self._root / name).read_bytes())
+        return digest.hexdigest()
+
+    def reached(self, roots: Iterable[str]) -> set[str]:
+        """The modules whose code counts for `roots`, these included."""
+        seen: set[str] = set()
+        todo = list(roots)
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                inside = _is_plugin(name)
+                todo += [other for other in self._imports(name) if other not in NEUTRAL and (inside or not _is_plugin(other))]
+        return seen
+
+    def _digest(self, name: str) -> str:
+        """Of the module's syntax tree without docstrings and positions."""
+        if name not in self._digests:
+            bare = _Bare().visit(ast.parse(self._file(name).read_text(encoding="utf-8")))
+            self._digests[name] = hashlib.sha256(ast.dump(bare).encode()).hexdigest()
+        return self._digests[name]
+
+    def _tree(self, name: str) -> ast.Module:
+        if name not in self._trees:
+            self._trees[name] = ast.parse(self._file(name).read_text(encoding="utf-8"))
+        return self._trees[name]
+
+    def _imports(self, name: str) -> set[str]:
+        """The modules of the package that a module imports anywhere in its code, but for type checkers alone."""
+        return {found for node in _statements(self._tree(name)) for found in self._named(node)}
+
+    def _named(self, node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if self._has(alias.name))
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and self._has(node.module or ""):
+            for alias in node.names:
+                yield self._defining(str(node.module), alias.name)
+
+    def _defining(self, module: str, name: str) -> str:
+        """The module that `from module import name` leads to; a package's `__init__` is looked through."""
+        if self._has(f"{module}.{name}"):
+            return f"{module}.{name}"
+        if self._file(module).name == "__init__.py":
+            for node in _statements(self._tree(module)):
+                if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
+                    return self._defining(str(node.module), name)
+        return module
+
+    def _has(self, name: str) -> bool:
+        return (name == NAME or name.startswith(f"{NAME}.")) and self._file(name).is_file()
+
+    def _file(self, name: str) -> Path:
+        """The file of a module; one that does not exist is called by the name it would have."""
+        base = self._root.joinpath(*name.split(".")[1:])
+        package = base / "__init__.py"
+        return package if package.is_file() else base.with_suffix(".py")
 
 
-def reached(roots: Iterable[str]) -> set[str]:
-    """The modules whose code counts for `roots`, these included."""
-    seen: set[str] = set()
-    todo = list(roots)
-    while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen.add(name)
-            inside = _is_plugin(name)
-            todo += [other for other in _imports(name) if other not in NEUTRAL and (inside or not _is_plugin(other))]
-    return seen
+class _Bare(ast.NodeTransformer):
+    """Takes out texts that stand alone: docstrings, of modules, classes, functions and attributes."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
 
 
 def _is_plugin(name: str) -> bool:
     return any(name == plugin or name.startswith(f"{plugin}.") for plugin in PLUGINS)
 
 
-@cache
-def _tree(name: str) -> ast.Module:
-    return ast.parse(_file(name).read_text(encoding="utf-8"))
-
-
-@cache
-def _normalized(name: str) -> str:
-    """The module's syntax tree as text, without docstrings and positions."""
-    tree = ast.parse(_file(name).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):  # a string that stands alone computes nothing
-            node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-@cache
-def _imports(name: str) -> tuple[str, ...]:
-    """The modules of the package that a module imports anywhere in its code, but for type checkers alone."""
-    return tuple(sorted({found for node in _statements(_tree(name)) for found in _named(node)}))
-
-
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every statement at any depth, but for `if TYPE_CHECKING`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
             continue
-        yield child
-        yield from _statements(child)
-
-
-def _named(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names if _is_module(alias.name))
-    elif isinstance(node, ast.ImportFrom) and node.level == 0 and _is_module(node.module or ""):
-        for alias in node.names:
-            yield _defining(str(node.module), alias.name)
-
-
-def _defining(module: str, name: str) -> str:
-    """The module that `from module import name` leads to; a package's `__init__` is looked through."""
-    if _is_module(f"{module}.{name}"):
-        return f"{module}.{name}"
-    if _file(module).name == "__init__.py":
-        for node in _statements(_tree(module)):
-            if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
-                return _defining(str(node.module), name)
-    return module
-
-
-def _is_module(name: str) -> bool:
-    return (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and _file(name).is_file()
-
-
-@cache
-def _file(name: str) -> Path:
-    """The file of a module; one that does not exist is called by the name it would have."""
-    base = ROOT.joinpath(*name.split(".")[1:])
-    package = base / "__init__.py"
-    return package if package.is_file() else base.with_suffix(".py")
+        if isinstance(child, ast.stmt | ast.excepthandler):
+            yield child
+            yield from _statements(child)

@@ -17,13 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from nola_core import fingerprint
 from nola_core.backbones.pairs import ClipSpec, Pair, Spec, SslSpec, load_pair
 from nola_core.config import Section, Settings, load, read_yaml, validate
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.source import fingerprint as listing
 from nola_core.errors import NolaError
 from nola_core.files import digest, json_text, read_json, write_json
+from nola_core.fingerprint import NAME, ROOT, Package
 from nola_core.hashes import HashCache
 
 Role = Literal["clip", "ssl"]
@@ -59,8 +59,7 @@ class Inputs:
 
     def spec(self, role: Role) -> Spec:
         """The model of a role."""
-        kind: type[Spec] = {"clip": ClipSpec, "ssl": SslSpec}[role]
-        return validate(kind, self.values[role]["spec"], source=str(FOLDER))
+        return validate(ClipSpec if role == "clip" else SslSpec, self.values[role]["spec"], source=str(FOLDER))
 
     @property
     def clip(self) -> ClipSpec:
@@ -109,9 +108,9 @@ def write(root: Path) -> None:
     Raises:
         NolaError: params.yaml is not sound. What is wrong with one data set alone is left to its stages to say.
     """
-    settings, hashes = load(root), HashCache(root)
+    settings, hashes, package = load(root), HashCache(root), Package()
     for dataset in settings.datasets:
-        path, entries = root / FOLDER / f"{dataset}.json", _entries(root, dataset, settings, hashes)
+        path, entries = root / FOLDER / f"{dataset}.json", _entries(root, dataset, settings, hashes, package)
         if not path.is_file() or path.read_text(encoding="utf-8") != json_text(entries):
             write_json(path, entries)
     hashes.save()
@@ -123,15 +122,15 @@ def write(root: Path) -> None:
 def entry(root: Path, dataset: str, stage: str, role: Role | None = None) -> Entry:
     """One stage's entry as it would be written now; `{"problem": sentence}` where an input cannot be resolved."""
     hashes = HashCache(root)
-    found = _attempt(lambda: _Resolver(root, load_definition(root, dataset), load(root), hashes).entry(stage, role))
+    found = _attempt(lambda: _Resolver(root, load_definition(root, dataset), load(root), hashes, Package()).entry(stage, role))
     hashes.save()
     return found
 
 
-def _entries(root: Path, dataset: str, settings: Settings, hashes: HashCache) -> dict[str, Any]:
+def _entries(root: Path, dataset: str, settings: Settings, hashes: HashCache, package: Package) -> dict[str, Any]:
     """Stage -> its entry (of `embed`: role -> entry)."""
     try:
-        resolver = _Resolver(root, load_definition(root, dataset), settings, hashes)
+        resolver = _Resolver(root, load_definition(root, dataset), settings, hashes, package)
     except NolaError as error:
         problem = str(error)
         return {stage: _by_role(stage, lambda role: {"problem": problem}) for stage in STAGES}
@@ -157,8 +156,10 @@ def _attempt(make: Callable[[], Entry]) -> Entry:
 class _Resolver:
     """The entries of one data set; each method is one stage."""
 
-    def __init__(self, root: Path, definition: DatasetDefinition, settings: Settings, hashes: HashCache) -> None:
-        self.root, self.definition, self.settings, self.hashes = root, definition, settings, hashes
+    def __init__(
+        self, root: Path, definition: DatasetDefinition, settings: Settings, hashes: HashCache, package: Package
+    ) -> None:
+        self.root, self.definition, self.settings, self.hashes, self.package = root, definition, settings, hashes, package
 
     def entry(self, stage: str, role: Role | None) -> Entry:
         """The entry of a stage."""
@@ -168,7 +169,7 @@ class _Resolver:
     def prepare(self) -> Entry:
         images = self.definition.images
         return {
-            "code": _code("prepare", f"datasets.readers.{images.reader}"),
+            "code": self._code("prepare", f"datasets.readers.{images.reader}"),
             "options": self.settings.prepare.model_dump(),
             "name": self.definition.name,  # the hold-out is drawn by the hash of name and image id
             "images": images.model_dump(exclude_none=True),
@@ -179,7 +180,7 @@ class _Resolver:
 
     def describe(self) -> Entry:
         options = self.settings.describe
-        entry = {"code": _code("describe"), "options": options.model_dump()}
+        entry = {"code": self._code("describe"), "options": options.model_dump()}
         if options.provider == "llm":
             entry["prompts"] = digest(read_yaml(self._prompts(options.prompts)))
         table = self.definition.descriptions
@@ -188,29 +189,29 @@ class _Resolver:
         return entry
 
     def embed(self, role: Role) -> Entry:
-        code = _code("embed", f"backbones.{role}", *self._plugins(role))
+        code = self._code("embed", f"backbones.{role}", *self._plugins(role))
         return {"code": code, "precision": self.settings.embed.precision, role: self._backbone(role)}
 
     def duplicates(self) -> Entry:
-        return {"code": _code("duplicates"), "options": self.settings.duplicates.model_dump()}
+        return {"code": self._code("duplicates"), "options": self.settings.duplicates.model_dump()}
 
     def classify(self) -> Entry:
         return {
-            "code": _code("classify", *self._plugins("clip")),
+            "code": self._code("classify", *self._plugins("clip")),
             "options": self.settings.classify.model_dump(),
             "templates": self.definition.templates,
             "clip": self._backbone("clip"),
         }
 
     def select(self) -> Entry:
-        return {"code": _code("select"), "options": self.settings.select.model_dump()}
+        return {"code": self._code("select"), "options": self.settings.select.model_dump()}
 
     def align(self) -> Entry:
-        return {"code": _code("align"), "options": self.settings.align.model_dump(), "seed": self.settings.seed}
+        return {"code": self._code("align"), "options": self.settings.align.model_dump(), "seed": self.settings.seed}
 
     def tune(self) -> Entry:
         return {
-            "code": _code("tune", *self._plugins("clip")),
+            "code": self._code("tune", *self._plugins("clip")),
             "options": self.settings.tune.model_dump(),
             "seed": self.settings.seed,
             "clip": self._backbone("clip"),
@@ -218,13 +219,13 @@ class _Resolver:
 
     def predict(self) -> Entry:
         return {
-            "code": _code("predict", *self._plugins("clip")),
+            "code": self._code("predict", *self._plugins("clip")),
             "precision": self.settings.tune.precision,
             "clip": self._backbone("clip"),
         }
 
     def evaluate(self) -> Entry:
-        return {"code": _code("evaluate"), "options": self.settings.evaluate.model_dump()}
+        return {"code": self._code("evaluate"), "options": self.settings.evaluate.model_dump()}
 
     def report(self) -> Entry:
         shown = self.settings.model_dump(mode="json")
@@ -233,10 +234,14 @@ class _Resolver:
             self.definition.name: {"source": self.definition.source, "descriptions": self.definition.descriptions}
         }
         return {
-            "code": _code("report", files=["report/template.html"]),
+            "code": self._code("report", files=["report/template.html"]),
             "settings": shown,
             "overrides": self.settings.overrides(),
         }
+
+    def _code(self, stage: str, *plugins: str, files: Sequence[str] = ()) -> str:
+        modules = [f"{NAME}.{module}" for module in (f"stages.{stage}", *plugins)]
+        return self.package.code(modules, files=files)[:16]
 
     def _choice(self) -> str | dict[str, Any]:
         return self.definition.backbones or self.settings.embed.backbones
@@ -278,24 +283,19 @@ class _Resolver:
         """The digest of a catalog entry: layouts and names of classes."""
         if self.definition.images.reader != "catalog":
             return None
-        folder = fingerprint.ROOT / "datasets" / "catalog"
+        folder = ROOT / "datasets" / "catalog"
         return digest(read_yaml(folder / f"{self.definition.images.dataset}.yaml"))
 
     def _prompts(self, name: str) -> Path:
         if name.endswith((".yaml", ".yml")):
             return self.root / name
-        return fingerprint.ROOT / "descriptions" / "prompt_sets" / f"{name}.yaml"
+        return ROOT / "descriptions" / "prompt_sets" / f"{name}.yaml"
 
     def _file(self, path: str, *, what: str) -> str:
         file = self.root / path
         if not file.is_file():
             raise NolaError(f"data/{self.definition.name}.yaml: {what} {file} does not exist.")
         return self.hashes.sha256(file)
-
-
-def _code(stage: str, *plugins: str, files: Sequence[str] = ()) -> str:
-    names = [f"{fingerprint.PACKAGE}.{name}" for name in (f"stages.{stage}", *plugins)]
-    return fingerprint.code(names, files=files)[:16]
 
 
 def _version(package: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Literal
 
 import numpy as np
@@ -43,46 +44,126 @@ def select(
 
     Candidates of a class are the images it is the first answer for, by falling confidence (ties by image id). A class that is
     nobody's first answer takes the images it is the second answer for, else the third, by that answer's confidence. An image
-    selected by two classes is kept once, for the class it has the higher confidence in.
+    selected by two classes is kept once, for the class it has the higher confidence in. A class that is left with none this way
+    keeps one: its most confident candidate that is no other class's best. Where there is no such candidate, one of those classes
+    makes do with another of its own, so that as many classes as possible have a pseudo-label.
 
     Args:
         predictions: prediction table rows of one method on the images to choose from.
         names: class names by class id.
         k: images a class, see `per_class`.
-        unpredicted: what to do about a class that is among nobody's first three answers.
+        unpredicted: what to do about a class that ends without any: it is among nobody's first three answers, or each image it is
+            an answer for is the only one of another class. `skip` leaves it out; `classes_without` names it.
 
     Returns:
         Every candidate with `class_id, confidence, margin, rank` (from 1, inside its class), `selected` and `why`.
         `margin` is the confidence less that of the image's best other class, so below zero for a fall-back.
 
     Raises:
-        NolaError: such a class, with `unpredicted="error"`.
+        NolaError: there is such a class, with `unpredicted="error"`.
     """
     top_classes = matrix(predictions["top_classes"])
     top = matrix(predictions["top_probabilities"])
     members = [_members(top_classes[:, place], len(names)) for place in range(min(len(ORDINALS), top_classes.shape[1]))]
     image_ids = predictions["image_id"].to_numpy()
-    parts, nobodys = [], []
-    for class_id, name in enumerate(names):
+    parts = []
+    for class_id in range(len(names)):
         for place, rows_of in enumerate(members):
             rows = rows_of[class_id]
             if len(rows):
                 parts.append(_candidates(class_id, place, image_ids[rows], top[rows], k))
                 break
-        else:
-            nobodys.append(name)
-    if nobodys and unpredicted == "error":
-        listed = ", ".join(f"'{name}'" for name in nobodys[:5]) + (f" and {len(nobodys) - 5} more" if len(nobodys) > 5 else "")
-        raise NolaError(
-            f"nobody predicts the class {listed}: for no train image is it among the first three answers. Check its name and "
-            "descriptions, take it out of the class list, or set select.unpredicted to skip."
-        )
     table = pd.concat(parts, ignore_index=True)
     chosen = table[table["selected"]].sort_values(["confidence", "class_id"], ascending=[False, True], kind="stable")
     twice = chosen.index[chosen.duplicated("image_id")]
     table.loc[twice, "selected"] = False
     table.loc[twice, "why"] = "not selected: another class has this image with higher confidence"
+    _one_for_each(table)
+    table = table.drop(columns="answer")
+    empty = classes_without(table, names)
+    if empty and unpredicted == "error":
+        raise NolaError(
+            f"no pseudo-label for {named(empty, len(names))}. For no train image is such a class among the first three answers, "
+            "or each such image is the only one of another class. Check names and descriptions, take these classes out of the "
+            "class list, or set select.unpredicted to skip."
+        )
     return table
+
+
+def classes_without(table: pd.DataFrame, names: list[str]) -> list[str]:
+    """Names of the classes that no row of `select`'s table is selected for, in order of class id."""
+    having = set(table.loc[table["selected"], "class_id"])
+    return [name for class_id, name in enumerate(names) if class_id not in having]
+
+
+def named(some: list[str], total: int, most: int = 5) -> str:
+    """`7 of 1,000 classes: 'auk', 'dodo', 'emu', 'kea', 'moa' and 2 more`."""
+    rest = f" and {len(some) - most:,} more" if len(some) > most else ""
+    return f"{len(some):,} of {total:,} classes: " + ", ".join(f"'{name}'" for name in some[:most]) + rest
+
+
+def _one_for_each(table: pd.DataFrame) -> None:
+    """Give, in place, one candidate to every class that has candidates and none selected, as far as there are enough images.
+
+    A maximum matching of classes and images by augmenting paths. It begins with every class at its best selected image.
+    """
+    classes, images = table["class_id"].to_numpy(), pd.factorize(table["image_id"])[0]
+    selected = np.flatnonzero(table["selected"])
+    holder = dict(zip(images[selected], selected, strict=True))
+    own = {classes[row]: row for row in selected[::-1]}  # a class's rows stand in order of rank, so the best one stays
+    starved = [class_id for class_id in np.unique(classes) if class_id not in own]
+    if not starved:
+        return
+    rows_of = {int(str(key)): np.asarray(rows) for key, rows in table.groupby("class_id").indices.items()}
+    owner = {images[row]: row for row in own.values()}
+    moved: set[int] = set()
+    for class_id in starved:
+        for row in _path(class_id, classes, images, rows_of, own, owner):
+            own[classes[row]] = owner[images[row]] = row
+            moved.add(classes[row])
+    rows = np.array([own[class_id] for class_id in sorted(moved)], dtype=np.int64)
+    lost = [holder[images[row]] for row in rows if images[row] in holder and holder[images[row]] != row]
+    new = rows[~table["selected"].to_numpy()[rows]]
+    table.loc[lost, "selected"] = False
+    table.loc[lost, "why"] = "not selected: left to a class that would have none"
+    table.loc[new, "selected"] = True
+    table.loc[new, "why"] = "selected: " + table.loc[new, "answer"] + ", so that its class has one"
+
+
+def _path(
+    start: int,
+    classes: np.ndarray,
+    images: np.ndarray,
+    rows_of: dict[int, np.ndarray],
+    own: dict[int, int],
+    owner: dict[int, int],
+) -> list[int]:
+    """The rows that become their classes' own so that `start` gets one: a shortest augmenting path; none if there is no way.
+
+    Args:
+        classes: [R] class of every candidate row.
+        images: [R] image of every row.
+        rows_of: class -> its rows, best first.
+        own: class -> the row of its own image.
+        owner: image -> the same row.
+    """
+    reached: dict[int, int] = {}  # image -> the row by which a class asked for it
+    waiting = deque([start])
+    while waiting:
+        for row in rows_of[waiting.popleft()]:
+            image = images[row]
+            if image in reached:
+                continue
+            reached[image] = row
+            if image in owner:
+                waiting.append(classes[owner[image]])
+                continue
+            path = [row]
+            while classes[row] != start:
+                row = reached[images[own[classes[row]]]]
+                path.append(row)
+            return path
+    return []
 
 
 def _members(answers: np.ndarray, classes: int) -> list[np.ndarray]:
@@ -99,4 +180,4 @@ def _candidates(class_id: int, place: int, image_ids: np.ndarray, top: np.ndarra
     selected = np.arange(len(part)) < k
     answer = f"{ORDINALS[place]} answer" + ("" if place == 0 else f" (no image has it as {ORDINALS[place - 1]})")
     why = np.where(selected, f"selected: {answer}, among the {k} most confident", f"not selected: {answer}, beyond the first {k}")
-    return part.assign(class_id=class_id, rank=np.arange(1, len(part) + 1), selected=selected, why=why)
+    return part.assign(class_id=class_id, rank=np.arange(1, len(part) + 1), selected=selected, why=why, answer=answer)

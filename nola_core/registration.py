@@ -11,20 +11,21 @@ from pathlib import Path
 import yaml
 
 from nola_core import files
+from nola_core.backbones.pairs import Spec, load_pair
 from nola_core.config import load, parse
-from nola_core.datasets.catalog import definition_yaml
+from nola_core.datasets.classes import class_names
 from nola_core.datasets.definition import check_definition
 from nola_core.datasets.listing import survey
-from nola_core.datasets.manifest import class_table
 from nola_core.datasets.readers import SPLITS, open_reader
-from nola_core.datasets.readers.huggingface import is_huggingface
-from nola_core.datasets.readers.reader import SUFFIXES
+from nola_core.datasets.readers.reader import SUFFIXES, lines_of
 from nola_core.errors import NolaError
+from nola_core.text import printable
 from nola_core.yaml_list import with_item, without_item
 
 TEMPLATE = "a photo of a {}."
 HOLDOUT = 0.2
 TABLES = (".csv", ".tsv", ".parquet")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz")
 NOTES = {
     "source": "a folder, table or shard",
     "descriptions": "a table of sentences about the classes",
@@ -62,9 +63,10 @@ def add(
     templates: Sequence[str] = (),
     descriptions: str | None = None,
     backbones: str | None = None,
+    outside: bool = False,
     force: bool = False,
 ) -> Added:
-    """Define a collection. Nothing is written before all of it is known to be sound.
+    """Define a collection. Nothing is written before all of it is known to be sound, and no model is loaded.
 
     Args:
         root: the project's folder.
@@ -79,12 +81,13 @@ def add(
         templates: texts with `{}` for the class name; `TEMPLATE` if there are none.
         descriptions: a table of sentences.
         backbones: name of a pair, or None for `embed.backbones` of params.yaml.
+        outside: whether a table may name images outside of its folder; changes in them will not be noticed.
         force: replace a data set of that name.
 
     Raises:
         NolaError: the name is taken or unfit, the source is absent, nothing known or without images, or a value is wrong.
     """
-    settings = load(root)
+    settings, params = load(root), _params_text(root, name)
     path = root / "data" / f"{name}.yaml"
     if not force and (name in settings.datasets or path.exists()):
         raise NolaError(f"there is a data set '{name}' already; take another name, `nola remove {name}`, or add --force.")
@@ -94,14 +97,13 @@ def add(
         place, text = Path(source), _of_catalog(catalog, labels=labels, backbones=backbones)
     else:
         place, images = _images(Path(source), reader=reader, dataset=dataset)
-        images |= {"holdout": HOLDOUT, "labels": labels or "none"}
+        images |= {"holdout": HOLDOUT, "labels": labels or "none"} | ({"outside": True} if outside else {})
         listed = _classes(classes, str(images["reader"]))
         texts = list(templates) or [TEMPLATE]
         text = _definition_text({"images": images, "classes": listed, "templates": texts, "backbones": backbones})
-    _check_place(place, root / "data" / name)
+    _check_place(place, root / "data")
     text = _definition_text(_sources(root, place, descriptions)) + text
     found = _look(name, text, root)
-    params = _params_text(root, name)
     warning = _check_backbones(backbones or settings.embed.backbones, root)
     with files.replacing(root / "params.yaml") as scratch_params, files.replacing(path) as scratch:
         counted = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
@@ -147,7 +149,10 @@ def guess_reader(source: Path) -> str:
         raise NolaError(f"{source} does not exist.")
     if (source / "dataset_dict.json").is_file() or (source / "state.json").is_file():
         return "huggingface"
-    for folder, _, names in os.walk(source):
+    from nola_core.datasets.readers.huggingface import is_huggingface
+
+    for folder, below, names in os.walk(source):
+        below[:] = sorted(name for name in below if not name.startswith("."))
         suffixes = {os.path.splitext(name)[1].lower() for name in names if not name.startswith(".")}  # noqa: PTH122
         if suffixes & set(SUFFIXES):
             return "folder"
@@ -162,21 +167,30 @@ def _of_catalog(entry: str, *, labels: str | None, backbones: str | None) -> str
     """The definition of a data set of the catalog, with the choices of the user."""
     if labels not in (None, "none", "reader"):
         raise NolaError("--labels folders is not for the catalog: it knows its labels; take reader or none.")
+    from nola_core.datasets.catalog import definition_yaml
+
     text = definition_yaml(entry, labels="none" if labels == "none" else "reader")
     head, _, _ = text.rpartition("backbones:")
     return head + _noted(yaml.safe_dump({"backbones": backbones}).rstrip()) + "\n"
 
 
 def _images(source: Path, *, reader: str | None, dataset: str | None) -> tuple[Path, dict[str, object]]:
-    """The place DVC watches, and the `images` section but for hold-out and labels."""
+    """The place that is watched, and the `images` section but for hold-out and labels."""
     if "*" in source.name:
         return source.parent, {"reader": reader or "webdataset", "shards": source.name}
     if dataset is not None:
         return source, {"reader": "torchvision", "dataset": dataset}
     kind = reader or guess_reader(source)
-    if kind == "table" and source.suffix.lower() in (".csv", ".tsv"):  # its images lie beside it: watch them too
+    if kind == "table" and source.is_file() and _of_paths(source):  # its images lie beside it: watch them too
         return source.parent, {"reader": kind, "table": source.name}
     return source, {"reader": kind}
+
+
+def _of_paths(table: Path) -> bool:
+    """Whether a table names image files; else it holds the images themselves."""
+    from nola_core.datasets.readers.columns import choose_columns, open_table
+
+    return not choose_columns(open_table(table).schema, source=table).embedded
 
 
 def _classes(classes: str | None, reader: str) -> list[str] | str:
@@ -186,55 +200,57 @@ def _classes(classes: str | None, reader: str) -> list[str] | str:
         return classes
     if "," not in classes:
         try:
-            text = Path(classes).read_text(encoding="utf-8-sig")
+            lines = lines_of(Path(classes))
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            reason = (error.strerror or error) if isinstance(error, OSError) else "it is no UTF-8"
             raise NolaError(
                 f"--classes {classes} cannot be read ({reason}); give a text file with a name a line, names with commas between "
                 "them, or `folders`."
             ) from None
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [line.strip() for line in lines if line.strip()]
     return [name.strip() for name in classes.split(",")]
 
 
-def _check_place(place: Path, results: Path) -> None:
-    """Refuse images where the stages will write: DVC would watch its own output."""
-    images, results = place.resolve(), results.resolve()
-    if results == images or results.is_relative_to(images) or images.is_relative_to(results):
-        raise NolaError(f"the results go to {results}, which overlaps with the images in {images}; keep the images elsewhere.")
+def _check_place(place: Path, data: Path) -> None:
+    """Refuse images where the results of any data set go, or around it, and a path that YAML cannot hold."""
+    images, data = (Path(os.path.realpath(path)) for path in (place, data))
+    if data.is_relative_to(images) or images.is_relative_to(data):
+        raise NolaError(f"the results go below {data}, which overlaps with the images in {images}; keep the images elsewhere.")
+    if str(place).encode("utf-8", "replace").decode() != str(place):
+        raise NolaError(f"the path {printable(str(place))} is no UTF-8; rename it.")
 
 
 def _look(name: str, text: str, root: Path) -> Added:
     """Check a definition and list what it describes."""
     definition = check_definition(yaml.safe_load(text), name=name, root=root)
-    source = definition.source
     reader = open_reader(definition)
     listing = survey(definition, reader)
     if not len(listing):
-        raise NolaError(f"{source} holds no image that the reader {definition.images.reader} knows.")
-    if definition.classes in ("folders", "reader") and not reader.class_names():
-        raise NolaError(f"{source} names no classes of its own; name them: --classes cat,dog or --classes FILE.")
-    images = dict.fromkeys(SPLITS, 0)
-    for entry in reader.scan():
-        images[listing.split_of(entry)] += 1
-    found = {split: count for split, count in images.items() if count}
-    return Added(definition.images.reader, found, class_table(definition, reader)["name"].tolist(), "")
+        raise NolaError(f"{printable(definition.source)} holds no image that the reader {definition.images.reader} knows.")
+    found = {split: listing.splits[split] for split in SPLITS if listing.splits.get(split)}
+    return Added(definition.images.reader, found, [entry.name for entry in class_names(definition, reader)], "")
 
 
 def _check_backbones(choice: str, root: Path) -> str:
-    """Why a pair cannot work now, or an empty text. What is missing can be brought later, so it is no reason to refuse.
+    """Why a pair cannot work now, as far as it is known without loading anything, or an empty text.
+
+    What is missing can be brought later, so it is no reason to refuse; `embed` asks again, and thoroughly.
 
     Raises:
         NolaError: there is no such pair.
     """
-    from nola_core.backbones.check import check_pair
-    from nola_core.backbones.pairs import load_pair  # loads torch: seconds that wrong arguments can do without
-
     pair = load_pair(choice)
-    try:
-        check_pair(pair, root=root)
-    except NolaError as error:
-        return str(error)
+    return "; ".join(filter(None, (_missing(spec, root) for spec in (pair.clip, pair.ssl))))
+
+
+def _missing(spec: Spec, root: Path) -> str:
+    """The folder or file of the project that a model needs and that is not there."""
+    kind, _, folder = spec.model.partition(":")
+    if kind == "local-dir" and not (root / folder).is_dir():
+        return f"model '{spec.model}': the folder {root / folder} does not exist."
+    weights = spec.weights
+    if weights != spec.model and (weights.endswith(WEIGHTS) or "/" in weights) and not (root / weights).is_file():
+        return f"model '{spec.model}': the checkpoint {root / weights} does not exist."
     return ""
 
 
@@ -256,11 +272,12 @@ def _params_text(root: Path, name: str) -> str:
     Raises:
         NolaError: the name is unfit.
     """
-    params = (root / "params.yaml").read_text(encoding="utf-8")
-    if name not in parse(yaml.safe_load(params)).datasets:
-        params = with_item(params, "datasets", name)
-    parse(yaml.safe_load(params), source=f"params.yaml with the data set '{name}'")
-    return params
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    values = yaml.safe_load(text)
+    if name in values["datasets"]:
+        return text
+    parse({**values, "datasets": [*values["datasets"], name]}, source=f"params.yaml with the data set '{printable(name)}'")
+    return with_item(text, "datasets", name)
 
 
 def _from(path: Path, root: Path) -> str:
@@ -270,7 +287,7 @@ def _from(path: Path, root: Path) -> str:
 
 
 def _definition_text(values: dict[str, object]) -> str:
-    lines = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=float("inf")).splitlines()
+    lines = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=float("inf")).strip("\n").split("\n")
     return "\n".join(_noted(line) for line in lines) + "\n"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -21,12 +23,32 @@ def printable(text: str) -> str:
 def spreadsheet_safe(value: T) -> T:
     """A text, or a frame with all its texts, none of which a spreadsheet takes for a formula; numbers stay numbers.
 
-    A text that begins like a formula gets an apostrophe in front, the sign of spreadsheets for plain text.
+    A text that begins like a formula gets an apostrophe in front, the sign of spreadsheets for plain text; `as_written` takes
+    it away again.
     """
+    return _each(value, lambda text: f"'{text}" if text.lstrip("'").startswith(FORMULA) else text)
+
+
+def as_written(value: T) -> T:
+    """The texts that `spreadsheet_safe` was given."""
+    return _each(value, lambda text: text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA) else text)
+
+
+def write_spreadsheet(path: Path, frame: pd.DataFrame, *, float_format: str) -> None:
+    r"""Write a CSV file that a spreadsheet opens without computing anything. A carriage return, which would end the row, is `\r`.
+
+    The caller makes the write atomic.
+    """
+    rows = _each(spreadsheet_safe(frame), lambda text: text.replace("\r", "\\r"))
+    rows.to_csv(path, index=False, float_format=float_format)
+
+
+def _each(value: T, change: Callable[[str], str]) -> T:
+    """`value` with every text in it changed."""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA) else value
-    safe = value.copy()
+        return change(value)
+    changed = value.copy()
     for column in value.columns:
         if value[column].dtype.kind not in "biufcmM":
-            safe[column] = [spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in value[column]]
-    return safe
+            changed[column] = [change(cell) if isinstance(cell, str) else cell for cell in value[column]]
+    return changed

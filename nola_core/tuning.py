@@ -8,12 +8,18 @@ There is no validation and no early stopping: the last epoch is the result.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import pandas as pd
 import torch
@@ -28,7 +34,7 @@ from nola_core.backbones.clip import Clip
 from nola_core.config import Precision, Tune
 from nola_core.device import autocast, workers
 from nola_core.errors import NolaError
-from nola_core.files import remove, replacing
+from nola_core.files import digest, remove, replacing
 from nola_core.progress import progress
 from nola_core.prompting import norm_parameters, prompted
 
@@ -36,6 +42,8 @@ BETAS = (0.9, 0.999)
 CHUNK, GPU_CHUNK = 32, 128
 """Images of `CHUNK_SIDE` pixels a side whose gradient is computed at a time, more of smaller ones; those of a batch add up."""
 CHUNK_SIDE = 160
+LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "pillow")
+"""What else decides the bits of a tuning."""
 CURVE = ["epoch", "loss", "teacher_agreement", "learning_rate", "seconds"]
 
 
@@ -45,6 +53,7 @@ class Student(nn.Module):
     Attributes:
         tower: with its prompts: tokens in a transformer, a frame around the images of any other tower.
         classifier: [C, d], begins as the class-description embedding.
+        temperature: what `predict` divides the logits by; 1 until something fits it. The tuning does not see it.
     """
 
     def __init__(
@@ -61,6 +70,7 @@ class Student(nn.Module):
         self.precision = precision
         generator = torch.Generator().manual_seed(seed)
         self.prompt_frame = prompt_frame
+        self.temperature = 1.0
         self.tower = prompted(clip.image.module, tokens=prompt_tokens, frame=prompt_frame, generator=generator)
         self.classifier = nn.Parameter(classifier.clone())
 
@@ -75,9 +85,10 @@ class Student(nn.Module):
         return {**self.tower.prompts, "classifier": self.classifier, **norms}
 
     def save(self, path: Path, *, weights_sha256: str) -> None:
-        """Write the trained tensors as safetensors, with the hash of the CLIP they belong to."""
+        """Write the trained tensors and the temperature as safetensors, with the hash of the CLIP they belong to."""
         tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trained().items()}
         tensors["prompt_frame"] = torch.tensor(self.prompt_frame, dtype=torch.float64)
+        tensors["temperature"] = torch.tensor(self.temperature, dtype=torch.float64)
         with replacing(path) as scratch:
             save_file(
                 tensors, scratch, metadata={"clip_sha256": weights_sha256}
@@ -88,15 +99,20 @@ class Student(nn.Module):
         """Put stored tensors into `clip`'s tower (in place) and return the student, frozen.
 
         Raises:
-            NolaError: the file was tuned from other CLIP weights, or its tensors do not fit the tower.
+            NolaError: the file was tuned from other CLIP weights, its tensors do not fit the tower, or its temperature is not
+                above 0.
         """
         with safe_open(path, framework="pt") as stored:
             belongs = (stored.metadata() or {}).get("clip_sha256")
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
         if belongs != clip.image.meta["weights_sha256"]:
             raise NolaError(f"{path} was tuned from other CLIP weights than {clip.image.meta['model']} has now; run tune again.")
+        temperature = float(tensors.pop("temperature", 1.0))  # files of earlier versions have none
+        if not 0 < temperature < math.inf:
+            raise NolaError(f"{path} has the temperature {temperature}, which must be above 0; run tune again.")
         tokens, frame = len(tensors.get("tokens", ())), float(tensors.pop("prompt_frame", 0.0))
         student = cls(clip, tensors["classifier"], prompt_tokens=tokens, prompt_frame=frame, seed=0, precision=precision)
+        student.temperature = temperature
         mine = student.trained()
         if set(mine) != set(tensors) or any(mine[name].shape != tensors[name].shape for name in mine):
             raise NolaError(f"{path} does not fit the vision tower of {clip.image.meta['model']}; run tune again.")
@@ -158,7 +174,7 @@ def tune(
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(_groups(parameters, options.weight_decay), lr=options.learning_rate, betas=BETAS)
-    curve = _resume(checkpoint, parameters, optimizer)
+    curve = _resume(checkpoint, parameters, optimizer, epochs=options.epochs)
     loader = _Loader(images)
     targets = targets.to(device)
     with progress(total=options.epochs, what="tune", unit="epochs", done=len(curve)) as advance:
@@ -253,18 +269,44 @@ def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[di
     return [{"params": others, "weight_decay": weight_decay}, {"params": biases, "weight_decay": 0.0}]
 
 
+def checkpoint_key(inputs: dict[str, Any]) -> str:
+    """The key of a tuning's checkpoint: a digest, 16 hex digits, of what decides its result.
+
+    Args:
+        inputs: options, seed, hashes of the files read, device, and `code`, the fingerprint of the code; JSON values alone.
+            The versions of the libraries are added here.
+    """
+    return digest({**inputs, "versions": {name: version(name) for name in LIBRARIES}})[:16]
+
+
 def _save_checkpoint(
     path: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, curve: list[list[float]]
 ) -> None:
     state = {name: parameter.detach().cpu() for name, parameter in parameters.items()}
+    _write_checkpoint(path, {"parameters": state, "optimizer": optimizer.state_dict(), "curve": curve})
+
+
+def _write_checkpoint(path: Path, value: dict[str, Any]) -> None:
+    """A line with the SHA-256 of what follows, and torch's format."""
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    data = stream.getvalue()
     with replacing(path) as scratch:
-        torch.save({"parameters": state, "optimizer": optimizer.state_dict(), "curve": curve}, scratch)
+        scratch.write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
 
 
-def _resume(path: Path | None, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> list[list[float]]:
+def _resume(
+    path: Path | None, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, *, epochs: int
+) -> list[list[float]]:
+    """Put a checkpoint into `parameters` and `optimizer`: the curve so far, empty if there is none that can be used."""
     if path is None or not path.is_file():
         return []
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = _read_checkpoint(path)
+    if stored is None or not _fits(stored, parameters, optimizer, epochs):
+        reason = "is damaged" if stored is None else "does not fit"
+        print(f"{path} {reason}: it is dropped, and the tuning starts again", file=sys.stderr)
+        remove(path)
+        return []
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(stored["parameters"][name])
@@ -272,7 +314,30 @@ def _resume(path: Path | None, parameters: dict[str, nn.Parameter], optimizer: t
     return [list(row) for row in stored["curve"]]
 
 
+def _read_checkpoint(path: Path) -> dict[str, Any] | None:
+    first, _, data = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(data).hexdigest().encode() != first:
+        return None
+    try:
+        stored: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        return None
+    return stored
+
+
+def _fits(stored: dict[str, Any], parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, epochs: int) -> bool:
+    """Whether all shapes are those of this tuning, and an epoch is left to be done."""
+    shapes = {name: parameter.shape for name, parameter in parameters.items()}
+    if {name: value.shape for name, value in stored["parameters"].items()} != shapes or len(stored["curve"]) >= epochs:
+        return False
+    groups, state = stored["optimizer"]["param_groups"], stored["optimizer"]["state"]
+    if [group["params"] for group in groups] != [group["params"] for group in optimizer.state_dict()["param_groups"]]:
+        return False
+    order = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return all(value.shape in ((), order[number].shape) for number, values in state.items() for value in values.values())
+
+
 @torch.inference_mode()
 def predict(student: Student, images: Tensor) -> Tensor:
-    """Class probabilities of preprocessed images [B, 3, H, W], float32 [B, C] on the CPU."""
-    return student(images).softmax(dim=-1).cpu()
+    """Class probabilities softmax(logits / temperature) of preprocessed images [B, 3, H, W], float32 [B, C] on the CPU."""
+    return (student(images) / student.temperature).softmax(dim=-1).cpu()

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from nola_core import inputs
 from nola_core.stages.__main__ import main as run_stage
 from tests.tiny import write_clip, write_photos, write_ssl
 
@@ -29,7 +28,7 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     (root / "demo" / "descriptions.csv").write_text("class,prompt,text,provider,model\n" + "\n".join(rows) + "\n")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["blobs"]
-    params["select"].update(min_per_class=2, unpredicted="skip")
+    params["select"].update(min_per_class=2)
     params["align"].update(epochs=3, hidden=8)
     params["tune"].update(epochs=3, batch_size=8, prompt_tokens=2)
     write_yaml(root / "params.yaml", params)
@@ -68,10 +67,10 @@ def change(path: Path, *keys: str, value: Any) -> None:
 
 
 def run(root: Path, stage: str, *, dataset: str = "blobs") -> int:
-    """One stage in this process; `embed clip` stands for embed with its role."""
+    """`resolve` and one stage in this process; `embed clip` stands for embed with its role."""
     name, _, role = stage.partition(" ")
-    inputs.write(root)
-    return run_stage([name, "--dataset", dataset, "--root", str(root), *(["--role", role] if role else [])])
+    resolved = run_stage(["resolve", "--root", str(root)])
+    return resolved or run_stage([name, "--dataset", dataset, "--root", str(root), *(["--role", role] if role else [])])
 
 
 def make_repository(root: Path) -> Path:

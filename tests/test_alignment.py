@@ -55,10 +55,15 @@ def test_it_is_the_papers_head() -> None:
     torch.testing.assert_close(head(x), expected)
 
 
-def test_a_class_without_pseudo_labels_keeps_its_logit() -> None:
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_a_class_without_pseudo_labels_keeps_its_place_and_is_nobodys_answer(absent: int) -> None:
     features, targets = blobs()
-    head = alignment.train(features[targets < 2], targets[targets < 2], classes=3, options=OPTIONS, seed=1)
-    assert alignment.predict(head, features).shape == (60, 3)
+    there = targets != absent
+    head = alignment.train(features[there], targets[there], classes=3, options=OPTIONS, seed=1)
+    p = alignment.predict(head, features)
+    assert p.shape == (60, 3)
+    assert torch.equal(p[there].argmax(dim=1), targets[there]), "the others keep their numbers"
+    assert p[:, absent].max() < 0.1
 
 
 def test_bad_input_is_one_sentence() -> None:

@@ -1,15 +1,23 @@
-"""Every batched step against torchvision's function for one image."""
+"""Every batched step against torchvision's function for one image, and every draw against torchvision's own `get_params`."""
+
+from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as reference
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import stats
+from torchvision import transforms
 
 from nola_core import augmentation
-from nola_core.augmentation import Draws, blur, crop_box, draw, jitter, perspective, random_crop, strong_view
+from nola_core.augmentation import Draws, blur, corner_points, crop_box, draw, jitter, perspective, random_crop, strong_view
+
+NUMBERS = st.floats(0, 1, exclude_max=True, width=32)  # what torch.rand gives: 24 bits, never 1
+LAST = 1 - 2.0**-24
 
 
 @pytest.fixture
@@ -45,15 +53,108 @@ def test_gray_pixels_have_no_hue_to_turn() -> None:
 def test_perspective_is_torchvisions(images: torch.Tensor) -> None:
     draws = draw(len(images), seed=5, epoch=2)
     height, width = images.shape[-2:]
-    start = [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]
+    start, end = corner_points(draws.corners, width=width, height=height)
     expected = images.clone()
     for row in draws.perspective.nonzero()[:, 0].tolist():
-        shifts = torch.floor(draws.corners[row] * torch.tensor([width // 2, height // 2])).int().tolist()
-        signs = [[1, 1], [-1, 1], [-1, -1], [1, -1]]
-        end = [[x + sx * dx, y + sy * dy] for (x, y), (sx, sy), (dx, dy) in zip(start, signs, shifts, strict=True)]
-        expected[row] = reference.perspective(images[row], start, end)
+        expected[row] = reference.perspective(images[row], start.int().tolist(), end[row].int().tolist())
+    assert len(set(end.flatten().tolist())) > 8
     assert 0 < int(draws.perspective.sum()) < len(images)
     torch.testing.assert_close(perspective(images, draws.corners, draws.perspective), expected, atol=1e-4, rtol=0)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """torchvision's random numbers, one after the other from this list of numbers in [0, 1)."""
+    script: list[float] = []
+
+    def randint(low: int, high: int, size: tuple[int, ...]) -> torch.Tensor:
+        assert size == (1,)
+        return torch.tensor([low + int(script.pop(0) * (high - low))])
+
+    def uniform(tensor: torch.Tensor, low: float, high: float) -> torch.Tensor:
+        return tensor.fill_(float(low) + (float(high) - float(low)) * script.pop(0))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "randint", randint)
+        patch.setattr(torch.Tensor, "uniform_", uniform)
+        yield script
+
+
+@pytest.mark.parametrize("outwards", [False, True])
+def test_the_corners_reach_as_far_as_torchvisions_at_every_size(scripted: list[float], outwards: bool) -> None:
+    """The two ends of every draw, for all widths to 260 beside another height, by torchvision's own function."""
+    for width in range(1, 261):
+        height = (7 * width) % 256 + 1
+        # Inwards is up for the left and the upper side, down for the right and the lower.
+        near, far = (0.0, LAST) if outwards else (LAST, 0.0)
+        scripted[:] = [near, near, far, near, far, far, near, far]
+        start, end = transforms.RandomPerspective.get_params(width, height, augmentation.PERSPECTIVE)
+        mine = corner_points(torch.full((1, 4, 2), near), width=width, height=height)
+        assert (mine[0].tolist(), mine[1][0].tolist()) == (start, end), (width, height)
+
+
+@pytest.mark.parametrize(("width", "height"), [(32, 32), (20, 26), (224, 224)])
+def test_corners_are_as_likely_as_torchvisions(width: int, height: int) -> None:
+    _, end = corner_points(draw(6000, seed=1, epoch=1).corners, width=width, height=height)
+    torch.manual_seed(0)
+    theirs = torch.tensor([transforms.RandomPerspective.get_params(width, height, 0.2)[1] for _ in range(1500)])
+    for corner in range(4):
+        for axis, side in enumerate((width, height)):
+            counts = Counter(end[:, corner, axis].int().tolist())
+            assert set(counts) >= set(theirs[:, corner, axis].tolist())
+            assert len(counts) == int(0.2 * (side // 2)) + 1
+            assert stats.chisquare(list(counts.values())).pvalue > 1e-3, (corner, axis)
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much]
+)
+@given(st.integers(1, 400), st.integers(1, 400), st.lists(NUMBERS, min_size=22, max_size=22))
+@example(11, 400, [0.5] * 22)  # nothing fits: the central crop
+@example(400, 11, [0.5] * 22)
+def test_the_crop_is_torchvisions_for_the_same_numbers(
+    scripted: list[float], width: int, height: int, numbers: list[float]
+) -> None:
+    areas, ratios, (x, y) = numbers[:10], numbers[10:20], numbers[20:]
+    area, ratio = width * height * (0.2 + 0.8 * np.array(areas)), 0.75 * (16 / 9) ** np.array(ratios)
+    sizes = np.sqrt([area * ratio, area / ratio])
+    assume((np.abs(sizes % 1 - 0.5) > 1e-3).all())  # torchvision computes them in single precision
+    image = torch.zeros(3, 1, 1).expand(3, height, width)
+    for tries in range(1, 11):  # the position is drawn right after the first area and ratio that fit
+        scripted[:] = [number for pair in zip(areas[:tries], ratios[:tries], strict=True) for number in pair] + [y, x]
+        try:
+            i, j, h, w = transforms.RandomResizedCrop.get_params(
+                image, list(augmentation.CROP_SCALE), list(augmentation.CROP_RATIO)
+            )
+            break
+        except IndexError:  # not yet
+            continue
+    assert crop_box(width, height, torch.tensor(numbers)) == (j, i, j + w, i + h)
+
+
+def test_every_draw_is_as_likely_as_torchvisions() -> None:
+    draws = draw(20_000, seed=3, epoch=2)
+    uniform = {"sigma": (draws.sigma, *augmentation.BLUR_SIGMA)}
+    for place in range(2):
+        for step, (name, strength) in enumerate(
+            zip(("brightness", "contrast", "saturation", "hue"), augmentation.JITTER, strict=True)
+        ):
+            low, high = getattr(transforms.ColorJitter(*augmentation.JITTER), name)
+            assert high - low == pytest.approx(2 * strength)
+            uniform[f"{name} {place}"] = (draws.factors[:, place, step], low, high)
+        orders = Counter(tuple(order) for order in draws.order[:, place].tolist())
+        assert len(orders) == 24 and stats.chisquare(list(orders.values())).pvalue > 1e-3
+    for number in range(22):
+        uniform[f"crop {number}"] = (draws.crop[:, number], 0, 1)
+    for name, (values, low, high) in uniform.items():
+        assert low <= values.min() and values.max() <= high, name
+        assert stats.kstest(values.numpy(), stats.uniform(low, high - low).cdf).pvalue > 1e-3, name
+    for chance, drawn in ((0.5, draws.flip), (0.5, draws.perspective), (0.8, draws.jitter[:, 0]), (1.0, draws.jitter[:, 1])):
+        assert stats.binomtest(int(drawn.sum()), len(drawn), chance).pvalue > 1e-3
+    together = torch.cat([draws.crop, draws.factors.flatten(1), draws.corners.flatten(1), draws.sigma[:, None]], dim=1)
+    together = torch.cat([together, draws.flip[:, None], draws.jitter[:, :1], draws.perspective[:, None]], dim=1)
+    off_diagonal = torch.corrcoef(together.T).fill_diagonal_(0)
+    assert off_diagonal.abs().max() < 4.5 / 20_000**0.5, "no draw decides another"
 
 
 def test_blur_is_torchvisions(images: torch.Tensor) -> None:
@@ -65,28 +166,6 @@ def test_blur_is_torchvisions(images: torch.Tensor) -> None:
 def test_blur_keeps_a_constant_image_even_when_the_kernel_is_wider_than_it() -> None:
     flat = torch.full((2, 3, 4, 6), 0.3)
     torch.testing.assert_close(blur(flat, torch.tensor([2.0, 0.1])), flat)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**31))
-def test_crop_boxes_lie_inside_and_keep_scale_and_ratio(width: int, height: int, seed: int) -> None:
-    numbers = draw(1, seed=seed, epoch=0).crop[0]
-    left, top, right, bottom = crop_box(width, height, numbers)
-    assert 0 <= left < right <= width
-    assert 0 <= top < bottom <= height
-    if min(width, height) > 30:  # below, rounding to whole pixels bends the ratio
-        ratio = (right - left) / (bottom - top)
-        assert 0.7 < ratio < 1.45 or (right - left, bottom - top) in {(width, bottom - top), (right - left, height)}
-
-
-def test_crop_areas_follow_the_papers_range() -> None:
-    draws = draw(3000, seed=0, epoch=0)
-    boxes = [crop_box(200, 200, numbers) for numbers in draws.crop]
-    areas = np.array([(r - x) * (b - y) / 40_000 for x, y, r, b in boxes])
-    assert areas.min() > 0.19
-    assert areas.max() <= 1.0
-    # Uniform on [0.2, 1] has mean 0.6; boxes that do not fit are drawn again, which favours small ones a little.
-    assert 0.53 < areas.mean() < 0.6
 
 
 def test_random_crop_resizes_the_box() -> None:

@@ -127,13 +127,3 @@ def test_a_file_that_is_no_mapping_is_one_sentence(tmp_path: Path, content: str 
         (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(NolaError, match=re.escape(sentence)):
         config.load(tmp_path)
-
-
-def test_command_prints_overrides_and_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert config.main(["--root", str(tmp_path), "--preset", "best"]) == 1
-    assert "params.yaml does not exist" in capsys.readouterr().err
-    (tmp_path / "params.yaml").write_text(PARAMS.read_text().replace("min_per_class: 16", "min_per_class: 8"))
-    assert config.main(["--root", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "params.yaml is preset paper, except select.min_per_class=8 (preset paper: 16)\n"
-    assert config.main(["--root", str(tmp_path), "--preset", "best"]) == 0
-    assert capsys.readouterr().out == "params.yaml is preset best unchanged\n"

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from nola_core import extraction
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.backbones.pairs import SslSpec
 from nola_core.backbones.ssl import load_ssl
@@ -78,6 +79,7 @@ def embed(
     *,
     out: str = "ssl",
     batch_size: int = 4,
+    code: str = "one",
     precision: Precision = "float32",
 ) -> int:
     return extract(
@@ -88,6 +90,7 @@ def embed(
         out=root / out,
         cache=root / ".nola",
         device=torch.device("cpu"),
+        code=code,
         batch_size=batch_size,
         precision=precision,
     )
@@ -185,6 +188,29 @@ def test_bfloat16_is_close_recorded_and_cached_apart(root: Path, encoder: ImageE
         assert rough.meta["precision"] == "bfloat16" and "precision" not in fine.meta
         assert not np.array_equal(rough.features, fine.features)
         assert (rough.normalized() * fine.normalized()).sum(axis=1).min() > 0.999
+
+
+def test_rows_of_other_code_are_not_used(root: Path, encoder: ImageEncoder) -> None:
+    assert embed(root, encoder) == 30
+    assert embed(root, encoder, out="other", code="two") == 30
+    assert embed(root, encoder) == 0
+    assert {store.meta["code"] for store in stores(root).values()} == {"one"}
+    assert {store.meta["code"] for store in stores(root, "other").values()} == {"two"}
+
+
+def test_images_of_a_damaged_chunk_alone_are_embedded_again(
+    root: Path, encoder: ImageEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "BATCHES_PER_CHUNK", 2)  # chunks of eight images
+    embed(root, encoder)
+    sound = files(root / "ssl")
+    chunks = sorted((root / ".nola" / "rows").rglob("*.safetensors"))
+    data = bytearray(chunks[1].read_bytes())
+    data[-7] ^= 16  # in a row
+    chunks[1].write_bytes(data)
+    assert embed(root, encoder) == 8
+    assert files(root / "ssl") == sound
+    assert embed(root, encoder) == 0
 
 
 class Broken(nn.Module):

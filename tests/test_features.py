@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
+import multiprocessing
+import os
+import shutil
+import subprocess
 import tempfile
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -152,16 +160,106 @@ def test_the_cache_gives_back_every_row_and_keeps_it(chunks: list[list[int]], as
             cache.append([sha(number) for number in chunk], np.full((len(chunk), 4), np.array(chunk)[:, None], np.float16))
             known |= set(chunk)
         for view in (cache, RowCache(Path(folder) / "rows", 4)):
-            assert [sha(number) in view for number in range(31)] == [number in known for number in range(31)]
-            out = np.full((len(asked), 4), -1, np.float16)
-            view.fill([sha(number) for number in asked], out)
-            assert out.tolist() == [[number if number in known else -1] * 4 for number in asked]
+            found = view.contains([sha(number) for number in range(31)])
+            assert found.tolist() == [number in known for number in range(31)]
+            assert read(view, asked) == {place: [number] * 4 for place, number in enumerate(asked) if number in known}
 
 
-def test_a_damaged_chunk_is_named_with_what_to_do(tmp_path: Path) -> None:
+def read(cache: RowCache, asked: list[int]) -> dict[int, list[float]]:
+    """Position in `asked` -> row, of what the cache knows."""
+    parts = list(cache.read([sha(number) for number in asked]))
+    places = [place for positions, _ in parts for place in positions.tolist()]
+    assert len(set(places)) == len(places)
+    return dict(zip(places, [row for _, rows in parts for row in rows.tolist()], strict=True))
+
+
+def two_chunks(folder: Path) -> tuple[Path, dict[int, list[float]]]:
+    """A cache of images 0, 1 and 2, 3; the file of the first two, and all rows."""
+    cache, rows = RowCache(folder, 4), random_rows(4)
+    for start in (0, 2):
+        cache.append([sha(start), sha(start + 1)], rows[start : start + 2])
+    return min(folder.iterdir()), dict(enumerate(rows.tolist()))
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, -1])
+def test_a_cut_chunk_is_dropped_with_one_line_and_the_others_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    chunk, rows = two_chunks(tmp_path)
+    chunk.write_bytes(chunk.read_bytes()[:size])
     cache = RowCache(tmp_path, 4)
-    cache.append([sha("a")], random_rows(1))
-    (chunk,) = tmp_path.iterdir()
-    chunk.write_bytes(chunk.read_bytes()[:-5])
-    with pytest.raises(NolaError, match=rf"{chunk.name} is damaged \(.*\); delete it and its images are embedded again"):
-        RowCache(tmp_path, 4)
+    assert read(cache, [0, 1, 2, 3]) == {2: rows[2], 3: rows[3]} and not chunk.exists()
+    assert capsys.readouterr().err == f"{chunk} is damaged: it is dropped, and its images are embedded again\n"
+    cache.append([sha(0), sha(1)], np.array([rows[0], rows[1]]))
+    assert read(RowCache(tmp_path, 4), [0, 1, 2, 3]) == rows
+
+
+def test_no_flipped_bit_becomes_a_feature(tmp_path: Path) -> None:
+    chunk, rows = two_chunks(tmp_path)
+    sound = chunk.read_bytes()
+    draw = np.random.default_rng(0)
+    for place in range(len(sound)):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << int(draw.integers(8))
+        chunk.write_bytes(damaged)
+        assert read(RowCache(tmp_path, 4), [0, 1, 2, 3]) == {2: rows[2], 3: rows[3]}, place
+
+
+def test_a_chunk_damaged_while_it_is_in_use_fills_no_row(tmp_path: Path) -> None:
+    chunk, rows = two_chunks(tmp_path)
+    cache = RowCache(tmp_path, 4)
+    data = bytearray(chunk.read_bytes())
+    data[-1] ^= 1
+    chunk.write_bytes(data)
+    assert read(cache, [0, 1, 2, 3]) == {2: rows[2], 3: rows[3]}
+    part = pd.DataFrame({"image_id": ["a"], "sha256": [sha(0)]})
+    with pytest.raises(NolaError, match=r"1 of 1 rows were never filled \(image 'a'\); run embed again"):
+        write_store(tmp_path / "store", part, cache, META)
+
+
+def test_a_cached_row_costs_little_memory(tmp_path: Path) -> None:
+    """1.28 million rows (ImageNet) shall take tens of megabytes, not the hundreds of a dict."""
+    cache, count = RowCache(tmp_path, 1), 4096
+    for chunk in range(8):
+        cache.append([sha(f"{chunk}-{number}") for number in range(count)], np.zeros((count, 1), np.float16))
+    tracemalloc.start()
+    try:
+        opened = RowCache(tmp_path, 1)
+        assert opened.contains([sha("7-0")]).all()
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 64 * 8 * count
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    if shutil.which("mount") is None:
+        pytest.skip("there is no `mount` to make a small file system with")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"no file system can be mounted here ({made.stderr.strip()})")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_an_error_and_no_crash(tmp_path: Path, small_disk: Path) -> None:
+    """In a child: a memory map over a sparse file would be ended by SIGBUS."""
+
+    def write() -> None:
+        names = [str(number) for number in range(1000)]
+        cache = RowCache(tmp_path / "rows", 100)
+        cache.append([sha(name) for name in names], random_rows(1000, 100))
+        try:
+            write_store(small_disk / "store", pd.DataFrame({"image_id": names, "sha256": map(sha, names)}), cache, META)
+        except OSError as error:
+            os._exit(error.errno)
+
+    child = multiprocessing.get_context("fork").Process(target=write)
+    child.start()
+    child.join()
+    assert child.exitcode == errno.ENOSPC

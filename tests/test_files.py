@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import multiprocessing
+import os
+import random
 import re
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from safetensors.numpy import save_file
 
 from nola_core.errors import NolaError
 from nola_core.files import (
@@ -20,6 +30,7 @@ from nola_core.files import (
     read_table,
     replacing,
     sha256_file,
+    sweep,
     table_writer,
     write_json,
     write_table,
@@ -36,7 +47,7 @@ def test_replacing_a_file_shows_the_new_one_only_when_it_is_complete(tmp_path: P
     path = tmp_path / "deep" / "file.txt"
     with replacing(path) as scratch:
         scratch.write_text("one")
-        assert not path.exists() and scratch.parent == path.parent
+        assert not path.exists() and path.parent in scratch.parents, "what is on another file system cannot be renamed"
     with replacing(path) as scratch:
         scratch.write_text("two")
         assert path.read_text() == "one"
@@ -77,6 +88,142 @@ def test_a_body_that_wrote_nothing_does_not_cost_the_old_folder(tmp_path: Path) 
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "store"):
         pass
     assert names(tmp_path) == ["store"] and names(tmp_path / "store") == ["content"]
+
+
+def write_folder(path: Path, content: str) -> None:
+    with replacing(path) as scratch:
+        scratch.mkdir()
+        for name in ("one", "two"):
+            (scratch / name).write_text(content)
+
+
+def complete(path: Path) -> str:
+    """What both files of a folder hold, which must be the same."""
+    assert names(path) == ["one", "two"]
+    first, second = ((path / name).read_text() for name in names(path))
+    assert first == second
+    return first
+
+
+STEPS = ["rename", "replace", "rmtree"]  # of the old folder away, of the new one into its place, of what is left
+
+
+def interrupted(call: Callable[..., Any], when: str) -> Callable[..., Any]:
+    """`call`, with an interrupt just before or just after it takes effect."""
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        if when == "after":
+            call(*arguments, **options)
+        raise KeyboardInterrupt
+
+    return broken
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_an_interrupt_at_any_step_leaves_the_old_or_the_new_folder(tmp_path: Path, step: str, when: str) -> None:
+    path = tmp_path / "store"
+    write_folder(path, "old")
+    owner = shutil if step == "rmtree" else Path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, step, interrupted(getattr(owner, step), when))
+        with pytest.raises(KeyboardInterrupt):
+            write_folder(path, "new")
+    sweep(tmp_path)  # finds nothing to do, or a living writer's
+    assert complete(path if path.exists() else next(tmp_path.glob(".store.*/old"))) in ("old", "new")
+
+
+def forever(path: Path) -> None:
+    for number in range(10**9):
+        write_folder(path, str(number))
+
+
+def test_a_kill_at_any_moment_leaves_a_complete_folder(tmp_path: Path) -> None:
+    """SIGKILL in the middle of one replacement after another, with what a stage does at its start after each."""
+    path, draw = tmp_path / "store", random.Random(3)
+    write_folder(path, "0")
+    for _ in range(25):
+        child = multiprocessing.get_context("fork").Process(target=forever, args=(path,))
+        child.start()
+        time.sleep(0.01 + 0.02 * draw.random())
+        child.kill()
+        child.join()
+        sweep(tmp_path)
+        assert complete(path).isdecimal() and names(tmp_path) == ["store"]
+
+
+def dead_writers(target: Path) -> Path:
+    """The scratch folder of a process that was killed while it wrote `target`."""
+
+    def die() -> None:
+        with replacing(target) as scratch:
+            scratch.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = multiprocessing.get_context("fork").Process(target=die)
+    child.start()
+    child.join()
+    (left,) = target.parent.glob(f".{target.name}.*")
+    return left
+
+
+def test_what_a_killed_writer_left_is_swept_and_a_living_writers_is_not(tmp_path: Path) -> None:
+    left = dead_writers(tmp_path / "deep" / "file")
+    with replacing(tmp_path / "deep" / "mine") as mine:
+        mine.write_text("half")
+        sweep(tmp_path, tmp_path / "absent")
+        assert not left.exists() and mine.read_text() == "half"
+    for stranger in (".file.partial", ".file.12345678.partial", "file.old"):
+        (tmp_path / stranger).mkdir()
+    sweep(tmp_path)
+    assert len(names(tmp_path)) == 4, "what we did not make is nobody's leftover"
+
+
+def test_a_reused_process_id_is_no_living_writer(tmp_path: Path) -> None:
+    left = dead_writers(tmp_path / "file")
+    reused = re.sub(r"-\d+-", f"-{os.getpid()}-", left.name, count=1)  # this process has the id, but began at another time
+    assert reused != left.name
+    left.rename(tmp_path / reused)
+    sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_another_machines_scratch_is_left_until_nothing_happened_in_it_for_a_day(tmp_path: Path) -> None:
+    left = dead_writers(tmp_path / "file")
+    other = left.rename(tmp_path / re.sub(r"^(\.file\.)[0-9a-f]{8}", r"\g<1>00000000", left.name))
+    sweep(tmp_path)
+    assert (other / "new").read_text() == "half"
+    for path in (other / "new", other):
+        os.utime(path, (time.time() - 2 * 86400,) * 2)
+    sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_an_old_folder_whose_target_is_missing_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left = dead_writers(tmp_path / "store")
+    write_folder(left / "old", "old")
+    sweep(tmp_path)
+    assert names(tmp_path) == ["store"] and complete(tmp_path / "store") == "old"
+    assert "store is as it was before a run that was killed while it replaced it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["text", "table", "tensors"])
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, kind: str) -> None:
+    """The limit on a file's size stands for the disk's: both come from `write`, whatever library calls it."""
+    path, numbers = tmp_path / "file", np.random.default_rng(0).normal(size=5000)
+    write = {
+        "text": lambda scratch: scratch.write_text("x" * 5000),
+        "table": lambda scratch: pa.parquet.write_table(pa.table({"x": numbers}), scratch),
+        "tensors": lambda scratch: save_file({"x": numbers}, scratch),
+    }[kind]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError) as caught, replacing(path) as scratch:
+            write(scratch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG and caught.value.filename == str(path) and names(tmp_path) == []
 
 
 def test_a_table_has_the_schemas_columns_and_types_and_no_others(tmp_path: Path) -> None:

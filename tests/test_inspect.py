@@ -1,10 +1,8 @@
-"""The commands on a small finished data set: what they print, and what they say about a wrong name."""
+"""Pages of a small finished data set, and what is said about a wrong name."""
 
 from __future__ import annotations
 
-import runpy
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import pytest
 from PIL import Image
 
 from nola_core import inspect
+from nola_core.errors import NolaError
+from nola_core.lookup import dataset_folder
 from tests.report.example import image_of, write_example
-
-Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -27,102 +25,84 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def run(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command, expecting success; returns what it printed, one space for any run of them."""
-    monkeypatch.setenv("COLUMNS", "220")
-    monkeypatch.setattr(inspect, "image_opener", lambda *_: image_of)
-
-    def ran(*words: str, expected: int = 0) -> str:
-        code = inspect.main([*words, "--root", str(root)])
-        captured = capsys.readouterr()
-        assert code == expected, captured.err
-        assert "Traceback" not in captured.err
-        return "\n".join(" ".join(line.split()) for line in (captured.err if expected else captured.out).splitlines())
-
-    return ran
+def ids_of(page: inspect.Page) -> list[str]:
+    return page.table["image_id"].tolist()
 
 
-def ids_in(text: str) -> list[str]:
-    return [word for line in text.splitlines() for word in line.split()[:1] if word.startswith("pictures/")]
-
-
-def test_features_show_a_page_with_norms_of_the_stored_rows(run: Run, root: Path) -> None:
-    text = run("features", "pets", "--role", "ssl", "--split", "test", "--rows", "2", "--offset", "3")
-    assert "test: 30 x 4 float16; vit_tiny, weights demo/ssl.safetensors, sha256 abababababab" in text
+def test_features_are_those_of_the_stored_rows(root: Path) -> None:
+    page = inspect.features(root, "pets", role="ssl", split="test", rows=2, offset=3)
+    assert page.notes == ("test: 30 x 4 float16; vit_tiny, weights demo/ssl.safetensors, sha256 abababababab",)
+    assert (ids_of(page), page.offset, page.whole) == (["pictures/063.png", "pictures/064.png"], 3, 30)
     stored = np.load(root / "data/pets/features/ssl/test/features.npy").astype(np.float32)
-    assert ids_in(text) == ["pictures/063.png", "pictures/064.png"]
-    line = next(line for line in text.splitlines() if line.startswith("pictures/063.png"))
-    assert f"{np.linalg.norm(stored[3]):.3f} " + " ".join(f"{value:+.3f}" for value in stored[3]) in line
-    assert "rows 4 to 5 of 30; next: --offset 5" in text
+    assert page.table["norm"].tolist() == pytest.approx(np.linalg.norm(stored[3:5], axis=1).tolist())
+    assert page.table["first_values"].tolist() == stored[3:5].tolist()
 
 
-def test_features_of_a_predicted_class_never_look_at_the_truth(run: Run, root: Path) -> None:
+def test_features_of_a_predicted_class_never_look_at_the_truth(root: Path) -> None:
     predictions = pd.read_parquet(root / "data/pets/predictions.parquet").query("method == 'nola' and class_id == 2")
-    text = run("features", "pets", "--role", "ssl", "--class", "OWL", "--rows", "100")
-    assert sorted(ids_in(text)) == sorted(predictions["image_id"])
+    page = inspect.features(root, "pets", role="ssl", class_name="OWL")
+    assert sorted(ids_of(page)) == sorted(predictions["image_id"])
     truth = root / "data/pets/labels.parquet"
     hidden = truth.rename(truth.with_suffix(".hidden"))
     try:
-        assert run("features", "pets", "--role", "ssl", "--class", "OWL", "--rows", "100") == text
+        pd.testing.assert_frame_equal(inspect.features(root, "pets", role="ssl", class_name="OWL").table, page.table)
     finally:
         hidden.rename(truth)
 
 
-def test_one_image(run: Run) -> None:
-    assert ids_in(run("features", "pets", "--role", "ssl", "--image", "pictures/061.png")) == ["pictures/061.png"]
-    assert ids_in(run("pseudo-labels", "pets", "--image", "pictures/011.png")) == ["pictures/011.png"]
+def test_one_image(root: Path) -> None:
+    assert ids_of(inspect.features(root, "pets", role="ssl", image_id="pictures/061.png")) == ["pictures/061.png"]
+    assert ids_of(inspect.pseudo_labels(root, "pets", image_id="pictures/011.png")) == ["pictures/011.png"]
 
 
-def test_pseudo_labels_of_a_class_by_rank(run: Run, root: Path) -> None:
-    text = run("pseudo-labels", "pets", "--class", "cat", "--selected")
+def test_pseudo_labels_of_a_class_by_rank(root: Path) -> None:
+    page = inspect.pseudo_labels(root, "pets", class_name="cat", selected=True)
     table = pd.read_parquet(root / "data/pets/pseudo_labels.parquet").query("class_id == 0 and selected")
-    assert ids_in(text) == table.sort_values("rank")["image_id"].tolist()
-    assert text.count("selected: among the 8 most confident") == len(table) == 8
-    assert "rows 1 to 8 of 8" in text
-    assert "not selected: beyond the first 8" in run("pseudo-labels", "pets", "--class", "cat", "--rows", "100")
+    assert ids_of(page) == table.sort_values("rank")["image_id"].tolist() and page.whole == 8
+    assert page.table["selected"].all() and set(page.table["class"]) == {"cat"}
+    assert not inspect.pseudo_labels(root, "pets", class_name="cat").table["selected"].all()
 
 
-def test_pages_join_to_the_whole_table(run: Run) -> None:
-    whole = ids_in(run("pseudo-labels", "pets", "--rows", "1000"))
-    pages = [ids_in(run("pseudo-labels", "pets", "--rows", "25", "--offset", str(offset))) for offset in (0, 25, 50)]
-    assert len(whole) == 60
-    assert [image for page in pages for image in page] == whole
-    assert "no rows from 1,001 on, of 60" in run("pseudo-labels", "pets", "--offset", "1000")
+def test_pages_join_to_the_whole_table(root: Path) -> None:
+    whole = inspect.pseudo_labels(root, "pets")
+    pages = [inspect.pseudo_labels(root, "pets", rows=25, offset=offset) for offset in (0, 25, 50)]
+    assert len(whole.table) == whole.whole == 60
+    pd.testing.assert_frame_equal(pd.concat([page.table for page in pages], ignore_index=True), whole.table)
+    assert inspect.pseudo_labels(root, "pets", offset=1000).table.empty
 
 
-def test_descriptions(run: Run, root: Path) -> None:
-    text = run("descriptions", "pets", "--class", "dog & <wolf>")
-    assert "It looks like dog & <wolf>." in text
-    assert "owl" not in text
-    whole = run("descriptions", "pets")
-    assert "+0.200 It looks like dog & <wolf>. nearer to cat hand-written" in whole
-    assert [word for word in whole.split() if word.startswith("+0.")] == ["+0.300", "+0.200", "+0.400"]
+def test_descriptions_come_with_what_speaks_against_them(root: Path) -> None:
+    one = inspect.descriptions(root, "pets", class_name="dog & <wolf>").table
+    assert one[["text", "margin", "note"]].values.tolist() == [["It looks like dog & <wolf>.", 0.2, "nearer to cat"]]
+    assert inspect.descriptions(root, "pets").table["margin"].tolist() == [0.3, 0.2, 0.4]
+
+
+def test_descriptions_that_were_never_judged_are_not_dropped(root: Path) -> None:
     path = root / "data/pets/descriptions.parquet"
     table = pd.read_parquet(path)
-    table.iloc[:0].to_parquet(path)
     try:
-        assert run("descriptions", "pets") == "no class descriptions: templates alone"
+        table.iloc[:0].to_parquet(path)
+        assert inspect.descriptions(root, "pets").notes == ("no class descriptions: templates alone",)
         table.assign(text=[f"Newer {number}." for number in range(len(table))]).to_parquet(path)
-        newer = run("descriptions", "pets")
-        assert "newer than their scores: run the stage classify" in newer and "Newer 0." in newer, "not judged, and not dropped"
+        newer = inspect.descriptions(root, "pets")
+        assert newer.notes == ("the descriptions are newer than their scores: run the stage classify",)
+        assert newer.table["text"].tolist() == ["Newer 0.", "Newer 1.", "Newer 2."]
     finally:
         table.to_parquet(path)
 
 
-def test_predictions_of_a_class_and_all_of_them_as_csv(run: Run, root: Path, tmp_path: Path) -> None:
-    predictions = pd.read_parquet(root / "data/pets/predictions.parquet")
-    final = predictions[predictions["method"] == "nola"]
-    text = run("predictions", "pets", "--class", "OWL", "--rows", "100")
-    assert ids_in(text) == final.loc[final["class_id"] == 2, "image_id"].tolist()
-    run("predictions", "pets", "--csv", str(tmp_path / "pets.csv"))
-    table = pd.read_csv(tmp_path / "pets.csv")
-    assert table.columns.tolist() == ["image_id", "split", "class", "probability"]
-    assert table["image_id"].tolist() == final["image_id"].tolist()
-    assert np.allclose(table["probability"], final["probability"], atol=5e-5)
+def test_predictions_are_those_of_the_final_method_or_the_one_named(root: Path) -> None:
+    stored = pd.read_parquet(root / "data/pets/predictions.parquet")
+    for method, wanted in (("nola", None), ("cde", "cde")):
+        mine = stored[stored["method"] == method]
+        page = inspect.predictions(root, "pets", method=wanted)
+        assert page.notes == (f"predictions by {method}",)
+        assert page.table["probability"].tolist() == mine["probability"].tolist()
+        owls = inspect.predictions(root, "pets", method=wanted, class_name="OWL")
+        assert ids_of(owls) == mine.loc[mine["class_id"] == 2, "image_id"].tolist()
 
 
-def test_similar_images_equal_a_loop_over_all_pairs(run: Run, root: Path) -> None:
+def test_similar_images_equal_a_loop_over_all_pairs(root: Path) -> None:
     rows: dict[str, np.ndarray] = {}
     for split in ("train", "test"):
         stored = np.load(root / f"data/pets/features/ssl/{split}/features.npy").astype(np.float64)
@@ -130,12 +110,12 @@ def test_similar_images_equal_a_loop_over_all_pairs(run: Run, root: Path) -> Non
         rows |= dict(zip(index["image_id"], stored / np.linalg.norm(stored, axis=1, keepdims=True), strict=True))
     mine = rows.pop("pictures/065.png")
     expected = sorted(rows, key=lambda image: -float(rows[image] @ mine))[:4]
-    text = run("similar", "pets", "pictures/065.png", "--count", "4")
-    assert ids_in(text) == expected
-    assert f"{expected[0]} test {float(rows[expected[0]] @ mine):.4f}" in text
+    page = inspect.similar(root, "pets", "pictures/065.png", count=4)
+    assert ids_of(page) == expected
+    assert page.table["similarity"].tolist() == pytest.approx([float(rows[image] @ mine) for image in expected], abs=1e-3)
 
 
-def test_sheets_show_the_right_images(run: Run, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sheets_show_the_right_images(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def opener(*_: object) -> Callable[[str], Image.Image]:
@@ -145,43 +125,39 @@ def test_sheets_show_the_right_images(run: Run, tmp_path: Path, root: Path, monk
 
         return open_image
 
-    monkeypatch.setattr(inspect, "image_opener", opener)
+    monkeypatch.setattr("nola_core.datasets.opener.image_opener", opener)
     monkeypatch.chdir(tmp_path)
-    assert run("contact-sheet", "pets", "--class", "dog & <wolf>", "--count", "5") == "pets-dog----wolf-.png"
+    out = inspect.contact_sheet(root, "pets", class_name="dog & <wolf>", count=5)
+    assert out == Path("pets-dog----wolf-.png")
     table = pd.read_parquet(root / "data/pets/pseudo_labels.parquet").query("class_id == 1 and selected")
     assert asked == table.sort_values("rank")["image_id"].head(5).tolist()
-    with Image.open(tmp_path / "pets-dog----wolf-.png") as image:
+    with Image.open(out) as image:
         assert image.format == "PNG"
-
     asked.clear()
-    text = run("similar", "pets", "pictures/065.png", "--count", "3", "--sheet", str(tmp_path / "near.png"))
-    assert asked == ["pictures/065.png", *ids_in(text)]
+    page = inspect.similar(root, "pets", "pictures/065.png", count=3, sheet=tmp_path / "near.png")
+    assert asked == ["pictures/065.png", *ids_of(page)]
     assert (tmp_path / "near.png").is_file()
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["features", "pet", "--role", "ssl"], "error: there is no data set 'pet'; there are: pets."),
-        (["features", "pets", "--role", "clip"], "holds no feature store: run the stage embed with --role clip"),
-        (["features", "pets", "--role", "ssl", "--split", "val"], "no split 'val'; there are: train, test."),
-        (["pseudo-labels", "pets", "--class", "cta"], "there is no class 'cta'; there are: cat, dog & <wolf>, owl."),
-        (["similar", "pets", "pictures/0655.png"], "no image 'pictures/0655.png'; nearest of 90: pictures/065.png"),
-    ],
-)
-def test_a_wrong_name_is_one_sentence_with_what_there_is(run: Run, words: list[str], message: str) -> None:
-    assert message in run(*words, expected=1)
+def test_a_wrong_name_is_one_sentence_with_what_there_is(root: Path) -> None:
+    with pytest.raises(NolaError, match=r"holds no feature store: run the stage embed with --role clip"):
+        inspect.features(root, "pets", role="clip")
+    with pytest.raises(NolaError, match=r"no split 'val'; there are: train, test\."):
+        inspect.features(root, "pets", role="ssl", split="val")
+    with pytest.raises(NolaError, match=r"there is no class 'cta'; there are: cat, dog & <wolf>, owl\."):
+        inspect.pseudo_labels(root, "pets", class_name="cta")
+    with pytest.raises(NolaError, match=r"no image 'pictures/0655.png'; nearest of 90: pictures/065.png"):
+        inspect.similar(root, "pets", "pictures/0655.png")
+    with pytest.raises(NolaError, match=r"no method 'nila'; there are: zero_shot, cde, alignment, nola\."):
+        inspect.predictions(root, "pets", method="nila")
 
 
-def test_nothing_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert inspect.main(["descriptions", "pets", "--root", str(tmp_path)]) == 1
-    assert "holds no prepared data set yet" in capsys.readouterr().err
-
-
-def test_it_runs_as_a_module(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delitem(sys.modules, "nola_core.inspect")
-    monkeypatch.setattr(sys, "argv", ["inspect", "descriptions", "pets", "--root", str(root)])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module("nola_core.inspect", run_name="__main__")
-    assert ended.value.code == 0
-    assert "It looks like owl." in capsys.readouterr().out
+def test_a_data_set_that_has_not_been_run(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(NolaError, match=r"there is no data set 'pet'; there are: pets\."):
+        dataset_folder(root, "pet")
+    with pytest.raises(NolaError, match="holds no prepared data set yet: `nola run`"):
+        dataset_folder(tmp_path, "pets")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pets.yaml").write_text("{}")
+    with pytest.raises(NolaError, match="pets holds nothing yet: `nola run --dataset pets` prepares it"):
+        dataset_folder(tmp_path, "pets")

@@ -76,7 +76,7 @@ def test_the_flow_ran_every_stage_and_then_nothing_is_left_to_do(finished: Path)
         assert metrics(finished, dataset)["methods"]
         assert (finished / "data" / dataset / "report.html").stat().st_size > 50_000
     again = call(finished, "flows.pipeline")
-    assert again.count("Cached") >= 24, again
+    assert "26 cached" in again, again
     ran, output = repro(finished)
     assert ran == []
     assert "Data and pipelines are up to date." in output
@@ -117,6 +117,74 @@ def test_a_changed_template_spares_the_features(project: Path) -> None:
     change(project / "data" / "blobs.yaml", "templates", value=["a blurry photo of a {}."])
     ran, _ = repro(project, "classify@blobs")
     assert ran == ["classify"]
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_what_reruns_is_what_changed(project: Path) -> None:
+    """One edit after the other in a finished project; test_inputs.py has more of them, without running anything."""
+    core, definition = project / "nola_core", project / "data" / "blobs.yaml"
+    replace(core / "datasets" / "readers" / "folder.py", "from __future__", "# A comment.\nfrom __future__")
+    replace(core / "backbones" / "pairs.yaml", "\npairs:\n", "\npairs:\n  mine: {clip: demo, ssl: dino}\n")
+    assert repro(project, "report@blobs")[0] == []
+
+    change(definition, "images", "labels", value="none")
+    assert repro(project, "report@blobs")[0] == ["prepare", "evaluate", "report"]
+
+    replace(core / "datasets" / "image.py", "BLOCK = 2**20", "BLOCK = 2**19")  # decodes to the same pixels
+    ran, output = repro(project, "report@blobs")
+    assert set(ran) == {"prepare", "embed-clip", "embed-ssl", "tune", "predict", "report"}
+    assert "24 images in the clip store, 24 of them embedded now" in output
+
+    (project / "names.txt").write_text("cat\ndog\nbird\n")
+    change(definition, "classes", value="names.txt")
+    assert repro(project, "report@blobs")[0] == ["prepare"]
+    (project / "names.txt").write_text("cat\ndog\nsparrow\n")
+    assert set(repro(project, "report@blobs")[0]) == {"prepare", "describe", "classify", *LAST}
+
+    weights = project / "demo" / "clip" / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-2] + b"\x00\x3f")
+    ran, _ = repro(project, "embed@blobs-clip", "embed@blobs-ssl", "duplicates@blobs", "tune@blobs")
+    assert set(ran) >= {"embed-clip", "classify", "tune"} and not {"prepare", "embed-ssl", "duplicates"} & set(ran)
+
+
+def test_an_edit_in_the_middle_of_a_stage_counts_from_the_next_run_on(project: Path) -> None:
+    change(project / "params.yaml", "tune", "epochs", value=4)
+    process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "tune@blobs"], cwd=project, env=environment(project))
+    student = project / "data" / "blobs" / "student.safetensors"
+    try:
+        deadline = time.monotonic() + 240
+        while student.exists() and time.monotonic() < deadline:  # DVC takes it away when the stage begins
+            time.sleep(0.01)
+        change(project / "params.yaml", "tune", "epochs", value=40)
+        assert process.wait(240) == 0
+    finally:
+        process.kill()
+    assert len((project / "data" / "blobs" / "curve.csv").read_text().splitlines()) == 1 + 4
+    assert json.loads(call(project, "dvc", "status", "--json", "tune@blobs").splitlines()[0]) == {}
+    call(project, "nola_core.stages", "resolve")
+    assert "tune@blobs" in json.loads(call(project, "dvc", "status", "--json", "tune@blobs").splitlines()[0])
+
+
+def test_photographs_that_come_while_prepare_runs_are_not_lost(project: Path) -> None:
+    (project / "photos" / "cat" / "000.png").touch()
+    process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "prepare@blobs"], cwd=project, env=environment(project))
+    manifest = project / "data" / "blobs" / "manifest.parquet"
+    try:
+        deadline = time.monotonic() + 240
+        while manifest.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        write_photos(project / "photos" / "late", count=1)
+        status = process.wait(240)
+    finally:
+        process.kill()
+    assert status != 0, "a listing that is older than the collection must not be kept"
+    ran, output = repro(project, "prepare@blobs")
+    assert ran == ["prepare"] and "25 images" in output
 
 
 def killed(root: Path, *arguments: str, when: Path, count: int) -> None:

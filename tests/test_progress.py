@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from nola_core import progress as module
 from nola_core.progress import progress, track
 
 
@@ -48,12 +48,14 @@ def test_an_early_end_shows_how_far_it_came(clock: Clock, capsys: pytest.Capture
     assert capsys.readouterr().err == "read: 10/40 rows, 10/s\n"
 
 
-def test_track_gives_the_items_and_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
-    start = time.monotonic()
-    assert list(track(iter("abc"), total=3, what="prepare toy", unit="images")) == ["a", "b", "c"]
-    assert time.monotonic() - start < module.SECONDS_BETWEEN_LINES
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("prepare toy: 3/3 images, ") and line.endswith("/s")
+def test_track_gives_the_items_and_counts_them(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    def items() -> Iterator[str]:
+        for item in "abc":
+            clock.now += 1
+            yield item
+
+    assert list(track(items(), total=3, what="prepare toy", unit="images")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == "prepare toy: 3/3 images, 1/s\n"
 
 
 def test_a_slow_rate_does_not_read_as_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

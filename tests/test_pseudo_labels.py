@@ -2,12 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from nola_core.errors import NolaError
 from nola_core.prediction import prediction_table
-from nola_core.pseudo_labels import per_class, select
+from nola_core.pseudo_labels import classes_without, per_class, select
 
 
 def table(probabilities: list[list[float]]) -> pd.DataFrame:
@@ -39,28 +41,82 @@ def test_the_most_confident_of_each_class_are_selected_and_every_candidate_is_re
 
 
 def test_a_class_that_is_nobodys_first_answer_takes_its_second_answers_then_its_third() -> None:
-    p = [[0.6, 0.3, 0.1, 0.0], [0.7, 0.2, 0.1, 0.0], [0.8, 0.15, 0.05, 0.0]]
+    p = [[0.6, 0.3, 0.1, 0.0], [0.7, 0.2, 0.1, 0.0], [0.8, 0.15, 0.05, 0.0], [0.5, 0.3, 0.2, 0.0], [0.9, 0.06, 0.04, 0.0]]
     chosen = select(table(p), ["a", "b", "c", "d"], k=1, unpredicted="skip").set_index("class_id")
-    assert chosen.loc[1]["image_id"].tolist() == ["i0", "i1", "i2"]
+    assert chosen.loc[0]["image_id"].tolist() == ["i4", "i2", "i1", "i0", "i3"]
+    assert chosen.loc[1]["image_id"].tolist() == ["i0", "i3", "i1", "i2", "i4"]
     assert chosen.loc[1]["why"].iloc[0] == "selected: second answer (no image has it as first), among the 1 most confident"
     assert chosen.loc[1]["margin"].iloc[0] == pytest.approx(-0.3)
-    assert chosen.loc[2]["why"].iloc[0].startswith("selected: third answer") or not chosen.loc[2]["selected"].iloc[0]
+    assert chosen.loc[2]["why"].iloc[0] == "selected: third answer (no image has it as second), among the 1 most confident"
+    assert chosen[chosen["selected"]]["image_id"].tolist() == ["i4", "i0", "i3"]
     assert 3 not in chosen.index
 
 
 def test_a_class_nobody_predicts_is_named() -> None:
     p = [[0.4, 0.3, 0.2, 0.1, 0.0]] * 4
-    with pytest.raises(NolaError, match=r"nobody predicts the class 'dodo', 'emu': .* set select.unpredicted to skip"):
-        select(table(p), ["a", "b", "c", "dodo", "emu"], k=1, unpredicted="error")
+    names = ["a", "b", "c", "dodo", "emu"]
+    with pytest.raises(NolaError, match=r"no pseudo-label for 2 of 5 classes: 'dodo', 'emu'\. .* set select.unpredicted to skip"):
+        select(table(p), names, k=1, unpredicted="error")
+    assert classes_without(select(table(p), names, k=1, unpredicted="skip"), names) == ["dodo", "emu"]
 
 
 def test_an_image_two_classes_want_goes_to_the_one_that_is_surer() -> None:
-    chosen = select(table([[0.6, 0.4, 0.0], [0.2, 0.1, 0.7]]), ["a", "b", "c"], k=1, unpredicted="error")
-    taken = chosen[chosen["selected"]]
-    assert taken["image_id"].is_unique
-    assert taken.set_index("image_id")["class_id"].to_dict() == {"i0": 0, "i1": 2}
+    p = [[0.6, 0.4, 0.0], [0.52, 0.3, 0.18], [0.51, 0.35, 0.14], [0.2, 0.1, 0.7]]
+    chosen = select(table(p), ["a", "b", "c"], k=2, unpredicted="error")
+    taken = chosen[chosen["selected"]].set_index("image_id")["class_id"].to_dict()
+    assert taken == {"i0": 0, "i1": 0, "i2": 1, "i3": 2}
     lost = chosen[(chosen["class_id"] == 1) & (chosen["image_id"] == "i0")].iloc[0]
     assert lost["why"] == "not selected: another class has this image with higher confidence"
+
+
+def test_a_class_that_would_lose_all_its_images_keeps_its_best_that_is_no_other_classs_best() -> None:
+    """24 images, k = 16: two classes take all of them, and the third is the second answer for every one."""
+    sure = np.linspace(0.9, 0.6, 12)
+    p = [[s, 0.0, 1 - s] for s in sure] + [[0.0, s, 1 - s] for s in sure]
+    chosen = select(table(p), ["a", "b", "c"], k=16, unpredicted="error")
+    assert chosen[chosen["selected"]].groupby("class_id").size().tolist() == [11, 12, 1]
+    kept = chosen[(chosen["class_id"] == 2) & chosen["selected"]].iloc[0]
+    assert (kept["image_id"], kept["rank"]) == ("i11", 1)
+    assert kept["why"] == "selected: second answer (no image has it as first), so that its class has one"
+    left = chosen[(chosen["class_id"] == 0) & (chosen["image_id"] == "i11")].iloc[0]
+    assert left["why"] == "not selected: left to a class that would have none"
+
+
+def test_two_classes_that_would_be_empty_both_get_an_image_where_there_are_two() -> None:
+    """c wants only what a holds as its best; a makes do with another of its own."""
+    p = [[0.9, 0.0, 0.1, 0.0], [0.7, 0.3, 0.0, 0.0], [0.0, 0.9, 0.0, 0.1]]
+    chosen = select(table(p), ["a", "b", "c", "d"], k=1, unpredicted="skip")
+    assert chosen[chosen["selected"]].set_index("class_id")["image_id"].to_dict() == {0: "i1", 1: "i2", 2: "i0"}
+    assert classes_without(chosen, ["a", "b", "c", "d"]) == ["d"], "its only image is the only one of b"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 12), st.integers(1, 30), st.integers(1, 8), st.floats(0, 6))
+def test_as_many_classes_as_possible_have_a_pseudo_label_and_none_ends_empty_in_silence(
+    seed: int, classes: int, images: int, k: int, bias: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(images, classes)) + bias * np.linspace(1, 0, classes)  # the last classes are nobody's first answer
+    p = torch.from_numpy(logits).float().softmax(dim=1)
+    names = [f"class {number}" for number in range(classes)]
+    rows = prediction_table([f"i{r:03d}" for r in range(images)], p, split="train", method="cde").to_pandas()
+    chosen = select(rows, names, k=k, unpredicted="skip")
+    taken = chosen[chosen["selected"]]
+    assert taken["image_id"].is_unique
+    assert taken.groupby("class_id").size().max() <= k
+    assert taken["why"].str.startswith("selected: ").all()
+    assert chosen.loc[~chosen["selected"], "why"].str.startswith("not selected: ").all()
+
+    edges = (chosen["class_id"], pd.factorize(chosen["image_id"])[0])
+    possible = maximum_bipartite_matching(coo_array((np.ones(len(chosen)), edges)).tocsr(), perm_type="column")
+    empty = classes_without(chosen, names)
+    assert empty == [name for number, name in enumerate(names) if number not in set(taken["class_id"])]
+    assert classes - len(empty) == (possible >= 0).sum(), "no choice gives more classes a pseudo-label"
+    if empty:
+        with pytest.raises(NolaError, match=f"'{empty[0]}'"):
+            select(rows, names, k=k, unpredicted="error")
+    else:
+        pd.testing.assert_frame_equal(select(rows, names, k=k, unpredicted="error"), chosen)
 
 
 @settings(max_examples=40, deadline=None)
@@ -81,6 +137,7 @@ def test_selection_against_a_plain_loop(seed: int, classes: int, images: int, k:
                         expected[image_id] = (-confidence, c)
                 break
     taken = chosen[chosen["selected"]]
+    assume({c for _, c in expected.values()} == set(chosen["class_id"]))  # else a class keeps one: the test above
     assert {i: c for i, (_, c) in expected.items()} == dict(zip(taken["image_id"], taken["class_id"], strict=True))
     assert not chosen.duplicated(["image_id", "class_id"]).any()
     shuffled = select(rows.sample(frac=1, random_state=seed), [str(c) for c in range(classes)], k=k, unpredicted="skip")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from flows import cli
@@ -25,6 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / "data").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", root)
+    shutil.copy(ROOT / "dvc.yaml", root)
     shutil.copy(ROOT / "data" / "digits.yaml", root / "data")
     write_clip(root / "demo" / "clip")
     write_ssl(root / "demo" / "ssl")
@@ -36,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_three_words_define_a_collection(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (project / "params.yaml").read_text()
     assert cli.main(["add", "pets", "../photos", "--classes", "cat, dog,guinea pig", "--backbones", "demo"]) == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "images (reader folder), 3 classes: cat, dog, guinea pig" in said and "next: nola run --dataset pets" in said
     definition = load_definition(project, "pets")
     assert definition.classes == ["cat", "dog", "guinea pig"] and definition.images.labels == "none"
@@ -54,7 +59,9 @@ def test_a_definition_is_commented_and_holds_the_names_of_a_text_file(project: P
     add(project, "pets", "../photos", classes=str(names), templates=["un {}: oui"], backbones="demo")
     text = (project / "data" / "pets.yaml").read_text()
     assert text.startswith("# Written by `nola add`, which found ")
-    assert all(f"{key}:" in line and "#" in line for key in ("holdout", "labels") for line in text.splitlines() if key in line)
+    for key in ("holdout", "labels"):
+        (line,) = [line for line in text.splitlines() if line.strip().startswith(f"{key}:")]
+        assert "  # " in line, "what it means stands beside it"
     definition = load_definition(project, "pets")
     assert definition.classes == ["chat", "no"] and definition.templates == ["un {}: oui"]
 
@@ -84,8 +91,10 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     ("name", "source", "options", "sentence"),
     [
         ("pets", "../gone", {"classes": "a,b"}, r"gone does not exist"),
+        ("[", "../photos", {"classes": "a,b"}, r"'\[' may hold only a-z"),
+        ("../pets", "../photos", {"classes": "a,b"}, r"'../pets' may hold only a-z"),
         ("Pets", "../photos", {"classes": "a,b"}, r"'Pets' may hold only a-z"),
-        ("pets", "../photos", {}, r"names no classes of its own; name them: --classes"),
+        ("pets", "../photos", {}, r"names no classes of its own; list them under `classes`, for `nola add` by --classes"),
         ("pets", "../photos", {"classes": "names.txt"}, r"--classes names.txt cannot be read"),
         ("pets", "../photos", {"classes": "a,A"}, r"duplicate class names"),
         ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must hold \{\} once"),
@@ -94,6 +103,8 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
         ("pets", "../photos", {"classes": "a,b", "backbones": "papr"}, r"did you mean 'paper'"),
         ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions gone.csv do not exist"),
         ("pets", "data", {"classes": "a,b"}, r"overlaps with the images"),
+        ("pets", ".", {"classes": "a,b"}, r"overlaps with the images"),
+        ("pets", "..", {"classes": "a,b"}, r"overlaps with the images"),
         ("pets", "../photos", {"classes": "a,b", "catalog": "dtd"}, r"--catalog brings its own"),
         ("pets", "../photos", {"catalog": "dtt"}, r"did you mean 'dtd'"),
         ("pets", "params.yaml", {"classes": "a,b"}, r"neither a table .* nor a .tar shard"),
@@ -109,10 +120,46 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert sorted(path.name for path in (project / "data").iterdir()) == ["digits.yaml"]
 
 
+def test_the_results_of_no_data_set_are_a_source(project: Path) -> None:
+    for name in ("digits", "other"):
+        write_photos(project / "data" / name / "photos", count=3)
+        with pytest.raises(NolaError, match="overlaps with the images"):
+            add(project, "pets", f"data/{name}/photos", classes="a,b", backbones="demo")
+    write_parquet(project / "data" / "t.parquet", image_table(3))
+    with pytest.raises(NolaError, match="overlaps with the images"):
+        add(project, "pets", "data/t.parquet", classes="a,b", backbones="demo")
+    (project / "link").symlink_to(project / "data")
+    with pytest.raises(NolaError, match="overlaps with the images"):
+        add(project, "pets", "link/other/photos", classes="a,b", backbones="demo")
+
+
+def test_a_table_of_images_elsewhere_needs_a_word(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.csv").write_text(f"path\n../photos/000.png\n{tmp_path}/photos/001.png\n")
+    with pytest.raises(NolaError, match=r"list.csv: row 1 names the image '../photos/000.png' outside of .*lists; move it there"):
+        add(project, "pets", "../lists/list.csv", classes="cat,dog", backbones="demo")
+    assert cli.main(["add", "pets", "../lists/list.csv", "--classes", "cat,dog", "--backbones", "demo", "--outside"]) == 0
+    assert load_definition(project, "pets").images.outside is True
+
+
+def test_nothing_heavy_is_loaded_to_add_a_folder(project: Path) -> None:
+    for number in range(1100):
+        (project.parent / "photos" / f"{number}.jpg").write_bytes(b"not looked into")
+    code = (
+        "import sys; from flows import cli; "
+        "cli.main(['add', 'pets', '../photos', '--classes', 'cat,dog', '--backbones', 'paper']); "
+        "print(sorted({'torch', 'torchvision', 'open_clip', 'timm', 'pandas', 'sklearn', 'prefect', 'dvc'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert len(list(open_reader(load_definition(project, "pets")).scan())) == 1106
+
+
 def test_backbones_that_cannot_work_are_a_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(project / "demo" / "clip")
     assert cli.main(["add", "pets", "../photos", "--classes", "cat,dog", "--backbones", "demo"]) == 0
-    assert "warning: its backbones cannot work yet: " in capsys.readouterr().out
+    assert "warning: its backbones cannot work yet: " in capsys.readouterr().err
     assert "pets" in load(project).datasets
 
 
@@ -145,6 +192,14 @@ def test_a_table_is_watched_with_the_images_beside_it(project: Path, tmp_path: P
     found = add(project, "pets", "../photos/list.csv", labels="reader", backbones="demo")
     assert found.reader == "table" and found.classes == ["cat", "dog"]
     assert load_definition(project, "pets").source == str(tmp_path / "photos")
+    paths = pa.table({"path": [f"{number:03d}.png" for number in range(6)]})
+    write_parquet(tmp_path / "photos" / "paths.parquet", paths)
+    add(project, "more", "../photos/paths.parquet", classes="cat,dog", backbones="demo")
+    definition = load_definition(project, "more")
+    assert (definition.source, definition.images.table) == (str(tmp_path / "photos"), "paths.parquet")
+    write_parquet(tmp_path / "bytes.parquet", image_table(6))
+    add(project, "held", "../bytes.parquet", classes="cat,dog", backbones="demo")
+    assert load_definition(project, "held").source == str(tmp_path / "bytes.parquet")
 
 
 def test_the_last_data_set_stays(project: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nola_core.text import printable, spreadsheet_safe
+from nola_core.text import as_written, printable, spreadsheet_safe, write_spreadsheet
 
 
 @given(st.text(st.characters()))
@@ -34,6 +35,21 @@ def test_formulas_become_text(text: str) -> None:
     assert spreadsheet_safe(f"a{text}") == f"a{text}"
 
 
+@given(st.text("=+-@'ab\t", max_size=6))
+def test_the_apostrophe_can_be_taken_away_again(text: str) -> None:
+    safe = spreadsheet_safe(text)
+    assert as_written(safe) == text
+    assert not safe.startswith(("=", "+", "-", "@", "\t"))
+
+
+def test_a_file_has_a_row_a_row_whatever_is_in_it(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"image_id": ["a\rb.png", "a\nb,c.png", '=1"', "\r=1"], "probability": [0.25, 0.5, 1.0, -0.125]})
+    write_spreadsheet(tmp_path / "a.csv", frame, float_format="%.2f")
+    assert (tmp_path / "a.csv").read_bytes() == (
+        b'image_id,probability\na\\rb.png,0.25\n"a\nb,c.png",0.50\n"\'=1""",1.00\n\'\\r=1,-0.12\n'
+    )
+
+
 def test_a_frame_keeps_its_numbers_and_its_plain_texts() -> None:
     frame = pd.DataFrame(
         {
@@ -54,3 +70,4 @@ def test_a_frame_keeps_its_numbers_and_its_plain_texts() -> None:
         ["'-x", "'@a", "", "1", "-2"],
     ]
     pd.testing.assert_frame_equal(safe[["value", "count"]], frame[["value", "count"]])
+    assert as_written(safe).to_csv() == frame.to_csv()

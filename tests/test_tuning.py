@@ -1,12 +1,17 @@
 """Step 3 on a tiny CLIP: what is trained, that it learns, repeats, resumes and is loaded again."""
 
+import os
+import re
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy, normalize
 
 from nola_core import augmentation, tuning
@@ -154,6 +159,75 @@ def test_an_interrupted_tuning_ends_where_an_undisturbed_one_does(
     assert not checkpoint.exists()
 
 
+def checkpoint_of(new_clip: Callable[[], Clip], path: Path) -> bytes:
+    """What a tuning that is interrupted in its third epoch leaves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "remove", lambda path: None)
+        tune(make_student(new_clip()), OPTIONS.model_copy(update={"epochs": 3}), checkpoint=path)
+    return path.read_bytes()
+
+
+def test_a_damaged_checkpoint_is_dropped_with_one_line(
+    new_clip: Callable[[], Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    sound = checkpoint_of(new_clip, checkpoint)
+    student = make_student(new_clip())
+    parameters, before = student.trained(), trained(student)
+    optimizer = torch.optim.AdamW(tuning._groups(parameters, 0.01))
+    capsys.readouterr()
+    flipped = [sound[:place] + bytes([sound[place] ^ 4]) + sound[place + 1 :] for place in range(0, len(sound), len(sound) // 40)]
+    for data in [b"", sound[:40], sound[: len(sound) // 2], sound[:-1], sound + b"x", *flipped]:
+        checkpoint.write_bytes(data)
+        assert tuning._resume(checkpoint, parameters, optimizer, epochs=4) == [] and not checkpoint.exists()
+        assert capsys.readouterr().err == f"{checkpoint} is damaged: it is dropped, and the tuning starts again\n"
+    assert all(torch.equal(value, before[name]) for name, value in trained(student).items()) and not optimizer.state
+    checkpoint.write_bytes(sound)
+    assert [row[0] for row in tuning._resume(checkpoint, parameters, optimizer, epochs=4)] == [1, 2]
+
+
+def test_a_checkpoint_that_does_not_fit_is_dropped(
+    new_clip: Callable[[], Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    sound = checkpoint_of(new_clip, checkpoint)
+    clip = new_clip()
+    phi = torch.zeros(3, 16)  # one class more
+    other = tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    more = tuning.Student(new_clip(), phi[:2], prompt_tokens=5, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    for student, epochs in ((other, 4), (more, 4), (make_student(new_clip()), 2)):
+        checkpoint.write_bytes(sound)
+        before = trained(student)
+        assert tuning._resume(checkpoint, student.trained(), torch.optim.AdamW(student.parameters()), epochs=epochs) == []
+        assert all(torch.equal(value, before[name]) for name, value in trained(student).items())
+        assert "does not fit: it is dropped, and the tuning starts again" in capsys.readouterr().err and not checkpoint.exists()
+
+
+def test_a_checkpoint_holds_no_code(new_clip: Callable[[], Clip], tmp_path: Path) -> None:
+    """A pickle that would run a command is not run, whatever digest it carries."""
+
+    class Command:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    checkpoint = tmp_path / "checkpoint.pt"
+    tuning._write_checkpoint(checkpoint, {"curve": Command()})
+    student = make_student(new_clip())
+    assert tuning._resume(checkpoint, student.trained(), torch.optim.AdamW(student.parameters()), epochs=4) == []
+    assert not (tmp_path / "ran").exists() and not checkpoint.exists()
+
+
+def test_the_key_of_a_checkpoint_is_that_of_its_inputs_and_of_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = {"seed": 1, "code": "a"}
+    key = tuning.checkpoint_key(inputs)
+    assert key == tuning.checkpoint_key({"code": "a", "seed": 1}) and re.fullmatch("[0-9a-f]{16}", key)
+    assert key != tuning.checkpoint_key(inputs | {"code": "b"})
+    for library in ("torch", "open_clip_torch", "timm", "pillow", "torchvision"):
+        with monkeypatch.context() as patch:
+            patch.setattr(tuning, "version", lambda name, library=library: "9" if name == library else version(name))
+            assert tuning.checkpoint_key(inputs) != key, library
+
+
 def test_a_saved_student_answers_the_same_and_knows_its_clip(new_clip: Callable[[], Clip], tmp_path: Path) -> None:
     clip = new_clip()
     student = make_student(clip)
@@ -168,6 +242,36 @@ def test_a_saved_student_answers_the_same_and_knows_its_clip(new_clip: Callable[
     other = load_clip(ClipSpec(model="local-dir:other", pretrained=None, sha256=None), root=tmp_path)
     with pytest.raises(NolaError, match="was tuned from other CLIP weights than local-dir:other has now"):
         tuning.Student.load(path, other)
+
+
+def test_the_temperature_belongs_to_the_student_and_changes_how_sure_it_is_alone(
+    new_clip: Callable[[], Clip], tmp_path: Path
+) -> None:
+    clip = new_clip()
+    student, path = make_student(clip), tmp_path / "student.safetensors"
+    student.eval().requires_grad_(False)
+    x = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    logits, plain = student(x), tuning.predict(student, x)
+    torch.testing.assert_close(plain, logits.softmax(dim=1))
+    student.temperature = 0.3
+    sharp = tuning.predict(student, x)
+    torch.testing.assert_close(sharp, (logits / 0.3).softmax(dim=1))
+    assert torch.equal(sharp.argmax(dim=1), plain.argmax(dim=1)) and (sharp.amax(dim=1) > plain.amax(dim=1)).all()
+    assert torch.equal(student(x), logits), "the loss of the tuning sees no temperature"
+    student.save(path, weights_sha256=clip.image.meta["weights_sha256"])
+    loaded = tuning.Student.load(path, new_clip())
+    assert loaded.temperature == 0.3 and torch.equal(tuning.predict(loaded, x), sharp)
+
+    with safe_open(path, framework="pt") as stored:
+        tensors, metadata = {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata()  # noqa: SIM118
+    assert tensors.pop("temperature").shape == ()
+    save_file(tensors, path, metadata=metadata)
+    old = tuning.Student.load(path, new_clip())
+    assert old.temperature == 1 and torch.equal(tuning.predict(old, x), plain)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        save_file(tensors | {"temperature": torch.tensor(wrong)}, path, metadata=metadata)
+        with pytest.raises(NolaError, match=f"student.safetensors has the temperature {wrong}, which must be above 0"):
+            tuning.Student.load(path, new_clip())
 
 
 def test_a_loss_that_blows_up_is_one_sentence(new_clip: Callable[[], Clip]) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.names import display_name
-from nola_core.datasets.readers.reader import Reader, read_file
+from nola_core.datasets.readers.reader import Reader, lines_of
 from nola_core.errors import NolaError
 from nola_core.text import printable
 
@@ -60,24 +60,16 @@ def _listed(definition: DatasetDefinition, reader: Reader) -> tuple[list[str], s
     if definition.classes in ("folders", "reader"):
         names = reader.class_names()
         if not names:
-            raise NolaError(f"{where}: {definition.source} names no classes of its own; list them under `classes`.")
+            raise NolaError(
+                f"{where}: {definition.source} names no classes of its own; list them under `classes`, for `nola add` by "
+                "--classes."
+            )
         return names, where
     try:
         return lines_of(Path(definition.classes)), definition.classes
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or error) if isinstance(error, OSError) else "it is no UTF-8"
         raise NolaError(f"{where}: the class list {definition.classes} cannot be read ({reason}).") from None
-
-
-def lines_of(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file, whatever system ended them, without a byte order mark.
-
-    Raises:
-        OSError: it cannot be read, or is no regular file.
-        UnicodeDecodeError: it is no UTF-8.
-    """
-    text = read_file(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _checked(name: str, what: str) -> ClassName:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nola_core.config import Section, load, read_yaml, validate
 from nola_core.errors import NolaError
@@ -20,9 +21,9 @@ DIGITS = "scikit-learn's digits"
 """What stands for the source of the reader `digits`."""
 COLUMNS = ("image_column", "label_column", "split_column")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "table": ("table", "splits", *COLUMNS),
+    "table": ("table", "splits", "outside", *COLUMNS),
     "webdataset": ("shards", "splits"),
-    "huggingface": ("splits", *COLUMNS),
+    "huggingface": ("splits", "outside", *COLUMNS),
     "torchvision": ("dataset", "splits"),
     "catalog": ("dataset",),
 }
@@ -38,11 +39,13 @@ class Images(Section):
     labels: Literal["none", "folders", "reader"]
     """Ground truth for `evaluate`: none, the name of the folder an image lies in, or what the reader itself knows."""
     table: str | None = None
-    """The table in the folder of images, where the source is a folder: then DVC watches the images too."""
+    """The table in the folder of images, where the source is a folder: then changes in the images are noticed, too."""
     shards: str | None = None
     """Which files of a folder are shards, as a pattern such as `train-*.tar`."""
     dataset: str | None = None
     """The class of torchvision.datasets, or the data set's name in `nola_core.datasets.catalog`."""
+    outside: bool | None = None
+    """Whether the paths of a table may lead out of its folder; changes in those images are not noticed."""
     image_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
@@ -56,6 +59,9 @@ class Images(Section):
             if getattr(self, key) is not None and key not in known:
                 able = [reader for reader, options in OPTIONS.items() if key in options]
                 raise ValueError(f"images.{key} is for the readers {', '.join(able)}, not for {self.reader}; take it out")
+        for key, place in (("table", self.table), ("shards", self.shards)):
+            if place is not None and (not place or Path(place).is_absolute() or ".." in Path(place).parts):
+                raise ValueError(f"images.{key} = '{place}' must lie in the folder `source`; write its path from there")
         if self.reader == "torchvision" and self.dataset is None:
             raise ValueError("images.dataset is missing: the class of torchvision.datasets, for example OxfordIIITPet")
         if self.reader == "catalog" and self.dataset is None:
@@ -81,6 +87,13 @@ class DatasetDefinition(Section):
     """Texts with `{}` for the class name; the first alone is the zero-shot classifier."""
     backbones: str | dict[str, Any] | None
     """A backbone pair: its name, `CLIP+SSL`, its own `clip` and `ssl`, or null for `embed.backbones` of params.yaml."""
+
+    @field_validator("source", "descriptions")
+    @classmethod
+    def _is_a_path(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError(f"{info.field_name} = {value!r}: no path can hold a zero byte")
+        return value
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -131,8 +144,20 @@ def check_definition(values: Mapping[str, Any], *, name: str, root: Path) -> Dat
     joined: dict[str, Any] = {}
     if not embedded:
         joined["source"] = str(root / definition.source)
+        check_place(Path(joined["source"]), root / "data" / name)
     if definition.descriptions is not None:
         joined["descriptions"] = str(root / definition.descriptions)
     if isinstance(definition.classes, str) and definition.classes not in ("folders", "reader"):
         joined["classes"] = str(root / definition.classes)
     return definition.model_copy(update=joined)
+
+
+def check_place(source: Path, results: Path) -> None:
+    """Refuse a source where the stages write: every run would change it.
+
+    Raises:
+        NolaError: one lies in the other, or they are the same.
+    """
+    images, written = (Path(os.path.realpath(place)) for place in (source, results))
+    if written.is_relative_to(images) or images.is_relative_to(written):
+        raise NolaError(f"the results go to {written}, which overlaps with the images in {images}; keep the images elsewhere.")

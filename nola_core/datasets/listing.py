@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -26,13 +26,16 @@ class Survey:
     The hold-out is stable when the collection grows (a share), or exact (a number), and blind to labels.
     """
 
-    def __init__(self, name: str, holdout: float, hashes: np.ndarray, *, own: bool) -> None:
+    def __init__(self, name: str, holdout: float, hashes: np.ndarray, *, own: Counter[str]) -> None:
         self._name, self._own, self._count = name, own, len(hashes)
         if holdout >= 1:
             held = min(int(holdout), len(hashes))
             self._threshold = int(np.partition(hashes, len(hashes) - held)[len(hashes) - held]) if held else 2**64
         else:
             self._threshold = int((1 - holdout) * 2**64)
+        test = int((hashes >= np.uint64(self._threshold)).sum()) if self._threshold < 2**64 else 0
+        self.splits = dict(own) if own else {"train": len(hashes) - test, "test": test}
+        """Split -> number of entries."""
 
     def __len__(self) -> int:
         return self._count
@@ -50,12 +53,14 @@ def survey(definition: DatasetDefinition, reader: Reader) -> Survey:
     Raises:
         NolaError: two entries share an id, or some have a split and others none.
     """
-    hashes, with_split, without = array("Q"), 0, ""
+    hashes, own, without = array("Q"), Counter[str](), ""
     for entry in reader.scan():
         hashes.append(_hash(definition.name, entry))
-        with_split += entry.split is not None
-        without = without if entry.split is not None else entry.image_id
-    if 0 < with_split < len(hashes):
+        if entry.split is None:
+            without = entry.image_id
+        else:
+            own[entry.split] += 1
+    if 0 < own.total() < len(hashes):
         raise NolaError(f"{definition.source}: other images have a split, '{without}' has none; give every image one.")
     values = np.array(hashes, dtype=np.uint64)
     distinct, counts = np.unique(values, return_counts=True)
@@ -63,7 +68,7 @@ def survey(definition: DatasetDefinition, reader: Reader) -> Survey:
         twice = set(distinct[counts > 1].tolist())
         image_id = next(entry.image_id for entry in reader.scan() if _hash(definition.name, entry) in twice)
         raise NolaError(f"{definition.source} lists the image '{image_id}' more than once; take the others out.")
-    return Survey(definition.name, definition.images.holdout, values, own=with_split > 0)
+    return Survey(definition.name, definition.images.holdout, values, own=own)
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int) -> Iterator[R]:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from nola_core.datasets.definition import DIGITS, DatasetDefinition
 from nola_core.datasets.readers.folder import is_image, top_folders, walk
+from nola_core.datasets.readers.webdataset import NAME_FILES
 from nola_core.errors import NolaError
 
 PATHS = (".csv", ".tsv")
 """Tables that hold paths, never images: what they name lies beside them."""
-NAMES = ("classnames.txt", "classes.txt")
-"""Class names beside shards."""
 
 
 def fingerprint(definition: DatasetDefinition) -> str:
@@ -48,7 +47,7 @@ def _listed(definition: DatasetDefinition) -> Iterator[tuple[str, os.stat_result
     else:
         yield source.name, _status(source)
         if reader == "webdataset":
-            yield from ((name, _status(source.with_name(name))) for name in NAMES)
+            yield from ((name, _status(source.with_name(name))) for name in NAME_FILES)
 
 
 def _below(folder: Path, *, images: bool) -> Iterator[tuple[str, os.stat_result | None]]:

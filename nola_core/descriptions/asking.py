@@ -20,8 +20,8 @@ from nola_core.descriptions.request import Request, Sampling
 from nola_core.descriptions.responses import Known, Recorder
 from nola_core.progress import progress
 
-GRACE = 10.0
-"""Seconds that answers under way are waited for after a signal: they will be charged either way."""
+GRACE_SECONDS = 10.0
+"""Answers under way are waited for after a signal: they will be charged either way. Who ends a run must give it longer."""
 COMPLETION_SAMPLES = 20
 """Samples a request in completion style."""
 
@@ -124,7 +124,7 @@ class _Run:
             held = _Held(self.budget, most)
             cost = most  # of a request that got lost: it may be charged all the same
             try:
-                answers = await self.client.ask(group, lost=held.again)
+                answers = await self.client.ask(group, lost=held.again, go=lambda: not self.outcome.stopped)
                 cost = self._keep(group, answers, most / len(group), queue, advance)
             except RequestFailedError as error:
                 self.outcome.failed |= {request.key: str(error) for request in group}
@@ -209,10 +209,15 @@ async def ask(
                 working: asyncio.Future[Any] = asyncio.gather(*workers)
                 both: set[asyncio.Future[Any]] = {working, interrupted}
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                if not working.done():
-                    await asyncio.wait({working}, timeout=GRACE)
+                ends = asyncio.get_running_loop().time() + GRACE_SECONDS
+                while not working.done() and client.in_flight and asyncio.get_running_loop().time() < ends:
+                    await asyncio.wait({working}, timeout=0.02)
                 if working.done():
                     working.result()
+                elif client.in_flight:
+                    run.outcome.stopped += (
+                        f", {client.in_flight} requests under way got no answer within {GRACE_SECONDS:g} s and may be charged"
+                    )
             finally:
                 for task in [*workers, interrupted]:
                     task.cancel()

@@ -15,7 +15,7 @@ from typing import Any
 
 from nola_core.descriptions.answers import GOOD, STRUCTURES
 from nola_core.descriptions.asking import row, unanswered
-from nola_core.descriptions.client import Client, connect
+from nola_core.descriptions.client import Answer, Client
 from nola_core.descriptions.endpoint import Endpoint
 from nola_core.descriptions.prices import Price
 from nola_core.descriptions.question import Question
@@ -30,6 +30,10 @@ MOST_REQUESTS = 20_000
 """Requests a batch; endpoints take 50,000."""
 MOST_BYTES = 100_000_000
 """Of a batch's file; endpoints take 200 MB."""
+MOST_ANSWERED = 300_000_000
+"""Bytes of a file of answers; a batch has no more requests than `_most_requests` can be answered in it."""
+MOST_LISTED = 10_000
+"""Batches that are looked through for one whose id was lost."""
 PATHS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
 OVER = {"completed", "expired", "cancelled"}
 """States in which answers can be fetched, perhaps not all; the rest of the requests is submitted again."""
@@ -84,9 +88,9 @@ def fetch(
         job = _Job(responses, recorder, sampling, endpoint, price and price * REBATE, load_image, say)
         try:
             asyncio.run(job.run(wanted, attempts=attempts, max_cost=max_cost, poll=poll, wait=wait))
-        except openai.APIError as error:
+        except (openai.OpenAIError, RecursionError) as error:
             status = f" ({error.status_code})" if isinstance(error, openai.APIStatusError) else ""
-            said = endpoint.redact(" ".join(str(error.message).split())[:200])
+            said = endpoint.redact(" ".join(str(getattr(error, "message", error)).split())[:200])
             raise NolaError(
                 f"the Batch API of {endpoint.host} failed{status}: {said}. Run again: nothing is submitted twice."
             ) from None
@@ -113,7 +117,9 @@ class _Job:
         self.batches = Batches(responses)
 
     async def run(self, wanted: Sequence[Request], *, attempts: int, max_cost: float | None, poll: float, wait: bool) -> None:
-        async with connect(self.endpoint, max_retries=5) as self.api:
+        from nola_core.descriptions.connection import connect
+
+        async with connect(self.endpoint, most=MOST_ANSWERED, max_retries=5) as self.api:
             await self._adopt()
             while True:
                 known = self.responses.known()
@@ -133,11 +139,13 @@ class _Job:
         """Find the ids of batches whose making was interrupted; drop those that were never made."""
         lost = {entry["token"]: entry for entry in self.batches.entries if entry["id"] is None}
         if lost:
+            seen = 0
             async for made in self.api.batches.list(limit=100):
+                seen += 1
                 token = (made.metadata or {}).get("nola", "")
                 if token in lost:
                     lost.pop(token)["id"] = made.id
-                if not lost:
+                if not lost or seen == MOST_LISTED:
                     break
             self.batches.entries = [entry for entry in self.batches.entries if entry["id"] is not None]
             self.batches.save()
@@ -162,13 +170,17 @@ class _Job:
             sent = body([request], self.sampling, structure=STRUCTURES[0], load_image=self.load_image)
             path = PATHS[self.sampling.style]
             line = json.dumps({"custom_id": request.key, "method": "POST", "url": path, "body": sent}).encode() + b"\n"
-            if lines and (len(lines) == MOST_REQUESTS or size + len(line) > MOST_BYTES):
+            if lines and (len(lines) == self._most_requests() or size + len(line) > MOST_BYTES):
                 yield lines, part
                 lines, part, size = [], [], 0
             lines.append(line)
             part.append(request)
             size += len(line)
         yield lines, part
+
+    def _most_requests(self) -> int:
+        """As many as have room in one file of answers: four bytes a token as JSON writes them, and the frame around."""
+        return max(1, min(MOST_REQUESTS, MOST_ANSWERED // (4 * 6 * self.sampling.max_tokens + 4096)))
 
     async def _submit(self, lines: Sequence[bytes], requests: Sequence[Request]) -> None:
         uploaded = await self.api.files.create(file=("nola.jsonl", b"".join(lines)), purpose="batch")
@@ -184,6 +196,8 @@ class _Job:
         made = await self.api.batches.create(
             input_file_id=uploaded.id, endpoint=path, completion_window="24h", metadata={"nola": entry["token"]}
         )
+        if not isinstance(made.id, str) or not made.id:
+            raise NolaError(f"{self.endpoint.host} gave the batch no id; run again, which looks for it.")
         entry["id"] = made.id
         self.batches.save()
         self.say(f"submitted {len(requests):,} requests as batch {made.id}")
@@ -194,9 +208,9 @@ class _Job:
         if state.status != "failed" and state.status not in OVER:
             return
         reasons = [str(error.message) for error in ((state.errors.data if state.errors else None) or [])]
-        lines: list[str] = []
+        lines: list[bytes] = []
         for name in filter(None, (state.output_file_id, state.error_file_id)):
-            lines += (await self.api.files.content(name)).text.splitlines()
+            lines += (await self.api.files.content(name)).content.split(b"\n")
         got = self._join(lines, entry, known, reasons)
         self.batches.entries.remove(entry)
         self.batches.save()
@@ -207,7 +221,7 @@ class _Job:
                 f"batch {entry['id']} is {state.status} without an answer ({said}); try again, or describe.mode live."
             )
 
-    def _join(self, lines: Sequence[str], entry: dict[str, Any], known: Known, reasons: list[str]) -> int:
+    def _join(self, lines: Sequence[bytes], entry: dict[str, Any], known: Known, reasons: list[str]) -> int:
         """Record the answers; how many there were. They are kept whether or not the class list still asks for them."""
         from openai.types import Completion
         from openai.types.chat import ChatCompletion
@@ -217,17 +231,21 @@ class _Job:
         reader = Client(self.endpoint, sampling)
         requests = {made["key"]: _request(made) for made in entry["requests"]}
         rows = []
-        for line in filter(str.strip, lines):
+        for line in filter(bytes.strip, lines):
             try:
                 found = json.loads(line)
-                request, response = requests[found["custom_id"]], found.get("response") or {}
+                response = found.get("response") or {}
                 if response.get("status_code") != 200:
                     reasons.append(str(found.get("error") or response.get("body") or "no response"))
                     continue
-                answer = reader.read(kind.model_validate(response["body"]), [request], STRUCTURES[0])[0]
-            except (ValueError, TypeError, AttributeError, KeyError):
+                request = requests.pop(found["custom_id"])  # each is answered once
+            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
                 reasons.append("a line that is no answer")
                 continue
+            try:
+                answer = reader.read(kind.construct(**response["body"]), [request], STRUCTURES[0])[0]
+            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+                answer = Answer("", "malformed", None, None, "")  # and paid for
             failures = known.failures[request.key]
             most = self.price.most([request], sampling) if self.price else 0.0
             attempt = len(failures) + 1

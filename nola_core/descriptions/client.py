@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nola_core.descriptions.answers import GOOD, STRUCTURES, Structure, judged
 from nola_core.descriptions.endpoint import Endpoint
 from nola_core.descriptions.limits import Bucket
-from nola_core.descriptions.prices import tokens_likely
+from nola_core.descriptions.prices import counted, tokens_likely
 from nola_core.descriptions.request import ImageLoader, Request, Sampling, body
 from nola_core.errors import NolaError
 
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 300.0
 """An endpoint that asks for a longer pause than this (seconds) is given up."""
+ANSWER_BYTES = 8_000_000
+"""Of a reply, unpacked; a larger one is not read to its end."""
+TOKEN_LETTERS = 100
+"""A text of more letters for each token that was allowed is no answer."""
+NAME_LETTERS = 200
+"""So much is kept of the name a model gives itself."""
 MALFORMED = 3
 """So many malformed answers without a well-formed one, and an endpoint is taken not to heed that structure."""
 PARAMETERS = ("temperature", "reasoning_effort")
@@ -76,6 +84,7 @@ class Client:
         self.structure: Structure = STRUCTURES[0]
         self.limit = "max_tokens"
         self.answered = 0
+        self.in_flight = 0
         self._well_formed = False
         self._malformed = 0
         self._exhausted = 0
@@ -84,7 +93,9 @@ class Client:
         self._tokens = Bucket(endpoint.tokens_per_minute, clock=clock, sleep=sleep)
 
     async def __aenter__(self) -> Client:
-        self.api = connect(self.endpoint)
+        from nola_core.descriptions.connection import connect
+
+        self.api = connect(self.endpoint, most=ANSWER_BYTES)
         return self
 
     async def __aexit__(
@@ -92,19 +103,24 @@ class Client:
     ) -> None:
         await self.api.close()
 
-    async def ask(self, group: Sequence[Request], *, lost: Callable[[], bool] = lambda: True) -> list[Answer]:
+    async def ask(
+        self, group: Sequence[Request], *, lost: Callable[[], bool] = lambda: True, go: Callable[[], bool] = lambda: True
+    ) -> list[Answer]:
         """The answers to samples of one question; fewer than asked for where the endpoint sends fewer.
 
         Args:
             group: the samples.
             lost: called after each try that may have been answered, and charged, without an answer arriving; whether to
                 try again.
+            go: asked right before anything is sent; whether it may be.
 
         Raises:
-            RequestFailedError: no answer after `tries` tries, or the endpoint refuses this very request.
+            RequestFailedError: no answer after `tries` tries, the endpoint refuses this very request, or `go` does.
             EndpointFailedError: the endpoint refuses key or model, is not there, or has nothing left to give.
         """
         import openai
+
+        from nola_core.descriptions.connection import BodyError
 
         reason, tried = "", 0
         while tried < self.tries:
@@ -113,7 +129,7 @@ class Client:
             structure, limit = self.structure, self.limit
             arrived = False
             try:
-                return await self._once(group, structure, limit)
+                return await self._once(group, structure, limit, go)
             except openai.APIStatusError as error:
                 arrived = True
                 if self._adapt(error, group, structure, limit):
@@ -126,7 +142,9 @@ class Client:
                 reason = f"no answer within {self.endpoint.timeout:g} s"
             except openai.APIConnectionError as error:
                 reason = f"the connection failed ({type(error.__cause__).__name__})"
-            except (openai.APIError, ValueError, TypeError, AttributeError):  # what came is no JSON, or no answer
+            except BodyError as error:
+                reason = str(error)
+            except (openai.APIError, ValueError, TypeError, AttributeError, RecursionError):  # no JSON, or no answer
                 reason = "an answer that is no completion"
             tried += 1
             if not arrived and tried < self.tries and not lost():
@@ -136,7 +154,7 @@ class Client:
             raise EndpointFailedError(f"{self.endpoint.host} does not answer ({reason}, {self.tries} times in a row)")
         raise RequestFailedError(reason)
 
-    async def _once(self, group: Sequence[Request], structure: Structure, limit: str) -> list[Answer]:
+    async def _once(self, group: Sequence[Request], structure: Structure, limit: str, go: Callable[[], bool]) -> list[Answer]:
         make = partial(body, group, self.sampling, structure=structure, limit=limit, load_image=self.load_image)
         sent = await asyncio.to_thread(make) if group[0].question.images else make()
         expected = sum(tokens_likely(group, self.sampling))
@@ -144,11 +162,17 @@ class Client:
         await self._tokens.take(expected)
         while (pause := self._resume_at - self.clock()) > 0:
             await self.sleep(pause)
-        async with asyncio.timeout(self.endpoint.timeout):
-            if self.sampling.style == "completion":
-                reply: Any = await self.api.completions.create(**sent)
-            else:
-                reply = await self.api.chat.completions.create(**sent)
+        if not go():
+            raise RequestFailedError("not sent")
+        self.in_flight += 1
+        try:
+            async with asyncio.timeout(self.endpoint.timeout):
+                if self.sampling.style == "completion":
+                    reply: Any = await self.api.completions.create(**sent)
+                else:
+                    reply = await self.api.chat.completions.create(**sent)
+        finally:
+            self.in_flight -= 1
         answers = self.read(reply, group, structure)
         if answers[0].tokens_in is not None:
             self._tokens.give_back(expected - sum((answer.tokens_in or 0) + (answer.tokens_out or 0) for answer in answers))
@@ -166,13 +190,17 @@ class Client:
         choices = list(reply.choices)[: len(group)]
         if not choices:
             raise ValueError("no choices")
-        usage = reply.usage
+        longest = TOKEN_LETTERS * self.sampling.max_tokens
+        tokens_in, tokens_out = counted(reply.usage, group, self.sampling)
         answers = []
         for number, choice in enumerate(choices):
             message = choice.text if self.sampling.style == "completion" else choice.message
             refused = getattr(message, "refusal", None)
             text = refused or (message if isinstance(message, str) else message.content) or ""
-            if refused:
+            text = text.encode(errors="replace").decode()  # half a character, where the token limit cut one in two
+            if len(text) > longest:
+                text, reason = text[:longest], "malformed"
+            elif refused:
                 reason = "refusal"
             elif choice.finish_reason in ("length", "content_filter"):
                 reason = choice.finish_reason
@@ -186,9 +214,9 @@ class Client:
                 Answer(
                     text=self.endpoint.redact(text),
                     finish_reason=reason,
-                    tokens_in=_share(usage and usage.prompt_tokens, number, len(choices)),
-                    tokens_out=_share(usage and usage.completion_tokens, number, len(choices)),
-                    model=self.endpoint.redact(str(reply.model or "")),
+                    tokens_in=_share(tokens_in, number, len(choices)),
+                    tokens_out=_share(tokens_out, number, len(choices)),
+                    model=self.endpoint.redact(str(reply.model or "").encode(errors="replace").decode())[:NAME_LETTERS],
                 )
             )
         return answers
@@ -251,30 +279,21 @@ class Client:
 
     def _said(self, error: openai.APIStatusError) -> str:
         message = error.body.get("message") if isinstance(error.body, dict) else None
-        words = " ".join(str(message or "").split())[:200]
+        words = " ".join(message.split())[:200] if isinstance(message, str) else ""
         return self.endpoint.redact(f"{error.status_code}: {words}" if words else f"status {error.status_code}")
 
 
-def connect(endpoint: Endpoint, *, max_retries: int = 0) -> openai.AsyncOpenAI:
-    """The SDK's client; by default without tries of its own, because those of `Client` keep to the limits."""
-    import openai
-
-    return openai.AsyncOpenAI(
-        api_key=endpoint.key or "none", base_url=endpoint.base_url, max_retries=max_retries, timeout=endpoint.timeout
-    )
-
-
 def retry_after(headers: Any) -> float:
-    """Seconds that `Retry-After-Ms` or `Retry-After` (seconds or a date) ask to wait; 0 without either."""
+    """Seconds, 0 to 1e9, that `Retry-After-Ms` or `Retry-After` (seconds or a date) ask to wait; 0 without either."""
+    wait = math.nan
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) / unit)
-        except (KeyError, ValueError):
-            continue
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    except (KeyError, ValueError):
-        return 0.0
+        with suppress(KeyError, ValueError):
+            wait = float(headers[name]) / unit
+            break
+    else:
+        with suppress(KeyError, ValueError, TypeError, OverflowError):
+            wait = email.utils.parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
+    return 0.0 if math.isnan(wait) else min(max(wait, 0.0), 1e9)
 
 
 def _share(total: int | None, number: int, count: int) -> int | None:

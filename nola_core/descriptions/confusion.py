@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from nola_core.datasets.names import display_name
 from nola_core.descriptions.prompts import PromptSet, fill
 from nola_core.descriptions.question import Question
 from nola_core.errors import NolaError
@@ -103,9 +104,8 @@ def ask(
 
 def not_asked(pairs: pd.DataFrame, classes: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
     """The pairs that no earlier round got an answer about."""
-    name = dict(zip(classes["class_id"], classes["name"], strict=True))
-    known = {frozenset(pair) for pair in zip(rounds["class"], rounds["other"], strict=True)}
-    fresh = [frozenset((name[a], name[b])) not in known for a, b in zip(pairs["class_id"], pairs["other_id"], strict=True)]
+    known = {frozenset(pair) for pair in zip(_ids(rounds["class"], classes), _ids(rounds["other"], classes), strict=True)}
+    fresh = [frozenset(pair) not in known for pair in zip(pairs["class_id"], pairs["other_id"], strict=True)]
     return pairs[np.array(fresh, dtype=bool)]
 
 
@@ -126,14 +126,23 @@ def add_rounds(described: pd.DataFrame, rounds: pd.DataFrame, classes: pd.DataFr
     Args:
         described: `class_id, class, prompt, text, provider, model`, in class order.
         rounds: from `read_rounds`.
-        classes: `class_id, name`.
+        classes: `class_id, name, display_name`.
     """
-    ids = dict(zip(classes["name"], classes["class_id"], strict=True))
-    known = rounds[rounds["class"].isin(ids)]
-    added = known.assign(class_id=known["class"].map(ids))[described.columns]
+    names = dict(zip(classes["class_id"], classes["name"], strict=True))
+    known = rounds.assign(class_id=_ids(rounds["class"], classes))
+    gone = sorted(set(rounds["class"][known["class_id"].isna()]))
+    known = known.dropna(subset="class_id")
+    added = known.assign(**{"class": known["class_id"].map(names)})[described.columns].astype({"class_id": int})
     table = pd.concat([described, added], ignore_index=True) if len(added) else described
     table = table.drop_duplicates(["class_id", "text"]).sort_values("class_id", kind="stable", ignore_index=True)
-    return table, sorted(set(rounds["class"]) - set(ids))
+    return table, gone
+
+
+def _ids(names: pd.Series, classes: pd.DataFrame) -> pd.Series:
+    """The class each name means now; a class may have been renamed and still read the same in a sentence."""
+    shown = dict(zip(classes["display_name"], classes["class_id"], strict=True))
+    ids = dict(zip(classes["name"], classes["class_id"], strict=True))
+    return names.map(lambda name: ids.get(name, shown.get(display_name(name))))
 
 
 def _part(folder: Path, number: int) -> Path:

@@ -38,7 +38,7 @@ class Endpoint:
         base_url = (os.environ.get("NOLA_LLM_BASE_URL") or os.environ.get("OPENAI_BASE_URL") or "").strip()
         if not key and not base_url:
             return None
-        if base_url and (not base_url.startswith(("http://", "https://")) or not urlsplit(base_url).hostname):
+        if base_url and not _is_url(base_url):
             raise NolaError("the base URL of the language model must look like http://localhost:8000/v1 (NOLA_LLM_BASE_URL).")
         if not key.isascii() or not key.isprintable():
             raise NolaError(
@@ -68,6 +68,13 @@ class Endpoint:
             if secret and len(secret) >= 8:
                 text = text.replace(secret, "***")
         return text
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return text.startswith(("http://", "https://")) and bool(urlsplit(text).hostname)
+    except ValueError:  # half a bracket
+        return False
 
 
 def _number(name: str) -> int | None:

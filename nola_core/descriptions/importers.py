@@ -20,7 +20,7 @@ import pyarrow as pa
 from nola_core.datasets.names import display_name
 from nola_core.descriptions.grammar import is_plural
 from nola_core.descriptions.matching import Coverage, match
-from nola_core.descriptions.table import COLUMNS
+from nola_core.descriptions.table import COLUMNS, check_size
 from nola_core.errors import NolaError
 from nola_core.files import read_table, replacing
 
@@ -71,6 +71,7 @@ def import_file(path: Path, classes: pd.DataFrame, *, kind: Kind = "auto", model
     """
     if not path.is_file():
         raise NolaError(f"the descriptions {path} do not exist.")
+    check_size(path)
     if path.suffix == ".json":
         table = _read_json(path)
     elif path.suffix in (".csv", ".parquet"):
@@ -122,6 +123,8 @@ def _read_json(path: Path) -> pd.DataFrame:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_Pairs)
     except ValueError as error:
         raise NolaError(f"{path} is no JSON ({error}).") from None
+    except RecursionError:
+        raise NolaError(f"{path} is no JSON of descriptions (nested too deep).") from None
     if not isinstance(content, _Pairs):
         raise NolaError(f"{path} must hold class -> texts; found {_kind(content)}.")
     rows = []
@@ -132,7 +135,8 @@ def _read_json(path: Path) -> pd.DataFrame:
             for number, text in enumerate(listed, start=1):
                 if not isinstance(text, str):
                     raise NolaError(f"{path}: text {number} of class '{name}' is {_kind(text)}, where a sentence should stand.")
-                rows.append((block, name.strip(), prompt, " ".join(text.split())))
+                texts_ = (name.strip(), prompt, " ".join(text.split()))
+                rows.append((block, *(text.encode(errors="replace").decode() for text in texts_)))  # \ud83d is half a character
     table = pd.DataFrame(rows, columns=["block", "class", "prompt", "text"]).assign(provider="", model="")
     empty = table[(table["text"] == "") | (table["class"] == "")]
     if len(empty):

@@ -157,7 +157,10 @@ def collect(
         say(f"answers of no use after {settings.attempts} attempts: {failures}")
     rows = responses.read()
     rows = rows[rows["finish_reason"] == GOOD].set_index("key", drop=False)
-    return rows.loc[[request.key for request in wanted if request.key in known.good]].reset_index(drop=True)
+    answered = [request for request in wanted if request.key in known.good]
+    rows = rows.loc[[request.key for request in answered]].reset_index(drop=True)
+    rows["class"] = [request.question.class_name for request in answered]  # it may have had another name when it was asked about
+    return rows
 
 
 def sentences(answers: pd.DataFrame, questions: Sequence[Question], settings: Describe, classes: pd.DataFrame) -> pd.DataFrame:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nola_core.config import read_yaml
 from nola_core.descriptions.answers import INSTRUCTIONS, schema
 from nola_core.descriptions.question import Question
 from nola_core.descriptions.request import Request, Sampling
+from nola_core.errors import NolaError
 
 IMAGE_TOKENS = 8500
 """A guess at a picture of 512 x 512 pixels: what gpt-4o-mini counts (2,833 and 5,667 a tile). Most models count some hundred."""
+MOST_IMAGE_TOKENS = 50_000
+"""What the dearest way of counting makes of a picture."""
+FAR, SPARE = 10, 10_000
 MESSAGE_TOKENS = 16
 """What the frame of a message adds."""
 
@@ -48,6 +54,8 @@ def price_of(model: str, given: Sequence[float] | None = None, *, image_tokens: 
         if not names:
             return None
         given = table[max(names, key=len)]
+    if len(given) != 2 or not all(isinstance(dollars, (int, float)) and 0 <= dollars < math.inf for dollars in given):
+        raise NolaError(f"the price of {model} must be [dollars in, dollars out] for a million tokens, not {given}.")
     return Price(given[0] / 1e6, given[1] / 1e6, image_tokens)
 
 
@@ -55,6 +63,21 @@ def tokens_likely(group: Sequence[Request], sampling: Sampling) -> tuple[int, in
     """A guess at the tokens (in, out) of one HTTP request: four bytes a token, half of what may be answered."""
     question = group[0].question
     return _bytes(question) // 4 + IMAGE_TOKENS * len(question.images), sampling.max_tokens * len(group) // 2
+
+
+def counted(usage: Any, group: Sequence[Request], sampling: Sampling) -> tuple[int | None, int | None]:
+    """Tokens (in, out) by an endpoint's own count; None for what it does not say, or cannot mean.
+
+    It cannot mean a count that is no number, none at all, or `FAR` times what was sent or allowed (and `SPARE` more).
+    """
+    question = group[0].question
+    sent = _bytes(question) + MOST_IMAGE_TOKENS * len(question.images)
+    allowed = sampling.max_tokens * len(group)
+    return _meant(getattr(usage, "prompt_tokens", None), sent), _meant(getattr(usage, "completion_tokens", None), allowed)
+
+
+def _meant(said: Any, most: int) -> int | None:
+    return int(said) if isinstance(said, (int, float)) and 1 <= said <= FAR * most + SPARE else None  # NaN is neither
 
 
 def _bytes(question: Question) -> int:

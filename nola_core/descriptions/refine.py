@@ -14,7 +14,7 @@ from nola_core.descriptions.question import Question
 from nola_core.descriptions.responses import Responses
 from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table, write_json
-from nola_core.stages import classify, describe
+from nola_core.stages.__main__ import run_stage
 from nola_core.stages.paths import Paths
 
 
@@ -75,8 +75,8 @@ def refine(
         names = classes.set_index("class_id")["name"]
         listed = [f"{names[a]} / {names[b]} ({count})" for a, b, count in fresh.itertuples(index=False)]
         print(f"round {number}: {len(rows)} answers about {', '.join(listed)}")
-        describe.run(paths)
-        classify.run(paths)
+        for stage in ("describe", "classify"):
+            run_stage(paths.root, paths.dataset, stage)
     return rounds - first + 1
 
 

@@ -90,7 +90,7 @@ class Responses:
         """What has been asked already and what it cost."""
         frame = self.read()
         frame = frame[frame["finish_reason"].notna()]
-        known = Known(spent=float(frame["cost"].sum()))
+        known = Known(spent=float(frame["cost"].clip(lower=0).sum()))
         for key, reason in zip(frame["key"], frame["finish_reason"], strict=True):
             if reason == GOOD:
                 known.good.add(key)
@@ -170,14 +170,30 @@ class Responses:
             lines = self.journal.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        rows = []
+        rows, mended = [], []
         for number, line in enumerate(lines[:-1], start=1):  # after the last newline: nothing, or a line cut off by a kill
             try:
                 row = json.loads(line)
-                rows.append(row | {"time": pd.Timestamp(row["time"]).to_pydatetime()})
-            except (ValueError, KeyError, TypeError):
+                row |= {"time": pd.Timestamp(row["time"]).to_pydatetime()}
+                if not all(_can_be(row[name]) for name in ("tokens_in", "tokens_out", "cost")):
+                    row |= {"tokens_in": None, "tokens_out": None, "cost": None}
+                    mended.append(str(number))
+                pa.Table.from_pylist([row], schema=SCHEMA)
+                rows.append(row)
+            except (ValueError, KeyError, TypeError, RecursionError):  # those of pyarrow are among them
                 raise NolaError(f"{self.journal}: line {number} is damaged; take it out, the other lines are sound.") from None
+        if mended:
+            print(
+                f"{self.journal}: lines {', '.join(mended)} count tokens as no server can; these answers are kept without "
+                "their cost",
+                file=sys.stderr,
+            )
         return rows
+
+
+def _can_be(said: Any) -> bool:
+    """Whether it can be a number of tokens or dollars, or none; older versions wrote down whatever a server said."""
+    return said is None or (isinstance(said, (int, float)) and 0 <= said < 2**31)
 
 
 class Recorder:

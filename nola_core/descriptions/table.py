@@ -20,6 +20,8 @@ SCHEMA = pa.schema(
         ("model", pa.string()),
     ]
 )
+LARGEST = 200_000_000
+"""Bytes of a file of descriptions; the largest published ones have ten million."""
 COLUMNS = ["class", "prompt", "text", "provider", "model"]
 
 
@@ -31,6 +33,7 @@ def read_provided(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise NolaError(f"the descriptions {path} do not exist; write them, or set describe.provider to none.")
+    check_size(path)
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str, keep_default_na=False)
     except (ValueError, OSError, pa.ArrowInvalid) as error:
@@ -46,6 +49,17 @@ def read_provided(path: Path) -> pd.DataFrame:
         if len(empty):
             raise NolaError(f"{path}: row {empty[0] + 1} has no {column}.")
     return frame
+
+
+def check_size(path: Path) -> None:
+    """Refuse what is too large to be a file of descriptions.
+
+    Raises:
+        NolaError: it is.
+    """
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise NolaError(f"{path} has {size / 1e6:,.0f} MB; a file of descriptions may have {LARGEST / 1e6:.0f}.")
 
 
 def describe(provided: pd.DataFrame, classes: pd.DataFrame, *, source: str) -> pd.DataFrame:

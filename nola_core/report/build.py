@@ -79,7 +79,7 @@ def draw(tables: Tables, judged: pd.DataFrame, bins: int) -> dict[str, Figure]:
     if scores:
         labelled = tables.metrics["labelled"]
         top1 = {method: scores[method]["top1"] for method in tables.methods}
-        intervals = {method: content.wilson(value, labelled) for method, value in top1.items()}
+        intervals = {method: content.interval_of(tables, method) for method in top1}
         counts = figures.confusion_counts(tables.confusion, tables.names)
         drawn["accuracy"] = figures.accuracy(top1, intervals, labelled)
         drawn["confusion"] = figures.confusion(counts, tables.names, tables.final)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -80,8 +81,8 @@ def _font() -> ImageFont.FreeTypeFont:
 def _cut(line: str, width: int) -> str:
     """The line, or as much of it as fits into `width` pixels with an ellipsis."""
     font = _font()
-    if font.getlength(line) <= width:
+    if len(line) <= width and font.getlength(line) <= width:
         return line
-    while line and font.getlength(line + "…") > width:
-        line = line[:-1]
-    return line.rstrip() + "…"
+    line = line[:width]  # no letter is narrower than a pixel
+    fits = bisect_left(range(1, len(line) + 1), True, key=lambda count: font.getlength(line[:count] + "…") > width)
+    return line[:fits].rstrip() + "…"

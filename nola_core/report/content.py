@@ -17,11 +17,11 @@ from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods, truth_of
 from nola_core.prediction import Predictions
+from nola_core.report.intervals import Gain, accuracy_interval, paired_gain
 from nola_core.report.style import method_name, percent, signed
+from nola_core.text import as_written
 
 BASELINE = "zero_shot"
-Z95 = 1.959964
-"""Two-sided 95 % quantile of the normal distribution."""
 
 EXPLANATIONS: Mapping[str, str] = {
     "zero_shot": "CLIP with each class name in one sentence",
@@ -95,7 +95,7 @@ def load(folder: Path) -> Tables:
     predictions = Predictions.open(folder / "predictions.parquet")
     per_class = _read_csv(folder / "per_class.csv")
     stores: dict[str, dict[str, dict[str, Any]]] = {}
-    for path in sorted(folder.glob("features/*/*/meta.json")):
+    for path in sorted(folder.glob("features/[!.]*/[!.]*/meta.json")):  # hidden folders are scratch
         stores.setdefault(path.parent.parent.name, {})[path.parent.name] = files.read_json(path)
     return Tables(
         metrics=metrics,
@@ -120,35 +120,16 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise NolaError(f"{path} does not exist: run the stage that writes it (docs/formats.md says which).")
     # Class names such as "nan" or "null" are names; only an empty accuracy is missing.
-    frame = pd.read_csv(path, keep_default_na=False, dtype={"class": str, "actual": str, "predicted": str, "image_id": str})
+    frame = as_written(
+        pd.read_csv(path, keep_default_na=False, dtype={"class": str, "actual": str, "predicted": str, "image_id": str})
+    )
     if "predicted" in frame.columns and "accuracy" in frame.columns:
         frame["predicted"] = frame["predicted"].astype(int)
         frame["accuracy"] = pd.to_numeric(frame["accuracy"].replace("", np.nan))
     return frame
 
 
-def wilson(fraction: float, count: int) -> tuple[float, float]:
-    """95 % interval of a fraction of `count` images (Wilson, "Probable Inference", JASA 1927)."""
-    scale = 1 / (1 + Z95**2 / count)
-    centre = scale * (fraction + Z95**2 / (2 * count))
-    half = scale * Z95 * math.sqrt(fraction * (1 - fraction) / count + Z95**2 / (4 * count**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def paired_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-    """Mean of after - before over the same images and its 95 % interval (normal approximation): gain, low, high.
-
-    Args:
-        before: [n] whether each image was read correctly by the one method.
-        after: [n] the same for the other.
-    """
-    difference = after.astype(np.float64) - before.astype(np.float64)
-    half = Z95 * float(difference.std()) / math.sqrt(len(difference))
-    gain = float(difference.mean())
-    return gain, gain - half, gain + half
-
-
-def gain_of(tables: Tables, method: str) -> tuple[float, float, float] | None:
+def gain_of(tables: Tables, method: str) -> Gain | None:
     """`paired_gain` of a method over the baseline on the labelled images of the reported split; None without any."""
     answers = tables.answers
     actual = truth_of(answers.index, tables.truth)
@@ -156,6 +137,12 @@ def gain_of(tables: Tables, method: str) -> tuple[float, float, float] | None:
     if answers.empty:
         return None
     return paired_gain(answers[tables.baseline].to_numpy() == actual, answers[method].to_numpy() == actual)
+
+
+def interval_of(tables: Tables, method: str) -> tuple[float, float]:
+    """95 % interval of a method's accuracy on the labelled images of the reported split; there must be some."""
+    count = tables.metrics["labelled"]
+    return accuracy_interval(round(tables.metrics["methods"][method]["top1"] * count), count)
 
 
 def headline(tables: Tables) -> list[str]:
@@ -179,17 +166,20 @@ def headline(tables: Tables) -> list[str]:
     after, before = (percent(metrics["methods"][method]["top1"]) for method in (tables.final, tables.baseline))
     if tables.final == tables.baseline:
         return [f"{final} reads {after} of {images} correctly.", "No label was used."]
-    mean, low, high = gain
-    if mean == 0:
+    if gain.mean == 0:
         first = f"{final} made no difference here: it and {baseline} both read {after} of {images} correctly."
-    elif mean < 0:
+    elif gain.mean < 0:
         first = f"{final} did not help here: it reads {after} of {images} correctly, {baseline} {before}."
     else:
         first = f"{final} reads {after} of {images} correctly; {baseline} {before}."
     sentences = [first, "No label was used."]
-    if mean != 0:
-        doubt = ", so it could be chance" if low <= 0 <= high else ""
-        sentences.append(f"The change is {signed(mean)} points (95\u00a0% interval {signed(low)} to {signed(high)}{doubt}).")
+    if gain.mean != 0:
+        p = f"p = {gain.p:.3f}" if gain.p >= 0.0005 else "p < 0.001"
+        doubt = ", so it could be chance" if gain.may_be_chance else ""
+        sentences.append(
+            f"The change is {signed(gain.mean)} points (95\u00a0% interval {signed(gain.low)} to {signed(gain.high)}; "
+            f"{gain.won:,} images won, {gain.lost:,} lost, exact McNemar {p}{doubt})."
+        )
     return sentences
 
 
@@ -260,11 +250,11 @@ def method_rows(tables: Tables) -> list[dict[str, str]]:
         row = {"method": method, "name": method_name(method), "what": EXPLANATIONS.get(method, "")}
         scores = tables.metrics["methods"].get(method)
         if scores:
-            low, high = wilson(scores["top1"], tables.metrics["labelled"])
+            low, high = interval_of(tables, method)
             row |= {key: percent(scores[key]) for key in ("top1", "top5", "mean_per_class", "ece")}
             row["interval"] = f"{100 * low:.1f} – {100 * high:.1f}"
             gain = gain_of(tables, method)
-            row["gain"] = "" if method == tables.baseline or gain is None else signed(gain[0])
+            row["gain"] = "" if method == tables.baseline or gain is None else signed(gain.mean)
         free = tables.metrics["label_free"].get(tables.metrics["split"], {}).get(method)
         if free:
             row["nuclear_norm"] = f"{free['nuclear_norm']:.3f}"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from nola_core import inputs
 from nola_core.device import keep_memory
-from nola_core.errors import NolaError
+from nola_core.errors import NolaError, system_sentence
+from nola_core.files import sweep
 from nola_core.stages.paths import Paths
+from nola_core.text import printable
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one stage; 1 and one sentence on stderr when the input is wrong."""
+    """Run one stage: 0, or one sentence on stderr and 1 (input or system are wrong), 130 (SIGINT), 143 (SIGTERM)."""
     parser = argparse.ArgumentParser(prog="python -m nola_core.stages", description=__doc__)
     parser.add_argument("stage", choices=("resolve", *inputs.STAGES))
     parser.add_argument("--dataset", help="one of the `datasets` of params.yaml")
@@ -31,8 +35,14 @@ def main(argv: list[str] | None = None) -> int:
         else:
             run_stage(arguments.root, arguments.dataset, arguments.stage, arguments.role)
     except NolaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _said(str(error), 1)
+    except OSError as error:
+        if error.errno is None:  # a library's own, not the system's: a mistake of ours
+            raise
+        return _said(system_sentence(error), 1)
+    except KeyboardInterrupt as stop:
+        number = signal.Signals(*stop.args or (signal.SIGINT,))
+        return _said(f"stopped by {number.name}; run it again to go on where it can.", 128 + number)
     return 0
 
 
@@ -44,13 +54,32 @@ def run_stage(root: Path, dataset: str, stage: str, role: inputs.Role | None = N
     """
     if stage != "prepare":  # which holds one large image after another, and no tensors
         keep_memory()
+    paths = Paths(root, dataset)
+    sweep(paths.folder, paths.cache)
     mine = inputs.read(root, dataset, stage, role)
     inputs.check(root, dataset, stage, role, mine)
     run = importlib.import_module(f"nola_core.stages.{stage}").run
-    paths = Paths(root, dataset)
     run(paths, mine, role) if role else run(paths, mine)
     inputs.check(root, dataset, stage, role, mine)
 
 
+def _said(sentence: str, status: int) -> int:
+    print(*(f"error: {printable(line)}" for line in sentence.splitlines()), sep="\n", file=sys.stderr)
+    return status
+
+
+def stop_on_signals() -> None:
+    """Have SIGTERM and SIGINT raise KeyboardInterrupt(number), so that what is half made is removed; the second one kills."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, stop)
+
+
 if __name__ == "__main__":
+    stop_on_signals()
     sys.exit(main())

@@ -29,8 +29,9 @@ class Paths:
         return self.folder / "features" / role / split
 
     def splits(self, role: str) -> list[str]:
-        """The splits a role has stores of, in order."""
-        return sorted(entry.name for entry in (self.folder / "features" / role).iterdir() if entry.is_dir())
+        """The splits a role has stores of, in order; hidden folders are scratch."""
+        entries = (self.folder / "features" / role).iterdir()
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
     @property
     def cache(self) -> Path:

@@ -29,3 +29,6 @@ def run(paths: Paths, inputs: Inputs) -> None:
     least = np.bincount(chosen["class_id"], minlength=len(names))
     fewest = f"fewest for '{names[least.argmin()]}': {least.min()}"
     print(f"{len(chosen)} pseudo-labels from {len(predictions):,} images, k = {k}; {fewest}")
+    empty = pseudo_labels.classes_without(table, names)
+    if empty:
+        print(f"warning: no pseudo-label for {pseudo_labels.named(empty, len(names))}; nothing will be taken for one of these")

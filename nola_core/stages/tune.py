@@ -9,7 +9,7 @@ from nola_core.backbones.clip import load_clip
 from nola_core.config import Tune
 from nola_core.datasets.opener import image_opener
 from nola_core.device import device
-from nola_core.files import digest, read_table, replacing, sha256_file
+from nola_core.files import read_table, replacing, sha256_file
 from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
 
@@ -54,7 +54,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
         options=options,
         seed=inputs.seed,
         device=place,
-        checkpoint=paths.cache / "checkpoints" / paths.dataset / f"tune-{digest(key)[:16]}.pt",
+        checkpoint=paths.cache / "checkpoints" / paths.dataset / f"tune-{tuning.checkpoint_key(key)}.pt",
     )
     student.save(paths["student.safetensors"], weights_sha256=clip.image.meta["weights_sha256"])
     with replacing(paths["curve.csv"]) as scratch:

@@ -56,7 +56,15 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
         ({"images": {**IMAGES, "holdout": float("inf")}}, "images.holdout = inf: must be a finite number."),
         ({"images": {**IMAGES, "label": "none"}}, "unknown key 'images.label': did you mean 'labels'?"),
         ({"source": None}, "source = None: must be a valid string."),
+        ({"source": "a\0b"}, "source = 'a\\x00b': no path can hold a zero byte."),
         ({"source": ""}, "source = '': String should have at least 1 character."),
+        (
+            {"images": {**IMAGES, "reader": "table", "table": "../x.csv"}},
+            "images.table = '../x.csv' must lie in the folder `source`",
+        ),
+        ({"images": {**IMAGES, "reader": "table", "table": "/x.csv"}}, "images.table = '/x.csv' must lie in the folder `source`"),
+        ({"images": {**IMAGES, "reader": "webdataset", "shards": ""}}, "images.shards = '' must lie in the folder `source`"),
+        ({"images": {**IMAGES, "outside": True}}, "images.outside is for the readers table, huggingface, not for folder"),
         ({"name": "toy"}, "unknown key 'name': a data set is called by its file; take it out."),
         ({"clases": []}, "unknown key 'clases': did you mean 'classes'?"),
     ],
@@ -65,7 +73,17 @@ def test_a_wrong_key_is_one_sentence(tmp_path: Path, keys: dict[str, Any], sente
     write_collection(tmp_path, **keys)
     with pytest.raises(NolaError, match=r"data/toy.yaml: .*" + re.escape(sentence)) as caught:
         load_definition(tmp_path, "toy")
-    assert ";" not in str(caught.value).replace("; put it in quotes", "").replace("; take it out", "")
+    said = str(caught.value)
+    for advice in ("; put it in quotes", "; take it out", "; write its path from there"):
+        said = said.replace(advice, "")
+    assert ";" not in said
+
+
+@pytest.mark.parametrize("source", [".", "data", "data/toy", "data/toy/features", "..", "data/../data"])
+def test_a_source_where_the_results_go_is_refused(tmp_path: Path, source: str) -> None:
+    write_collection(tmp_path / "project", source=source)
+    with pytest.raises(NolaError, match=r"the results go to .*/data/toy, which overlaps with the images in "):
+        load_definition(tmp_path / "project", "toy")
 
 
 @pytest.mark.parametrize(

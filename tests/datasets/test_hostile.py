@@ -23,6 +23,7 @@ from nola_core.stages.__main__ import main
 def megabytes(field):
     return int(re.search(field + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
+assert main(["resolve", "--root", {root!r}]) == 0
 Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
 before = megabytes("VmRSS")
 print(main({words!r}), megabytes("VmHWM") - before)
@@ -48,7 +49,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
 def test_every_file_is_a_row_with_its_picture_or_its_reason(project: tuple[Path, dict[str, str]]) -> None:
     root, expected = project
     assert len(expected) >= 40
-    code = MEASURED.format(words=["prepare", "--dataset", "blobs", "--root", str(root)])
+    code = MEASURED.format(root=str(root), words=["prepare", "--dataset", "blobs", "--root", str(root)])
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NOLA_WORKERS": "4"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=120, check=True)
     status, grown = done.stdout.split()[-2:]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +157,52 @@ def test_a_folder_that_is_no_hugging_face_data_set(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text('{"_indices_data_files": [{"filename": "i.arrow"}], "_data_files": []}')
     with pytest.raises(NolaError, match="call flatten_indices"):
         open_huggingface(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["../b.png", "sub/../../b.png", "{elsewhere}/b.png", "link/../b.png"])
+def test_images_outside_the_folder_are_refused_unless_allowed(tmp_path: Path, path: str) -> None:
+    root, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for folder in (root / "sub", elsewhere / "deep"):
+        folder.mkdir(parents=True)
+    (root / "link").symlink_to(elsewhere / "deep")
+    for number, name in enumerate(["photos/a.png", "elsewhere/b.png", "b.png"]):
+        (tmp_path / name).write_bytes(png(number))
+    path = path.format(elsewhere=elsewhere)
+    write_csv(root / "list.csv", [["path"], ["a.png"], [path]])
+    sentence = (
+        rf"list.csv: row 2 names the image '{re.escape(path)}' outside of .*photos; move it there, or allow it by `images.out"
+    )
+    with pytest.raises(NolaError, match=sentence):
+        list(single_table(root, "list.csv").scan())
+    reader = single_table(root, "list.csv", outside=True)
+    assert [read(reader, entry) for entry in reader.scan()][1] in (png(1), png(2))
+
+
+def test_every_way_to_an_image_inside_is_allowed(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    (root / "lists").mkdir(parents=True)
+    (tmp_path / "other name").symlink_to(root)
+    (root / "a.png").write_bytes(png(0))
+    (root / "link.png").symlink_to(root / "a.png")
+    rows = [["../a.png"], [str(root / "a.png")], [str(tmp_path / "other name" / "a.png")], ["../lists/../link.png"]]
+    write_csv(root / "lists" / "list.csv", [["path"], *rows])
+    reader = single_table(root, "lists/list.csv")
+    assert [read(reader, entry) for entry in reader.scan()] == [png(0)] * 4
+
+
+def test_an_embedded_path_that_leads_outside_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(0))
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array([{"bytes": None, "path": str(tmp_path / "a.png")}], struct)})
+    write_parquet(tmp_path / "hub" / "train.parquet", table)
+    reader = open_huggingface(tmp_path / "hub")
+    with pytest.raises(OSError, match=r"its path '.*a.png' leads out of .*hub; images.outside: true allows that"):
+        read(reader, next(iter(reader.scan())))
+    allowed = open_huggingface(tmp_path / "hub", outside=True)
+    assert read(allowed, next(iter(allowed.scan()))) == png(0)
+
+
+def test_a_table_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(NolaError, match=r"the table .*list.csv is no regular file"):
+        single_table(tmp_path, "list.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,74 @@ def test_a_shard_written_anew_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: second.row + 100])
     with pytest.raises(OSError, match=r"a.tar (has changed|is damaged)"):
         read(reader, second)
+
+
+def write_claim(path: Path, name: str, size: int, *, sparse: bool, beside: str = "1.jpg") -> Path:
+    """A shard with a member that claims to be large, after a good image; the file itself is a few kilobytes on disk."""
+    write_shard(path, {beside: png(1)})
+    member = tarfile.TarInfo(name)
+    if sparse:  # GNU's old form: the header holds the real size and where the data lies
+        header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+        header[156:157] = tarfile.GNUTYPE_SPARSE
+        header[386:410] = b"%011o\0%011o\0" % (size - 1, 1)
+        header[483:495] = b"%011o\0" % size
+        header[124:136] = b"%011o\0" % 1
+        header[148:156] = b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:512]))
+        body = bytes(header) + b"3".ljust(512, b"\0")
+        with path.open("r+b") as stream:
+            stream.seek(_end(path))
+            stream.write(body + bytes(1024))
+    else:
+        member.size = size
+        with path.open("r+b") as stream:
+            stream.seek(_end(path))
+            stream.write(member.tobuf(tarfile.GNU_FORMAT))
+            stream.truncate(stream.tell() + size + 1024)  # a hole: nothing on disk
+    return path
+
+
+def _end(path: Path) -> int:
+    """Where the archive's end is marked."""
+    with tarfile.open(path) as tar:
+        tar.getmembers()
+        return int(tar.offset)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("suffix", ["cls", "json"])
+def test_a_label_file_that_claims_gigabytes_is_refused_unread(tmp_path: Path, suffix: str, sparse: bool) -> None:
+    path = write_claim(tmp_path / "a.tar", f"1.{suffix}", 2**34 - 512 if not sparse else 2**33 - 1, sparse=sparse)
+    with pytest.raises(
+        NolaError, match=rf"a.tar: the label file '1.{suffix}' (is sparse|has .* bytes, at most 1,048,576 are read); write"
+    ):
+        list(WebDatasetReader(path, labels=True).scan())
+    assert [entry.problem for entry in WebDatasetReader(path).scan()] == [""]
+
+
+def test_an_image_that_claims_gigabytes_is_listed_and_not_read(tmp_path: Path) -> None:
+    for sparse, reason in ((True, "sparse"), (False, "bytes are more than an image has")):
+        path = write_claim(tmp_path / "a.tar", "2.jpg", 2**33 - 512, sparse=sparse)
+        reader = WebDatasetReader(path)
+        good, bad = reader.scan()
+        assert read(reader, good) == png(1)
+        with pytest.raises(OSError, match=reason):
+            read(reader, bad)
+
+
+def test_a_header_that_claims_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    header = tarfile.TarInfo("1.jpg")
+    header.type, header.size = tarfile.XHDTYPE, 2**33 - 512
+    with path.open("wb") as stream:
+        stream.write(header.tobuf(tarfile.GNU_FORMAT))
+        stream.truncate(2**33 + 2048)
+    with pytest.raises(NolaError, match=r"a.tar cannot be read \(a header claims 8,589,934,080 bytes\)"):
+        list(WebDatasetReader(path).scan())
+
+
+def test_hidden_shards_are_passed_over(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", {"1.jpg": png(1)})
+    (tmp_path / "._a.tar").write_bytes(b"what a Mac leaves")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "b.tar").write_bytes(b"what a download leaves")
+    assert [entry.image_id for entry in WebDatasetReader(tmp_path).scan()] == ["a/1.jpg"]

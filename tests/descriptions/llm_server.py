@@ -6,6 +6,7 @@ python -m tests.descriptions.llm_server --port 8901      # for benchmarks/descri
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import re
 import socket
@@ -14,11 +15,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 FAULTS = {"429", "quota", "401", "400", "temperature"}
 FAULTS |= {"500", "drop", "garbage", "malformed", "truncated", "refusal", "empty", "slow"}
+FAULTS |= {"nested", "bomb", "flood", "error bomb"}
+
+
+@cache
+def bomb() -> bytes:
+    """200 MB of nothing, compressed."""
+    return gzip.compress(bytes(200_000_000), compresslevel=1)
 
 
 class LLMServer:
@@ -30,13 +39,18 @@ class LLMServer:
         port: int = 0,
         faults: Iterable[str] = (),
         rule: Callable[[dict[str, Any]], str | None] = lambda body: None,
+        twist: Callable[[dict[str, Any]], object] = lambda completion: None,
         structures: Iterable[str] = ("json_schema", "json_object"),
         delay: float = 0.0,
         retry_after: str = "0.05",
     ) -> None:
-        """`rule` names a fault for a request's body; `structures` are the response formats it takes (400 for others)."""
+        """`rule` names a fault for a request's body, `twist` changes a completion before it is sent.
+
+        `structures` are the response formats it takes (400 for others).
+        """
         self.faults = deque(faults)
         self.rule = rule
+        self.twist = twist
         self.structures = set(structures)
         self.delay = delay
         self.retry_after = retry_after
@@ -45,6 +59,7 @@ class LLMServer:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.polls_until_done = 1
+        self.batches_without_id = False
         self.lock = threading.Lock()
         server = self
 
@@ -97,7 +112,7 @@ class LLMServer:
         words = len(prompt_of(body).split())
         out = sum(len(str(choice).split()) for choice in choices)
         chat = path.endswith("/chat/completions")
-        return {
+        made = {
             "id": f"answer-{number}",
             "object": "chat.completion" if chat else "text_completion",
             "created": int(time.time()),
@@ -105,6 +120,30 @@ class LLMServer:
             "choices": choices,
             "usage": {"prompt_tokens": words, "completion_tokens": out, "total_tokens": words + out},
         }
+        self.twist(made)
+        return made
+
+    def advance(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """One look at a batch: after enough of them it is done, every line answered or failed as `rule` and `faults` say."""
+        batch["polls"] += 1
+        if batch["status"] != "in_progress" or batch["polls"] < self.polls_until_done:
+            return batch
+        good, bad = [], []
+        for line in map(json.loads, self.files[batch["input_file_id"]].splitlines()):
+            fault = self.fault(line["body"])
+            self.log.append({"path": line["url"], "body": line["body"], "fault": fault, "time": time.time()})
+            if fault in ("400", "500"):
+                response = {"status_code": int(fault), "body": error("out of order")}
+                bad.append({"custom_id": line["custom_id"], "response": response, "error": None})
+            else:
+                response = {"status_code": 200, "body": self.completion(line["url"], line["body"], fault)}
+                good.append({"custom_id": line["custom_id"], "response": response, "error": None})
+        for kind, lines in (("output", good), ("error", bad)):
+            if lines:
+                self.files[f"{batch['id']}-{kind}"] = "\n".join(map(json.dumps, lines)).encode()
+                batch[f"{kind}_file_id"] = f"{batch['id']}-{kind}"
+        batch["status"] = "completed"
+        return batch
 
 
 def prompt_of(body: dict[str, Any]) -> str:
@@ -146,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         if match := re.fullmatch(r"/v1/files/([^/]+)/content", self.path):
             self.send(200, owner.files[match[1]], kind="application/octet-stream")
         elif match := re.fullmatch(r"/v1/batches/([^/?]+)", self.path):
-            self.send_json(200, self.advance(owner.batches[match[1]]))
+            self.send_json(200, owner.advance(owner.batches[match[1]]))
         elif self.path.startswith("/v1/batches"):
             self.send_json(200, {"object": "list", "data": list(owner.batches.values()), "has_more": False})
         else:
@@ -206,6 +245,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         elif fault == "garbage":
             self.send(200, b'{"id": "answer", "choices": [', kind="application/json")
+        elif fault == "nested":
+            self.send(200, b'{"choices": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", kind="application/json")
+        elif fault in ("bomb", "error bomb"):
+            status = 200 if fault == "bomb" else 500
+            self.send(status, bomb(), kind="application/json", headers={"Content-Encoding": "gzip"})
+        elif fault == "flood":
+            self.send(200, b" " * 20_000_000, kind="application/json")
         else:
             self.send_json(200, self.owner.completion(self.path, body, fault))
 
@@ -219,33 +265,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_json(200, made | {"purpose": "batch", "status": "processed"})
 
     def submit(self, body: dict[str, Any]) -> None:
-        name = f"batch-{len(self.owner.batches)}"
-        made = {"id": name, "object": "batch", "status": "in_progress", "created_at": 0, "polls": 0, **body}
-        self.owner.batches[name] = made
-        self.send_json(200, made)
-
-    def advance(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One look at a batch: after enough of them it is done, every line answered or failed as `rule` and `faults` say."""
         owner = self.owner
-        batch["polls"] += 1
-        if batch["status"] != "in_progress" or batch["polls"] < owner.polls_until_done:
-            return batch
-        good, bad = [], []
-        for line in map(json.loads, owner.files[batch["input_file_id"]].splitlines()):
-            fault = owner.fault(line["body"])
-            owner.log.append({"path": line["url"], "body": line["body"], "fault": fault, "time": time.time()})
-            if fault in ("400", "500"):
-                response = {"status_code": int(fault), "body": error("out of order")}
-                bad.append({"custom_id": line["custom_id"], "response": response, "error": None})
-            else:
-                response = {"status_code": 200, "body": owner.completion(line["url"], line["body"], fault)}
-                good.append({"custom_id": line["custom_id"], "response": response, "error": None})
-        for kind, lines in (("output", good), ("error", bad)):
-            if lines:
-                owner.files[f"{batch['id']}-{kind}"] = "\n".join(map(json.dumps, lines)).encode()
-                batch[f"{kind}_file_id"] = f"{batch['id']}-{kind}"
-        batch["status"] = "completed"
-        return batch
+        name = f"batch-{len(owner.batches)}"
+        made = {"id": name, "object": "batch", "status": "in_progress", "created_at": 0, "polls": 0, **body}
+        owner.batches[name] = made
+        self.send_json(200, {**made, "id": None} if owner.batches_without_id else made)
 
     def send_json(self, status: int, value: Any, *, headers: dict[str, str] | None = None) -> None:
         self.send(status, json.dumps(value).encode(), kind="application/json", headers=headers)

@@ -64,3 +64,42 @@ def test_a_batch_that_might_cross_the_cap_or_gets_no_answer(tmp_path: Path) -> N
         assert not server.files
         with pytest.raises(NolaError, match=r"batch batch-0 is completed without an answer \(.*out of order"):
             run(server, QUESTIONS, mode="batch")
+
+
+def test_what_a_batch_says_is_bounded(tmp_path: Path) -> None:
+    """Counts, a line sent twice, nested too deep or of no completion: each request is booked once, what was paid is kept."""
+    run = Run(tmp_path)
+    most = llm.plan(QUESTIONS, settings_of(), run.responses).most
+    assert most is not None
+    counted = {"prompt_tokens": float("nan"), "completion_tokens": -(10**9)}
+    with LLMServer(twist=lambda made: made["usage"].update(counted)) as server:
+        assert submit(tmp_path, server) == 0
+        server.advance(server.batches["batch-0"])
+        lines = server.files["batch-0-output"].split(b"\n")
+        broken = json.loads(lines[0])
+        broken["response"]["body"] = {"choices": []}
+        lines[0] = json.dumps(broken).encode()
+        server.files["batch-0-output"] = b"\n".join([*lines, lines[1], b"[" * 100_000, b"7", b'{"custom_id": ["x"]}'])
+        assert submit(tmp_path, server) == 7 and len(server.batches) == 2, "the broken one is asked again"
+        assert run.responses.known().spent == pytest.approx(most / 2) and len(run.responses.read()) == 8
+
+
+def test_a_batch_file_too_large_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nola_core.descriptions.batch.MOST_ANSWERED", 100_000)
+    with LLMServer() as server:
+        assert submit(tmp_path, server) == 0
+        server.advance(server.batches["batch-0"])
+        server.files["batch-0-output"] = b" " * 200_000
+        with pytest.raises(NolaError, match=r"the Batch API of 127.0.0.1 failed: an answer of more than 0.1 MB"):
+            submit(tmp_path, server)
+        assert (tmp_path / "_batches.json").exists()
+
+
+def test_a_batch_without_an_id_is_not_taken_for_made(tmp_path: Path) -> None:
+    with LLMServer() as server:
+        server.batches_without_id = True
+        with pytest.raises(NolaError, match="gave the batch no id"):
+            submit(tmp_path, server)
+        assert json.loads((tmp_path / "_batches.json").read_text())[0]["id"] is None
+        server.batches_without_id = False
+        assert submit(tmp_path, server) == 8 and len(server.batches) == 1, "found again by its token"

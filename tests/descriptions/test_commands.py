@@ -111,7 +111,12 @@ def test_an_endpoint_comes_from_the_environment(root: Path, monkeypatch: pytest.
     found = Endpoint.from_environment()
     assert found is not None and (found.host, found.requests_per_minute, found.key) == ("gpu.local", 500, "none")
     assert found.redact("none of http://me:a-password@gpu.local") == "none of http://me:***@gpu.local"
-    for name, value in (("NOLA_LLM_RPM", "many"), ("NOLA_LLM_BASE_URL", "localhost:8000"), ("NOLA_LLM_KEY", "sk-ü")):
+    for name, value in (
+        ("NOLA_LLM_RPM", "many"),
+        ("NOLA_LLM_BASE_URL", "localhost:8000"),
+        ("NOLA_LLM_BASE_URL", "http://[::1"),
+        ("NOLA_LLM_KEY", "sk-ü"),
+    ):
         with monkeypatch.context() as changed, pytest.raises(NolaError, match=name):
             changed.setenv(name, value)
             Endpoint.from_environment()

@@ -80,6 +80,15 @@ def test_rounds_are_read_up_to_the_limit_and_added_class_by_class(tmp_path: Path
     assert gone == ["gone"]
 
 
+def test_rounds_about_a_renamed_class_are_kept_and_not_asked_again(tmp_path: Path) -> None:
+    columns = ["round", "class", "other", "images", "prompt", "text", "provider", "model"]
+    rounds = pd.DataFrame([(1, "sea dog", "cat", 1, "p", "swims", "refine", "")], columns=columns)
+    described = pd.DataFrame([], columns=["class_id", "class", "prompt", "text", "provider", "model"])
+    table, gone = add_rounds(described, rounds, CLASSES)  # whose class is sea_dog now
+    assert table[["class_id", "class", "text"]].to_numpy().tolist() == [[1, "sea_dog", "swims"]] and gone == []
+    assert not_asked(pairs((0, 1, 1), (1, 2, 1)), CLASSES, rounds).to_numpy().tolist() == [[1, 2, 1]]
+
+
 def cde(root: Path) -> np.ndarray:
     table = read_table(root / "data" / "blobs" / "zero_shot.parquet")
     return table.loc[table["method"] == "cde", "probability"].to_numpy()

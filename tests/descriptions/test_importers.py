@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,27 @@ def test_a_class_that_stands_twice_in_a_file_keeps_both(tmp_path: Path) -> None:
         ("d.json", '{"cow": ["moos"]}', "none of its names (cow, ...) is a class of the list"),
         ("d.csv", "dog,text\n", "has no column for the class: looked for class, class_name"),
         ("d.csv", "class,text\ndog,\n", "row 1 has no text."),
+        ("d.json", '{"dog": ' + "[" * 100_000 + "]" * 100_000 + "}", "d.json is no JSON of descriptions (nested too deep)."),
         ("d.txt", "dog", "are read from .json, .csv and .parquet, not from '.txt'"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_one_sentence(tmp_path: Path, name: str, content: str, sentence: str) -> None:
     with pytest.raises(NolaError, match=re.escape(sentence)):
         import_file(saved(tmp_path, content, name), class_list("dog", "cat"))
+
+
+@pytest.mark.parametrize("name", ["d.json", "d.csv", "d.parquet"])
+def test_a_file_too_large_for_descriptions_is_not_read(tmp_path: Path, name: str) -> None:
+    with (tmp_path / name).open("wb") as stream:
+        stream.truncate(3_000_000_000)  # of nothing: it takes no room
+    for read in (partial(import_file, classes=class_list("dog")), read_provided):
+        with pytest.raises(NolaError, match=rf"{name} has 3,000 MB; a file of descriptions may have 200"):
+            read(tmp_path / name)
+
+
+def test_half_a_character_in_a_file_becomes_a_sign(tmp_path: Path) -> None:
+    found = import_file(saved(tmp_path, '{"dog": ["A dog \\ud83d."]}'), class_list("dog"))
+    assert found.table["text"].tolist() == ["A dog ?."]
 
 
 def test_the_command_writes_the_table_describe_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nola_core.descriptions import Responses
+from nola_core.descriptions import Responses, asking
 from nola_core.descriptions.responses import COMPACT_PARTS
 from nola_core.errors import NolaError
 from tests.descriptions.llm_server import LLMServer
@@ -20,8 +20,9 @@ from tests.descriptions.test_llm import Run, questions_of
 NAMES = tuple(f"class {number}" for number in range(100))
 
 
-def ask(folder: Path, server_url: str) -> None:
+def ask(folder: Path, server_url: str, grace: float = asking.GRACE_SECONDS) -> None:
     """What the killed process does."""
+    asking.GRACE_SECONDS = grace
 
     class Server:
         url = server_url
@@ -33,10 +34,10 @@ def ask(folder: Path, server_url: str) -> None:
         os._exit(1)
 
 
-def start(folder: Path, server: LLMServer) -> multiprocessing.process.BaseProcess:
+def start(folder: Path, server: LLMServer, *grace: float) -> multiprocessing.process.BaseProcess:
     context = multiprocessing.get_context("forkserver")  # a clean process that has imported everything, forked for each run
     context.set_forkserver_preload(["tests.descriptions.test_kills", "openai"])
-    process = context.Process(target=ask, args=(folder, server.url))
+    process = context.Process(target=ask, args=(folder, server.url, *grace))
     process.start()
     return process
 
@@ -85,6 +86,32 @@ def test_a_signal_waits_for_the_answers_under_way(tmp_path: Path, number: signal
         kept = Responses(folder).read()
         assert process.exitcode == 1 and len(kept) == len(server.log) < 200
         assert (folder / "said").read_text().startswith(f"stopped by {number.name}; {len(kept)} of 200 answers are kept")
+
+
+def test_after_a_signal_no_request_begins(tmp_path: Path) -> None:
+    """Tries that were to be repeated are not, and nobody waits for them: nothing is paid for any more."""
+    with LLMServer(rule=lambda body: "429", retry_after="200", delay=0.05) as server:
+        process = start(tmp_path / "responses", server, 600.0)
+        wait_for(server, 4, process)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(60)
+        ended = process.exitcode
+        process.kill()
+        assert ended == 1 and len(server.log) == 4
+    assert (tmp_path / "responses" / "said").read_text().startswith("stopped by SIGTERM; 0 of 200 answers are kept")
+
+
+def test_the_grace_ends(tmp_path: Path) -> None:
+    with LLMServer(faults=[None, "slow", "slow", "slow", "slow"]) as server:  # type: ignore[list-item]
+        process = start(tmp_path / "responses", server, 0.3)
+        wait_for(server, 5, process)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(60)
+        assert process.exitcode == 1 and len(server.log) == 5
+    said = (tmp_path / "responses" / "said").read_text()
+    assert said.startswith("stopped by SIGTERM, 4 requests under way got no answer within 0.3 s and may be charged; 1 of 200")
 
 
 def test_two_runs_at_once_do_not_ask_twice(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from nola_core.descriptions.limits import Bucket
 from nola_core.descriptions.prices import price_of
 from nola_core.descriptions.question import Question
 from nola_core.descriptions.request import Request, Sampling
+from nola_core.errors import NolaError
 from tests.project import ROOT
 
 
@@ -59,4 +60,6 @@ def test_the_bound_of_a_picture_holds_for_the_dearest_way_of_counting(base: int,
         for images in ((), ("sha256:0",))
     )
     assert (picture - words) * 1e6 == pytest.approx(allowed)
+    with pytest.raises(NolaError, match=r"the price of m must be \[dollars in, dollars out\] .* not \[1.0, inf\]"):
+        price_of("m", [1.0, float("inf")], image_tokens=9)
     assert (price_of("m", [1.0, 2.0], image_tokens=9) or pytest.fail()).cost(10, 20) == pytest.approx(50e-6)

@@ -47,6 +47,9 @@ class Run:
         self.responses = Responses(folder)
         self.said: list[str] = []
 
+    def settings(self, **changes: Any) -> Describe:
+        return settings_of(**changes)
+
     def __call__(self, server: LLMServer | None, questions: list[Question], **changes: Any) -> pd.DataFrame:
         limits = {name: changes.pop(name) for name in ("concurrency", "timeout") if name in changes}
         endpoint = Endpoint(base_url=server.url, key=KEY, **limits) if server else None
@@ -252,6 +255,19 @@ def test_without_a_model_and_without_a_cache_there_is_nothing(run: Run) -> None:
     assert len(run(None, questions_of("cat"))) == 2
     with pytest.raises(NolaError, match=r"2 answers are not in the cache: dog \(2\), and no language model is configured"):
         run(None, questions_of("cat", "dog"))
+
+
+def test_answers_about_a_renamed_class_are_found(run: Run) -> None:
+    old = [Question("sea_lion", "Describe a sea lion", "test/1", 2, "attributes")]
+    new = [Question("sea lion", "Describe a sea lion", "test/1", 2, "attributes")]
+    with LLMServer() as server:
+        run(server, old)
+        rows = run(server, new)
+        assert len(server.log) == 2, "the same words: nothing is paid for twice"
+    assert rows["class"].tolist() == ["sea lion"] * 2
+    table = llm.sentences(rows, new, settings_of(), classes_of("sea lion"))
+    assert set(table["class"]) == {"sea lion"} and table["text"].str.startswith("sea lion, which has").all() and len(table) == 4
+    assert llm.answerer(settings_of(), run.responses, classes_of("sea lion"), endpoint=None)(new) == [table["text"].tolist()]
 
 
 def test_rounds_are_answered_by_the_model(run: Run) -> None:

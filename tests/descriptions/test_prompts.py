@@ -95,7 +95,8 @@ def test_an_unknown_set_is_named_with_what_there_is(tmp_path: Path) -> None:
 
 def test_the_command_lists_and_fills(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prompts"]) == 0
-    assert all(f"{name}/1: " in capsys.readouterr().out for name in ["general"])
+    listed = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines() if re.match(r"\w+/\d+: ", line)]
+    assert listed == [load_prompt_set(name).prompt_version for name in names()]
     assert main(["prompts", "paper", "--class", "scissors"]) == 0
     assert "  What do scissors look like?\n" in capsys.readouterr().out
     assert main(["prompts", "papr"]) == 1

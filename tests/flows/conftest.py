@@ -21,7 +21,7 @@ os.environ.pop("PREFECT_API_URL", None)
 MakeRepo = Callable[..., Path]
 
 STAGES = """
-import json, os, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 from pathlib import Path
 
 name, dataset = sys.argv[1:3]
@@ -41,7 +41,19 @@ if f"fail-{name}" in mood:
     sys.exit(1)
 if f"raise-{name}" in mood:
     raise ValueError("the toy broke")
+if f"wait-{name}" in mood:
+    Path(f"waits-{name}").write_text(str(os.getpid()))
+    while not Path("go").exists():
+        time.sleep(0.05)
+if f"device-{name}" in mood:  # two such stages at once tell each other that they are
+    Path(f"device-{os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+    deadline = time.monotonic() + 60
+    while len(list(Path().glob("device-*"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 if f"hang-{name}" in mood:
+    if "deaf" in mood:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     Path("pids.txt").write_text(f"{os.getpid()} {child.pid}")
     time.sleep(300)

@@ -20,7 +20,8 @@ from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.states import Cancelling
 
 from flows.graph import read_graph
-from flows.pipeline import PipelineError, main, nola, run_pipeline
+from flows.pipeline import AGAIN, PipelineError, main, nola, run_pipeline
+from flows.publish import run_publish
 from flows.runner import StageRunner
 from flows.session import Results
 from nola_core.errors import NolaError
@@ -38,17 +39,28 @@ def last_flow_run() -> Any:
         return client.read_flow_runs(flow_filter=named, sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
 
 
+def task_runs(flow_run_id: UUID) -> list[Any]:
+    with get_client(sync_client=True) as client:
+        of_flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+        return client.read_task_runs(flow_run_filter=of_flow_run, sort=TaskRunSort.NAME_ASC, limit=200)
+
+
 def task_states(flow_run_id: UUID, expected: int) -> dict[str, str]:
     """Task run name -> state name on the server, once all have arrived there."""
     deadline = time.monotonic() + 20
     while True:
-        with get_client(sync_client=True) as client:
-            of_flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
-            runs = client.read_task_runs(flow_run_filter=of_flow_run, sort=TaskRunSort.NAME_ASC, limit=200)
-        states = {run.name: run.state for run in runs if run.state is not None}
+        states = {run.name: run.state for run in task_runs(flow_run_id) if run.state is not None}
         if (len(states) == expected and all(state.is_final() for state in states.values())) or time.monotonic() > deadline:
             return {name: str(state.name) for name, state in states.items()}
         time.sleep(0.2)
+
+
+def edges(flow_run_id: UUID) -> set[tuple[str, str]]:
+    """The graph as the interface draws it: (upstream, task run)."""
+    with get_client(sync_client=True) as client:
+        graph = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": flow_run_id}).json()
+    names = {name: node["label"] for name, node in graph["nodes"]}
+    return {(names[above["id"]], node["label"]) for _, node in graph["nodes"] for above in node["parents"]}
 
 
 def artifact(key: str) -> Any:
@@ -66,6 +78,8 @@ def test_two_data_sets_then_all_cached(make_repo: Callable[..., Path], monkeypat
     assert len((root / "ran.log").read_text().splitlines()) == 14
     states = task_states(last_flow_run().id, 16)
     assert states == dict.fromkeys(addresses("digits", "Leaves"), "Completed")
+    drawn = edges(last_flow_run().id)
+    assert ("embed@digits-clip", "select@digits") in drawn and len(drawn) == 16
     with get_client(sync_client=True) as client:
         limit = client.read_global_concurrency_limit_by_name("gpu")
     assert (limit.limit, limit.active_slots) == (1, 0)
@@ -77,14 +91,16 @@ def test_two_data_sets_then_all_cached(make_repo: Callable[..., Path], monkeypat
     assert artifact("digits-figure-accuracy")["data"].startswith("![accuracy](data:image/png;base64,")
     assert artifact("digits-metrics")["flow_run_id"] == str(last_flow_run().id)
 
-    def refuse(runner: StageRunner, address: str, on_line: object) -> None:
-        raise AssertionError(f"{address} is fresh and was run")
+    def refuse(*arguments: object) -> None:
+        raise AssertionError(f"{arguments} are fresh and were run or drawn")
 
     with monkeypatch.context() as patched:
         patched.setattr(StageRunner, "run", refuse)
+        patched.setattr("flows.artifacts.dataset_artifacts", refuse)
         again: Any = nola()
     assert {result.outcome.value for result in again.values()} == {"unchanged"}
     assert task_states(last_flow_run().id, 16) == dict.fromkeys(addresses("digits", "Leaves"), "Cached")
+    assert edges(last_flow_run().id) == drawn, "Cached or not, the picture is the same"
     assert read_graph(root).stale == frozenset()
 
     parameters = yaml.safe_load((root / "params.yaml").read_text())
@@ -94,6 +110,8 @@ def test_two_data_sets_then_all_cached(make_repo: Callable[..., Path], monkeypat
     ran = [address for address, result in changed.items() if not result.cached]
     assert ran == ["select@digits"]  # it wrote what it wrote before, so nothing follows
     assert changed.tally() == "1 run, 7 cached"
+    assert set(task_states(last_flow_run().id, 8)) == addresses("digits")
+    assert edges(last_flow_run().id) == {edge for edge in drawn if "@digits" in edge[0]}
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -109,7 +127,7 @@ def test_a_failing_stage_stops_its_own_data_set_only(make_repo: Callable[..., Pa
     ]
     assert "1 run, 2 failed, 1 skipped" in printed.out and "3 run" in printed.out
     run = last_flow_run()
-    assert run.state.name == "Failed" and sentence in run.state.message
+    assert run.state.name == "Failed" and sentence in run.state.message and AGAIN in run.state.message
     assert task_states(run.id, 7) == {
         "prepare@digits": "Completed",
         "embed@digits-clip": "Failed",
@@ -119,6 +137,8 @@ def test_a_failing_stage_stops_its_own_data_set_only(make_repo: Callable[..., Pa
         "embed@leaves-clip": "Completed",
         "select@leaves": "Completed",
     }
+    failed = [str(task.state.message) for task in task_runs(run.id) if task.state.name == "Failed"]
+    assert len(failed) == 2 and all(message.startswith(sentence) and message.endswith(AGAIN) for message in failed)
     with pytest.raises(NolaError, match="no data set 'birds'"):
         run_pipeline(["birds"])
     with pytest.raises(PipelineError, match="max_workers must be at least 1") as refused:
@@ -134,6 +154,8 @@ def test_cancelling_ends_the_stages(make_repo: Callable[..., Path], prefect_serv
         [sys.executable, "-m", "flows.pipeline"],
         cwd=root,
         env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     try:
@@ -147,8 +169,25 @@ def test_cancelling_ends_the_stages(make_repo: Callable[..., Path], prefect_serv
                 client.set_flow_run_state(last_flow_run().id, Cancelling())
         else:
             process.send_signal(signal.SIGINT)
-        assert process.wait(60) == (1 if how == "interface" else 130)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == (1 if how == "interface" else 130)
     finally:
         process.kill()
+    assert "Traceback" not in errors
+    if how == "signal":
+        assert errors.splitlines()[-1] == f"Interrupted: what was running has been ended. {AGAIN}"
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
-    assert last_flow_run().state.name == ("Cancelled" if how == "interface" else "Crashed")
+    assert last_flow_run().state.name == "Cancelled"
+
+
+def test_outside_a_project_it_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise AssertionError("a server was started")
+
+    monkeypatch.setattr("flows.pipeline.use_server", refuse)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NolaError, match=r"is not inside a NoLA project: no dvc\.yaml here or above"):
+        run_pipeline()
+    monkeypatch.setattr("flows.publish.use_server", refuse)
+    with pytest.raises(NolaError, match=r"is not inside a NoLA project"):
+        run_publish()

@@ -18,7 +18,7 @@ from PIL import Image
 from prefect import get_client
 
 from flows.artifacts import artifact_key, dataset_artifacts, sample_pseudo_labels
-from flows.publish import main
+from flows.publish import fingerprint, main, publish_dataset, published
 from nola_core.errors import NolaError
 
 TRICKY = st.lists(st.sampled_from(["a", "b", "A", "0", "_", "-", " ", "é", "figure", "metrics", "per_class"]), min_size=1)
@@ -55,19 +55,21 @@ def test_plain_names_stay_readable() -> None:
     assert artifact_key("Oxford-Pets", "metrics").startswith("oxford-pets-metrics-")
 
 
-@given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 40))
-def test_the_sample_is_even_over_classes_and_takes_the_selected_first(classes: list[int], limit: int) -> None:
-    table = pd.DataFrame({"class_id": classes, "image_id": [str(i) for i in range(len(classes))]})
-    table["rank"] = table.groupby("class_id").cumcount() + 1
-    table["selected"] = table["rank"] % 2 == 1
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=60), st.integers(1, 40))
+def test_the_sample_is_even_over_classes_and_takes_the_selected_first(rows: list[tuple[int, bool]], limit: int) -> None:
+    table = pd.DataFrame(rows, columns=["class_id", "selected"])
+    table["rank"] = table[::-1].groupby("class_id").cumcount() + 1  # the table comes in no order of rank
+    table["image_id"] = [str(row) for row in range(len(table))]
     sample = sample_pseudo_labels(table, limit)
     assert len(sample) == min(limit, len(table))
+    most = sample["class_id"].value_counts().max()
     for class_id, members in table.groupby("class_id"):
         shown = sample[sample["class_id"] == class_id]
-        fewer = min(len(members), min((sample["class_id"] == other).sum() for other in set(classes)) + 1)
-        if len(members) <= sample["class_id"].value_counts().max():
-            assert len(shown) >= min(len(members), fewer - 1)
-        assert shown["selected"].sum() == min(len(shown), members["selected"].sum())
+        best = sorted(zip(~members["selected"], members["rank"], members["image_id"], strict=True))
+        assert shown["image_id"].tolist() == [image for *_, image in best[: len(shown)]]
+        assert len(shown) >= most - 1 or len(shown) == len(members), "a class is short only where it has no more"
+    keys = list(zip(~sample["selected"], sample["class_id"], sample["rank"], strict=True))
+    assert keys == sorted(keys)
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -104,7 +106,7 @@ def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: 
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: missing is not published: ") and "metrics.json does not exist" in error
     assert main(["--dataset", "nowhere"]) == 1
-    assert "params.yaml has no such data set; it has: missing, plain, wild." in capsys.readouterr().err
+    assert "params.yaml has no such data set; it has: plain, wild, missing." in capsys.readouterr().err
 
 
 def test_pictures_fit_the_interface_and_files_must_be_there(make_repo: Callable[..., Path]) -> None:
@@ -123,3 +125,39 @@ def test_pictures_fit_the_interface_and_files_must_be_there(make_repo: Callable[
         with pytest.raises(NolaError, match=re.escape(name)):
             list(dataset_artifacts(copy, "digits"))
         shutil.rmtree(copy)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_was_published_is_known_by_one_request(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(known="", other="", unfinished="")
+    fill(root, "known", "other")
+    with get_client(sync_client=True) as client:
+        requests: list[str] = []
+        client._client.event_hooks = {"request": [lambda request: requests.append(request.url.path)]}
+        assert published(client, root, ["known", "other", "unfinished"]) == set()
+        assert publish_dataset(root, "known") > 5
+        requests.clear()
+        assert published(client, root, ["known", "other", "unfinished"]) == {"known"}
+        assert len(requests) == 1
+        picture = root / "data/known/figures/accuracy.png"
+        Image.effect_noise((64, 48), 60).convert("RGB").save(picture)
+        assert published(client, root, ["known"]) == set()
+        assert publish_dataset(root, "known") == 2  # the picture, and the mark on the report
+        assert publish_dataset(root, "known") == 0
+        assert published(client, root, ["known"]) == {"known"}
+
+
+def test_a_fingerprint_is_of_all_that_is_published(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(digits="")
+    fill(root, "digits")
+    folder = root / "data" / "digits"
+    seen = {fingerprint(root, "digits")}
+    for name in ("metrics.json", "label_free.json", "pseudo_labels.parquet", "classes.parquet", "per_class.csv"):
+        with (folder / name).open("ab") as file:
+            file.write(b"\n")
+        seen.add(fingerprint(root, "digits"))
+    (folder / "figures" / "accuracy.png").rename(folder / "figures" / "other.png")
+    seen.add(fingerprint(root, "digits"))
+    assert len(seen) == 7 and None not in seen
+    (folder / "report.html").unlink()
+    assert fingerprint(root, "digits") is None

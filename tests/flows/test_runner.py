@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.runner import Outcome, StageError, StageRunner, StoppedError, _lines, _Report
+from flows.locking import StoppedError
+from flows.runner import GRACE_SECONDS, Outcome, StageError, StageRunner, _lines, _Report
+from nola_core.descriptions import asking
 
 
 def test_outcomes_lines_and_failures(make_repo: Callable[..., Path]) -> None:
@@ -54,6 +58,13 @@ def pids(root: Path) -> list[int]:
     return [int(pid) for pid in file.read_text().split()]
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
 def assert_gone(numbers: list[int]) -> None:
     deadline = time.monotonic() + 10
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in numbers):
@@ -85,6 +96,58 @@ def test_stopping_ends_the_whole_process_group(make_repo: Callable[..., Path]) -
 
     (root / "src/digits.txt").write_text("well")
     assert StageRunner(root).run("prepare@digits", lambda line: None) is Outcome.RUN  # the killed one left no lock
+
+
+def test_a_stage_has_longer_than_its_own_grace() -> None:
+    assert GRACE_SECONDS > asking.GRACE + 5  # answers under way are paid for
+
+
+def test_an_impatient_user_ends_it_at_once(make_repo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_repo(digits="hang-prepare deaf")
+    runner = StageRunner(root)
+
+    def work() -> None:
+        with pytest.raises(StoppedError):
+            runner.run("prepare@digits", lambda line: None)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    numbers = pids(root)
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("flows.runner.time.sleep", interrupted)
+        runner.stop()
+    thread.join(20)
+    assert_gone(numbers)
+
+
+def test_a_stage_waits_for_another_dvc_command(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(digits="wait-prepare")
+    other = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "-q", "prepare@digits"], cwd=root)
+    lines: list[str] = []
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(StageRunner(root).run("embed@digits-clip", lines.append)))
+    try:
+        wait_until(lambda: (root / "waits-prepare").is_file())
+        thread.start()
+        wait_until(lambda: any(line.startswith("waiting") for line in lines))
+        time.sleep(1.5)  # three looks at it, and no second word
+        assert lines == [
+            f"waiting for `{sys.executable} -m dvc repro -q prepare@digits` (process {other.pid}, since "
+            f"{time.strftime('%H:%M:%S', time.localtime(psutil.Process(other.pid).create_time()))}), "
+            "which works on the same files"
+        ]
+        (root / "go").touch()
+        thread.join(60)
+        assert outcomes == [Outcome.RUN]
+        assert other.wait(60) == 0
+    finally:
+        (root / "go").touch()
+        other.wait(60)
+        thread.join(60)
 
 
 def test_redrawn_progress_bars_are_thinned() -> None:

@@ -102,7 +102,8 @@ def test_the_pictures(usual: Path) -> None:
 def test_what_the_page_says(usual: Path) -> None:
     text = text_of((usual / "report.html").read_text())
     assert "NoLA reads 90.0 % of 30 held-out images correctly; the zero-shot classifier it started from 50.0 %." in text
-    assert "No label was used. The change is +40.0 points" in text
+    change = "+40.0 points (95 % interval +18.7 to +60.8; 12 images won, 0 lost, exact McNemar p < 0.001)."
+    assert f"No label was used. The change is {change}" in text
     assert "Preset paper , changed: tune.epochs=3 (preset paper: 50) ." in text
     for fact in ("vit_tiny", "ab" * 32, "resize 32, mean 0.5", "timm 1.0.31", "betas 0.9, 0.999", "seed 7"):
         assert fact in text
@@ -145,6 +146,19 @@ def test_renamed_classes_and_cut_descriptions_are_shown(tmp_path: Path) -> None:
     assert "CLIP reads only the beginning of 2 of 3 descriptions" in text
 
 
+def test_names_like_formulas_are_text_to_a_spreadsheet_and_themselves_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ['=HYPERLINK("x")', "-owl", "'@cat"]
+    monkeypatch.setattr("tests.report.example.NAMES", names)
+    text = text_of(page_of(tmp_path))
+    assert all(f" {name} " in text for name in names)
+    for path, columns in (("per_class.csv", ["class"]), ("plots/confusion.csv", ["actual", "predicted"])):
+        table = pd.read_csv(tmp_path / "pets" / path)
+        for column in columns:
+            assert set(table[column]) == {f"'{name}" for name in names}
+
+
 def test_names_and_reasons_cannot_inject_markup(usual: Path) -> None:
     page = (usual / "report.html").read_text()
     assert "<wolf>" not in page
@@ -157,6 +171,20 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
     assert "The change is −20.0 points" in text
     assert "NoLA is not the best method here: Zero-shot 50.0 %, Descriptions (CDE) 60.0 %, Alignment head 70.0 %." in text
     assert "the nuclear norm of the answers fell from 0.800 to 0.400" in text
+
+
+def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:
+    write_example(tmp_path / "pets")
+    tables = load(tmp_path / "pets")
+    ids = [f"{number:03d}" for number in range(500)]
+    answers = {"zero_shot": [0] * 450 + [1] * 50, "nola": [0] * 448 + [1] * 2 + [0] * 9 + [1] * 41}
+    parts = [pd.DataFrame({"image_id": ids, "method": method, "class_id": given}) for method, given in answers.items()]
+    metrics = tables.metrics | {"labelled": 500, "images": 500, "methods": {"zero_shot": {"top1": 0.9}, "nola": {"top1": 0.914}}}
+    some = replace(tables, predictions=pd.concat(parts), truth=pd.Series(0, index=ids), metrics=metrics)
+    assert headline(some)[-1].replace("\u00a0", " ") == (
+        "The change is +1.4 points (95 % interval −0.1 to +3.3; 9 images won, 2 lost, exact McNemar p = 0.065, "
+        "so it could be chance)."
+    )
 
 
 def test_no_change_is_called_none(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nola_core.report.contact_sheet import FRAME, GAP, TILE, contact_sheet, save_sheet
+from nola_core.report.contact_sheet import FRAME, GAP, TILE, _cut, _font, contact_sheet, save_sheet
 
 GREEN, RED = "#009E73", "#D55E00"
 RGB = {GREEN: (0, 158, 115), RED: (213, 94, 0)}
@@ -53,6 +53,29 @@ def test_long_captions_stay_inside_their_tile_and_lines_make_room() -> None:
     assert beside.getextrema() == ((255, 255),) * 3
     below = two.crop((0, TILE, TILE, two.height)).convert("L")
     assert min(below.tobytes()) < 128
+
+
+@pytest.mark.parametrize("letter", ["i", "W", "·", "a b "])
+def test_a_caption_is_cut_where_letter_by_letter_would_cut_it(letter: str) -> None:
+    for count in range(0, 60, 3):
+        line = letter * count
+        slow = line
+        while slow and _font().getlength(slow + "…") > TILE:
+            slow = slow[:-1]
+        assert _cut(line, TILE) == (line if _font().getlength(line) <= TILE else slow.rstrip() + "…")
+
+
+def test_a_caption_of_a_million_letters_is_measured_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    class Font:
+        def getlength(self, text: str) -> float:
+            measured.append(len(text))
+            return float(_font().getlength(text))
+
+    monkeypatch.setattr("nola_core.report.contact_sheet._font", Font)
+    assert _cut("i" * 1_000_000, TILE).endswith("i…")
+    assert len(measured) < 12 and max(measured) <= TILE + 1
 
 
 def test_unequal_lengths_are_refused() -> None:

@@ -1,9 +1,4 @@
-"""The data sets of the papers: class names, templates, official splits, and readers for their official layouts.
-
-python -m nola_core.datasets.catalog                        # what there is, and where it comes from
-python -m nola_core.datasets.catalog check dtd FOLDER       # what of it is in a folder
-python -m nola_core.datasets.catalog prepare dtd FOLDER     # fetch it, by way of torchvision
-"""
+"""The data sets of the papers: class names, templates, official splits, and readers for their official layouts."""
 
 from nola_core.datasets.catalog.entry import Entry, definition_yaml, load_entry, names
 from nola_core.datasets.catalog.inventory import Inventory, fetch, take_inventory

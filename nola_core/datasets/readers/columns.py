@@ -70,6 +70,8 @@ def open_table(path: Path) -> TableFile:
     kind = kinds.get(path.suffix.lower())
     if kind is None:
         raise NolaError(f"the table {path} must be a .csv, .tsv, .parquet or .arrow file.")
+    if path.exists() and not path.is_file():
+        raise NolaError(f"the table {path} is no regular file.")
     try:
         return kind(path)
     except FileNotFoundError:

@@ -86,7 +86,8 @@ def _loose_files(source: Path, splits: Mapping[str, str] | None) -> list[tuple[s
 
 def _tables_in(source: Path) -> list[str]:
     found = sorted(path.relative_to(source).as_posix() for kind in ("parquet", "arrow") for path in source.rglob(f"*.{kind}"))
-    return [name for name in found if not name.rsplit("/", 1)[-1].startswith((".", "cache-"))]  # cache-: results of map()
+    seen = [name for name in found if not any(part.startswith(".") for part in name.split("/"))]
+    return [name for name in seen if not name.rsplit("/", 1)[-1].startswith("cache-")]  # results of map()
 
 
 def _noted_classes(folders: Sequence[Path]) -> dict[str, list[str]]:

@@ -74,6 +74,17 @@ def read_file(path: Path) -> bytes:
         return stream.read()
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file, whatever system ended them, without a byte order mark.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    text = read_file(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def check_size(size: int) -> None:
     """Refuse an entry of more than `MAX_BYTES`.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +13,7 @@ from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.readers.columns import Columns, TableFile, choose_columns, open_table
 from nola_core.datasets.readers.reader import Found, check_size, read_file, split_named
 from nola_core.errors import NolaError
+from nola_core.text import printable
 
 
 def from_definition(definition: DatasetDefinition) -> TableReader:
@@ -26,6 +29,7 @@ def options_of(definition: DatasetDefinition) -> dict[str, Any]:
         "label_column": images.label_column,
         "split_column": images.split_column,
         "splits": images.splits,
+        "outside": bool(images.outside),
     }
 
 
@@ -42,6 +46,7 @@ class TableReader:
         label_column: likewise.
         split_column: likewise; not asked where the files stand for splits.
         splits: what the source calls its splits -> train, val, test; others are left out.
+        outside: whether paths may lead out of `root`.
         class_names: names of the labels' numbers, where the files do not hold them.
     """
 
@@ -54,9 +59,10 @@ class TableReader:
         label_column: str | None = None,
         split_column: str | None = None,
         splits: Mapping[str, str] | None = None,
+        outside: bool = False,
         class_names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self.root, self.splits = root, splits
+        self.root, self.splits, self.outside = root, splits, outside
         self.files = [(name, None if split is None else split_named(split, splits, source=root)) for name, split in files]
         if any(split is not None for _, split in files):  # a file of a split that images.splits leaves out is left out
             self.files = [(name, split) for name, split in self.files if split is not None]
@@ -91,7 +97,24 @@ class TableReader:
             return Found(image_id, "", name, row, split, label)
         if not path:
             return Found(f"{stem}#{row:06d}", "", name, row, split, label, f"row {row + 1} of {name} names no file")
-        return Found(path, (Path(name).parent / path).as_posix(), "", -1, split, label)
+        place = posixpath.join(posixpath.dirname(name), path)
+        if self._leads_out(place):
+            raise NolaError(
+                f"{self.root / name}: row {row + 1} names the image '{printable(path)}' outside of {self.root}; move it there, "
+                "or allow it by `images.outside: true` (changes in it will not be noticed)."
+            )
+        return Found(path, place, "", -1, split, label)
+
+    def _leads_out(self, place: str) -> bool:
+        """Whether a path from `root` leads out of it. Links that lie in it are part of it."""
+        up = ".." in place.split("/")
+        if self.outside or not (up or os.path.isabs(place)):  # noqa: PTH117 (a million times: a Path is slow)
+            return False
+        root, whole = Path(os.path.abspath(self.root)), self.root / place  # noqa: PTH100 (links are left as they are)
+        try:
+            return not (not up and whole.is_relative_to(root)) and not whole.resolve().is_relative_to(root.resolve())
+        except (OSError, ValueError, RuntimeError):  # no file can have this name, or links in a circle: reading says so
+            return False
 
     def _label(self, columns: Columns, value: Any) -> str | None:
         names = columns.class_names or self._names.get(columns.label or "", ())
@@ -110,6 +133,8 @@ class TableReader:
         if isinstance(value, Mapping):
             inner, value = value.get("path"), value["bytes"]
             if value is None and inner:
+                if self._leads_out(posixpath.join(posixpath.dirname(shard), inner)):
+                    raise OSError(f"its path '{printable(inner)}' leads out of {self.root}; images.outside: true allows that")
                 return read_file((self.root / shard).parent / inner)
         if value is None:
             raise OSError("the row has no image")

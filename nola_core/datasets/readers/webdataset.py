@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from nola_core.datasets.definition import DatasetDefinition
-from nola_core.datasets.readers.reader import SUFFIXES, Found, check_size, split_in_path, split_named
+from nola_core.datasets.readers.reader import SUFFIXES, Found, check_size, lines_of, split_in_path, split_named
 from nola_core.errors import NolaError
+from nola_core.text import printable
 
 LABEL_SUFFIXES = ("cls", "txt", "json")
 LABEL_KEYS = ("label", "class", "class_name", "cls", "category")
 NAME_FILES = ("classnames.txt", "classes.txt")
+LABEL_BYTES = 2**20
+"""Label files of more bytes are none: they are refused instead of being read into memory."""
+HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+"""Members that tarfile reads whole by itself: long names and further fields of the member behind them."""
 
 
 def from_definition(definition: DatasetDefinition) -> WebDatasetReader:
@@ -88,8 +93,7 @@ class WebDatasetReader:
                     raise NolaError(f"{self.root / shard}: '{member.name}' is in it twice; write the shard anew.")
                 images.append((member.name, member.offset))
             elif labels and suffix in LABEL_SUFFIXES and label is None:
-                stream = tar.extractfile(member)
-                label = None if stream is None else self._label(stream.read(), suffix, shard, member.name)
+                label = self._label(tar, member, suffix, shard)
         yield from self._sample(shard, split, current, images, label)
 
     def _sample(
@@ -105,7 +109,7 @@ class WebDatasetReader:
     def _members(self, shard: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         path = self.root / shard
         try:
-            with tarfile.open(path, "r:") as tar:
+            with tarfile.open(path, "r:", tarinfo=_Member) as tar:
                 while (member := tar.next()) is not None:
                     tar.members = []  # type: ignore[attr-defined]  # it would remember every member; we need each once
                     hidden = any(part.startswith(".") for part in Path(member.name).parts)
@@ -120,12 +124,17 @@ class WebDatasetReader:
                 f"the shard {path} cannot be read ({error}); it must be an uncompressed tar file, whole: fetch or write it again."
             ) from None
 
-    def _label(self, data: bytes, suffix: str, shard: str, name: str) -> str | None:
+    def _label(self, tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str, shard: str) -> str | None:
+        what = f"{self.root / shard}: the label file '{printable(member.name)}'"
+        if member.issparse() or member.size > LABEL_BYTES:
+            reason = "is sparse" if member.issparse() else f"has {member.size:,} bytes, at most {LABEL_BYTES:,} are read"
+            raise NolaError(f"{what} {reason}; write the shard anew, or set images.labels to none.")
+        stream = tar.extractfile(member)
         try:
-            text = data.decode("utf-8").strip()
+            text = (b"" if stream is None else stream.read()).decode("utf-8").strip()
             values: Any = json.loads(text) if suffix == "json" else text
-        except ValueError:
-            raise NolaError(f"{self.root / shard}: the label file '{name}' is no UTF-8{' JSON' * (suffix == 'json')}.") from None
+        except (ValueError, RecursionError):
+            raise NolaError(f"{what} is no UTF-8{' JSON' * (suffix == 'json')}.") from None
         if suffix == "json":
             found = [values[key] for key in LABEL_KEYS if key in values] if isinstance(values, dict) else [values]
             return str(found[0]) if found and isinstance(found[0], str | int) else None
@@ -135,10 +144,12 @@ class WebDatasetReader:
         with (self.root / shard).open("rb") as stream:
             stream.seek(row)
             try:
-                with tarfile.TarFile(fileobj=stream) as tar:
+                with tarfile.TarFile(fileobj=stream, tarinfo=_Member) as tar:
                     member = tar.next()
                     if member is None or member.name != path:
                         raise OSError(f"the shard {shard} has changed: '{path}' is not at byte {row} any more")
+                    if member.issparse():
+                        raise OSError("it is a sparse file, which no image is")
                     check_size(member.size)
                     content = tar.extractfile(member)
                     data = b"" if content is None else content.read()
@@ -150,8 +161,21 @@ class WebDatasetReader:
         """The lines of classnames.txt or classes.txt beside the shards, or else every label in order of the alphabet."""
         for name in NAME_FILES:
             if (self.root / name).is_file():
-                return (self.root / name).read_text(encoding="utf-8").splitlines()
+                try:
+                    return lines_of(self.root / name)
+                except (OSError, UnicodeDecodeError) as error:
+                    raise NolaError(f"the class names {self.root / name} cannot be read ({error}).") from None
         return sorted({found.label for found in self._scan(labels=True) if found.label is not None})
+
+
+class _Member(tarfile.TarInfo):
+    """A member that refuses headers of gigabytes."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in HEADERS and self.size > LABEL_BYTES:
+            raise tarfile.SubsequentHeaderError(f"a header claims {self.size:,} bytes")  # type: ignore[attr-defined]
+        member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return member
 
 
 def _key_and_suffix(name: str) -> tuple[str, str]:

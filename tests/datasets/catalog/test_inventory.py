@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from nola_core.datasets.catalog import Entry, fetch, load_entry, names, take_inventory
-from nola_core.datasets.catalog.__main__ import main
 from nola_core.errors import NolaError
-from tests.datasets.catalog.fixtures import coop, write
+from tests.datasets.catalog.fixtures import coop
 from tests.datasets.catalog.fixtures import dtd as make_dtd
 
 
@@ -34,30 +33,9 @@ def test_images_that_are_listed_and_not_there_are_named(tmp_path: Path) -> None:
     assert inventory.absent == ["images/woven/woven_0001.jpg"] and inventory.present["test"] == 0
 
 
-def test_check_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_dtd(tmp_path)
-    (tmp_path / "images" / "banded" / "banded_0002.jpg").unlink()
-    assert main(["check", "dtd", str(tmp_path)]) == 1
-    printed = capsys.readouterr().out
-    assert "train         0 of 1,880" in printed and "missing images/banded/banded_0002.jpg" in printed
-    assert printed.endswith("incomplete\n")
-    write(tmp_path, "labels/val1.txt", "\n\nbanded\n")
-    assert main(["check", "dtd", str(tmp_path)]) == 1
-    assert "val1.txt: line 3 is 'banded'" in capsys.readouterr().err
-    assert main(["check", "dtd", str(tmp_path / "nowhere")]) == 1
-    assert "nowhere does not exist" in capsys.readouterr().err
-
-
-def test_the_list_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == names()
-    assert "imagenet          1000 1,281,167      - 50,000  hand" in lines[names().index("imagenet") + 1]
-
-
-def test_what_torchvision_cannot_fetch_gets_an_instruction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prepare", "stanford_cars", str(tmp_path)]) == 1
-    assert "cannot be fetched automatically" in (error := capsys.readouterr().err) and "cars_train/00001.jpg" in error
+def test_what_torchvision_cannot_fetch_gets_an_instruction(tmp_path: Path) -> None:
+    with pytest.raises(NolaError, match=r"cannot be fetched automatically.*cars_train/00001.jpg"):
+        fetch(load_entry("stanford_cars"), tmp_path)
     with pytest.raises(NolaError, match=r"ILSVRC2012_devkit_t12.tar.gz is not present.*\). By hand: https://image-net"):
         fetch(load_entry("imagenet"), tmp_path)
 

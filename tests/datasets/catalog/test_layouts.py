@@ -68,13 +68,11 @@ def test_the_split_of_coop_goes_before_the_distributors(tmp_path: Path, dataset:
     check_images(reader)
 
 
-@pytest.mark.parametrize("dataset", DISTRIBUTED)
-def test_the_folder_that_torchvision_makes_may_be_named_instead(tmp_path: Path, dataset: str) -> None:
-    for below in load_entry(dataset).below:
-        root = tmp_path / below.replace("/", "-")
-        (root / "images" / below).mkdir(parents=True)
-        rows = DISTRIBUTED[dataset](root / "images" / below)
-        assert listed(reader_of(root, dataset)) == rows
+@pytest.mark.parametrize(("dataset", "below"), [(name, below) for name in names() for below in load_entry(name).below])
+def test_the_folder_that_torchvision_makes_may_be_named_instead(tmp_path: Path, dataset: str, below: str) -> None:
+    (tmp_path / "images" / below).mkdir(parents=True)
+    rows = DISTRIBUTED[dataset](tmp_path / "images" / below)
+    assert listed(reader_of(tmp_path, dataset)) == rows
 
 
 def test_class_folders_without_lists_have_no_split_but_half_the_lists_are_refused(tmp_path: Path) -> None:

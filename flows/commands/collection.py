@@ -1,0 +1,111 @@
+"""`nola add` and `nola remove`: collections of one's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.commands.options import Quiet
+from flows.commands.output import made, notice
+from flows.commands.project import complete_catalog, complete_dataset, complete_pair, find_project
+
+NAMES_SHOWN = 5
+
+
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it: a-z, 0-9 and _.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Its images: a folder, a table, a .tar shard, or a pattern of shards.")
+    ],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Class names: 'cat,dog', a text file with one a line, folders, or reader. Without it: what the source knows.",
+        ),
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(metavar="READER", help="How to read SOURCE (docs/data.md). Without it: guessed.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="SOURCE is the root of this class of torchvision.datasets.")
+    ] = None,
+    catalog: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="SOURCE is this data set of `nola catalog`.", autocompletion=complete_catalog),
+    ] = None,
+    labels: Annotated[
+        Literal["none", "folders", "reader"] | None,
+        typer.Option(help="Where the truth is, for evaluation alone. Without it: none, or what the catalog knows."),
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="A text with {} for the class name; may be repeated. Without it: 'a photo of a {}.'",
+            show_default=False,
+        ),
+    ] = None,
+    descriptions: Annotated[str | None, typer.Option(metavar="FILE", help="A table of sentences about the classes.")] = None,
+    backbones: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PAIR",
+            help="The two models, see `nola backbones`. Without it: embed.backbones of params.yaml.",
+            autocompletion=complete_pair,
+        ),
+    ] = None,
+    outside: Annotated[
+        bool, typer.Option("--outside", help="Let a table name images outside of its folder (docs/data.md).")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a data set of that name.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Define a collection of your own.
+
+    Looks at SOURCE, writes data/NAME.yaml and its name into params.yaml, and says what it found.
+    Nothing is written when anything is wrong.
+    """
+    root = find_project()
+    from nola_core.registration import add as register
+
+    found = register(
+        root,
+        name,
+        source,
+        classes=classes,
+        reader=reader,
+        dataset=dataset,
+        catalog=catalog,
+        labels=labels,
+        templates=template or (),
+        descriptions=descriptions,
+        backbones=backbones,
+        outside=outside,
+        force=force,
+    )
+    images = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
+    some = ", ".join(found.classes[:NAMES_SHOWN]) + (", ..." if len(found.classes) > NAMES_SHOWN else "")
+    notice(f"{name}: {images} images (reader {found.reader}), {len(found.classes)} classes: {some}", quiet=quiet)
+    if found.warning:
+        notice(f"warning: its backbones cannot work yet: {found.warning}")
+    notice(f"next: nola run --dataset {name}", quiet=quiet)
+    made(Path(os.path.normpath(root / "data" / f"{name}.yaml")))
+
+
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set.", autocompletion=complete_dataset)],
+    quiet: Quiet = False,
+) -> None:
+    """Take a collection out again.
+
+    Deletes data/NAME.yaml and its name in params.yaml. Images and results stay.
+    """
+    root = find_project()
+    from nola_core.registration import remove as unregister
+
+    unregister(root, name)
+    notice(f"removed data/{name}.yaml and its name in params.yaml; data/{name}/ is left as it is", quiet=quiet)

@@ -1,0 +1,49 @@
+"""The table of accuracies: what it says of one seed, and that the page is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import ablations, accuracy
+
+
+def digits(*seeds: int) -> pd.DataFrame:
+    runs = {seed: {"zero_shot": 0.5, "alignment": 0.6 + seed / 100} for seed in seeds}
+    runs[seeds[0]]["nola"] = 0.7
+    return accuracy.summarise("digits", "demo", runs, 0.9)
+
+
+def test_one_seed_has_no_deviation_and_several_have_the_sample_one() -> None:
+    table = digits(1, 2, 3).set_index("method")
+    assert table.loc["alignment", ["top1_mean", "top1_std", "gain_over_zero_shot", "gap_closed"]].tolist() == [62, 1, 12, 0.3]
+    assert table.loc["zero_shot", "top1_std"] == 0
+    assert table.loc["nola", "seeds"] == "1" and np.isnan(table.loc["nola", "top1_std"])
+    assert digits(1)["top1_std"].isna().all()
+    assert np.isnan(ablations.spread([0.7])["top1_std"]) and ablations.spread([0.6, 0.8])["top1_std"] == pytest.approx(0.02**0.5)
+
+
+def test_writing_keeps_the_other_data_sets_with_their_notes_and_takes_back_a_deviation_of_one_seed(tmp_path: Path) -> None:
+    accuracy.write(digits(1, 2, 3).assign(dataset="birds", top1_std=0.0), "a command", tmp_path, note="Measured in May.")
+    accuracy.write(digits(4, 5), "another", tmp_path)
+    table = pd.read_csv(tmp_path / "accuracy.csv", dtype={"seeds": str})
+    assert table["dataset"].unique().tolist() == ["birds", "digits"]
+    assert table["top1_std"].isna().tolist() == [" " not in seeds for seeds in table["seeds"]]
+    page = (tmp_path / "accuracy.md").read_text()
+    assert "    a command\n    another\n" in page and "- birds: Measured in May.\n" in page
+    assert "| birds | nola | demo | 1 | 70.0 |  | 20.0 | 0.5 |" in page
+    assert "| digits | zero_shot | demo | 4 5 | 50.0 | 0.0 | 0.0 | 0.0 |" in page
+    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_committed_page_is_made_of_the_committed_table(tmp_path: Path) -> None:
+    for name in ("accuracy.csv", "accuracy.json", "accuracy.md"):
+        (tmp_path / name).write_text((accuracy.RESULTS / name).read_text())
+    assert accuracy.main(["--page", "--results", str(tmp_path)]) == 0
+    for name in ("accuracy.csv", "accuracy.json", "accuracy.md"):
+        assert (tmp_path / name).read_text() == (accuracy.RESULTS / name).read_text(), name
+    table = pd.read_csv(accuracy.RESULTS / "accuracy.csv", dtype={"seeds": str})
+    assert table["top1_std"].isna().tolist() == [" " not in seeds for seeds in table["seeds"]]

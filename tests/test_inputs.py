@@ -1,0 +1,237 @@
+"""Which stages an edit touches: the entries of a real project before and after it, for all stages."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nola_core import inputs
+from nola_core.backbones import pairs
+from nola_core.config import Tune
+from nola_core.errors import NolaError
+from tests.project import ROOT, change, make_project
+from tests.tiny import write_photos
+
+TRAINING = [stage for stage in inputs.STAGES if stage not in ("prepare", "evaluate", "report")]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_project(tmp_path_factory.mktemp("inputs") / "p")
+    shutil.copytree(ROOT / "nola_core", root / "nola_core", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "names.txt").write_text("cat\ndog\nbird\n")
+    change(root / "data" / "blobs.yaml", "classes", value="names.txt")
+    return root
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Path:
+    """A project with a copy of the code, so that the code can be edited."""
+    return shutil.copytree(template, tmp_path / "p")
+
+
+def entries(root: Path) -> dict[str, Any]:
+    """Stage (`embed clip` with its role) -> entry, resolved by the code in the project."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-m", "nola_core.stages", "resolve"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((root / "data" / "inputs" / "blobs.json").read_text())
+    roles = {f"embed {role}": entry for role, entry in found.pop("embed").items()}
+    return {**found, **roles}
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def new_weights(root: Path) -> None:
+    file = root / "demo" / "clip" / "open_clip_model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+OF_CLIP = {"embed clip", "classify", "tune", "predict"}
+OPENS_IMAGES = {"prepare", "embed clip", "embed ssl", "tune", "predict", "report"}
+EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
+    "a comment in the reader in force": (
+        lambda p: replace(p / "nola_core/datasets/readers/folder.py", "from __future__", "# A comment.\nfrom __future__"),
+        set(),
+    ),
+    "code of another reader": (
+        lambda p: replace(p / "nola_core/datasets/readers/webdataset.py", "from __future__", "EXTRA = 1\nfrom __future__"),
+        set(),
+    ),
+    "code of the reader in force": (
+        lambda p: replace(p / "nola_core/datasets/readers/folder.py", "import os\n", "import os\n\nEXTRA = 1\n"),
+        {"prepare"},
+    ),
+    "a comment in the hub's client": (
+        lambda p: replace(p / "nola_core/backbones/hub.py", "from __future__", "# A comment.\nfrom __future__"),
+        set(),
+    ),
+    "a new pair in pairs.yaml": (
+        lambda p: replace(p / "nola_core/backbones/pairs.yaml", "\npairs:\n", "\npairs:\n  mine: {clip: demo, ssl: dino}\n"),
+        set(),
+    ),
+    "another model under the pair's name": (
+        lambda p: replace(p / "nola_core/backbones/pairs.yaml", 'demo: {model: "local-dir:demo/ssl"}', "demo: {model: other}"),
+        {"embed ssl"},
+    ),
+    "a comment in a catalog entry": (
+        lambda p: replace(p / "nola_core/datasets/catalog/dtd.yaml", "title:", "# A comment.\ntitle:"),
+        set(),
+    ),
+    "labels: folders -> none": (lambda p: change(p / "data/blobs.yaml", "images", "labels", value="none"), {"prepare"}),
+    "the class file": (lambda p: (p / "names.txt").write_text("cat\ndog\nsparrow\n"), {"prepare"}),
+    "CLIP's weights": (new_weights, OF_CLIP),
+    "the code that decodes": (
+        lambda p: replace(
+            p / "nola_core/datasets/image.py",
+            'white = Image.new("RGB", image.size, "white")',
+            'white = Image.new("RGB", image.size, "gray")',
+        ),
+        OPENS_IMAGES,
+    ),
+    "a new photograph": (lambda p: write_photos(p / "photos" / "new", count=1), {"prepare"}),
+    "a photograph replaced": (lambda p: (p / "photos" / "cat" / "000.png").write_bytes(b"other"), {"prepare"}),
+    "the table of descriptions": (lambda p: replace(p / "demo/descriptions.csv", "kind 1", "kind 7"), {"describe"}),
+    "templates": (lambda p: change(p / "data/blobs.yaml", "templates", value=["a {}."]), {"classify"}),
+    "select.fraction": (lambda p: change(p / "params.yaml", "select", "fraction", value=0.5), {"select", "report"}),
+    "tune.epochs": (lambda p: change(p / "params.yaml", "tune", "epochs", value=9), {"tune", "report"}),
+    "the seed": (lambda p: change(p / "params.yaml", "seed", value=9), {"align", "tune", "report"}),
+    "the report's template": (
+        lambda p: replace(p / "nola_core/report/template.html", "<body", "<!-- --><body"),
+        {"report"},
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_touches_the_stages_that_depend_on_it_and_no_other(project: Path, edit: str) -> None:
+    make, expected = EDITS[edit]
+    before = entries(project)
+    make(project)
+    after = entries(project)
+    assert {stage for stage in after if after[stage] != before[stage]} == expected
+
+
+def test_nothing_is_written_when_nothing_changed(project: Path) -> None:
+    entries(project)
+    file = project / "data" / "inputs" / "blobs.json"
+    before = file.stat().st_mtime_ns
+    entries(project)
+    assert file.stat().st_mtime_ns == before
+
+
+def test_resolving_loads_neither_torch_nor_pandas(project: Path) -> None:
+    code = "import sys; from pathlib import Path; from nola_core import inputs; inputs.write(Path()); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    assert not {"torch", "pandas", "open_clip", "timm", "prefect", "dvc", "matplotlib"} & set(done.stdout.split())
+
+
+def keys(value: Any) -> set[str]:
+    """Every key at any depth."""
+    if isinstance(value, dict):
+        return set(value) | {key for inner in value.values() for key in keys(inner)}
+    return {key for inner in value for key in keys(inner)} if isinstance(value, list) else set()
+
+
+def test_no_entry_of_a_training_stage_says_where_labels_are(project: Path) -> None:
+    change(project / "data" / "blobs.yaml", "images", "labels", value="reader")
+    change(
+        project / "data" / "blobs.yaml",
+        "images",
+        value={"reader": "table", "holdout": 0, "labels": "reader", "label_column": "x"},
+    )
+    found = entries(project)
+    assert "labels" in keys(found["prepare"])
+    for stage, entry in found.items():
+        if stage.split()[0] in TRAINING:
+            assert not {key for key in keys(entry) if "label" in key} - {"label_smoothing"}, stage
+
+
+def test_what_is_wrong_with_one_data_set_stays_with_it(project: Path) -> None:
+    change(project / "params.yaml", "datasets", value=["blobs", "broken"])
+    (project / "data" / "broken.yaml").write_text("images: 3\n")
+    shutil.rmtree(project / "demo" / "ssl")
+    found = entries(project)
+    assert set(found["embed ssl"]) == {"problem"} and "demo/ssl does not exist" in found["embed ssl"]["problem"]
+    assert "problem" not in found["embed clip"] and "problem" not in found["select"]
+    with pytest.raises(NolaError, match="broken"):
+        inputs.read(project, "broken", "tune")
+
+
+def test_a_data_set_that_was_taken_out_leaves_no_file(project: Path) -> None:
+    entries(project)
+    (project / "data" / "inputs" / "gone.json").write_text("{}")
+    inputs.write(project)
+    assert [path.name for path in (project / "data" / "inputs").iterdir()] == ["blobs.json"]
+
+
+def test_the_options_are_those_that_were_resolved(project: Path) -> None:
+    inputs.write(project)
+    change(project / "params.yaml", "tune", "epochs", value=40)
+    assert inputs.read(project, "blobs", "tune").options(Tune).epochs == 3
+
+
+def test_an_absent_file_and_entry_say_what_to_do(project: Path) -> None:
+    with pytest.raises(NolaError, match=r"blobs\.json does not exist; run `dvc repro` or `nola run`"):
+        inputs.read(project, "blobs", "tune")
+    inputs.write(project)
+    with pytest.raises(NolaError, match="no entry for the stage fly"):
+        inputs.read(project, "blobs", "fly")
+
+
+@pytest.mark.parametrize(
+    ("stage", "edit", "sentence"),
+    [
+        ("prepare", lambda p: write_photos(p / "photos" / "new", count=1), "the images changed"),
+        ("prepare", lambda p: change(p / "data" / "blobs.yaml", "images", "holdout", value=0.5), "data/blobs.yaml changed"),
+        ("tune", new_weights, "the CLIP weights changed"),
+    ],
+)
+def test_a_stage_whose_inputs_changed_meanwhile_keeps_nothing(
+    project: Path, stage: str, edit: Callable[[Path], object], sentence: str
+) -> None:
+    inputs.write(project)
+    mine = inputs.read(project, "blobs", stage)
+    inputs.check(project, "blobs", stage, None, mine)
+    edit(project)
+    with pytest.raises(NolaError, match=sentence):
+        inputs.check(project, "blobs", stage, None, mine)
+
+
+def test_every_yaml_and_html_file_of_the_package_is_an_input_of_somebody() -> None:
+    """A new kind of file must be thought about: resolved by content, part of a fingerprint, or without effect on results."""
+    resolved = {"backbones/pairs.yaml", "report/template.html"}
+    no_result = {"descriptions/prices.yaml", "descriptions/captions.yaml"}  # costs; captions are asked for by a command
+    folders = ("datasets/catalog", "descriptions/prompt_sets", "presets")  # by name; presets through the report's overrides
+    package = Path(pairs.__file__).parent.parent
+    for path in package.rglob("*"):
+        name = path.relative_to(package).as_posix()
+        if path.suffix in (".yaml", ".html", ".json", ".txt"):
+            assert name in resolved | no_result or name.startswith(folders), name
+
+
+def test_dvc_yaml_names_entries_that_exist(project: Path) -> None:
+    found = entries(project)
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert set(stages) == set(inputs.STAGES)
+    for name, stage in stages.items():
+        body = stage.get("do", stage)
+        ((file, asked),) = body["params"][0].items()
+        assert file in ("data/inputs/${item}.json", "data/inputs/${item.dataset}.json")
+        wanted = ["embed.${item.role}"] if name == "embed" else [name]
+        assert asked == wanted and len(body["params"]) == 1
+    assert all("problem" not in entry for entry in found.values())
