@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import faiss
 import numpy as np
@@ -31,7 +32,7 @@ from nola_core.features import FeatureStore
 from nola_core.files import digest, replacing
 from nola_core.neighbors import Gallery, near_duplicates
 
-OPTIONS = {"neighbors": 5, "similarity": 0.98, "closeness": 0.25}
+OPTIONS: dict[str, Any] = {"neighbors": 5, "similarity": 0.98, "closeness": 0.25}
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float, float]:
@@ -49,13 +50,12 @@ def head_threads(epochs: int = 5) -> pd.DataFrame:
         torch.randn(10, 1280, generator=generator)[targets] + torch.randn(1600, 1280, generator=generator), dim=1
     )
     options = Align(hidden=256, epochs=epochs, batch_size=32, learning_rate=0.001)
-    rows, within = [], alignment.one_thread
+    rows = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        alignment.one_thread = nullcontext  # type: ignore[assignment]
-        head, clock, cpu = timed(lambda: alignment.train(features, targets, classes=10, options=options, seed=0))
+        with patch.object(alignment, "one_thread", nullcontext):
+            head, clock, cpu = timed(lambda: alignment.train(features, targets, classes=10, options=options, seed=0))
         rows.append([threads, epochs, clock, cpu, digest([part.tolist() for part in head.parameters()])[:12]])
-    alignment.one_thread = within
     torch.set_num_threads(1)
     return pd.DataFrame(rows, columns=["threads", "epochs", "seconds", "cpu_seconds", "weights"])
 
@@ -88,10 +88,9 @@ def indexes(gallery: Gallery, manifest: pd.DataFrame, ids: pd.Series[str]) -> pd
         ("HNSW, 16 links", hierarchy(16), probes),
         ("HNSW, 32 links", hierarchy(32), probes),
     ]:
-        neighbors._inverted_file, neighbors.PROBES = build, looked
-        found, clock, cpu = timed(lambda: near_duplicates(manifest, ids, gallery, **OPTIONS, exact_images=0))
+        with patch.object(neighbors, "_inverted_file", build), patch.object(neighbors, "PROBES", looked):
+            found, clock, cpu = timed(lambda: near_duplicates(manifest, ids, gallery, **OPTIONS, exact_images=0))
         rows.append([name, len(pairs(found[0]) & wanted), len(wanted), clock, cpu])
-    neighbors._inverted_file, neighbors.PROBES = plain, probes
     return pd.DataFrame(rows, columns=["search", "pairs found", "pairs", "seconds", "cpu_seconds"])
 
 
