@@ -296,7 +296,7 @@ def time_noop(count: int) -> dict[str, Any]:
         timed("flows.pipeline")  # publishes what is new to the server's database
         alone = timed("flows.pipeline")
         serving = [sys.executable, "-c", "from flows.server import serve; serve(4217)"]
-        with subprocess.Popen(serving, cwd=root, env=environment, stdout=subprocess.DEVNULL) as server:
+        with subprocess.Popen(serving, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
             try:
                 while not (root / ".prefect" / "server.url").exists():
                     time.sleep(0.5)

@@ -292,7 +292,7 @@ class _Resolver:
         return ROOT / "descriptions" / "prompt_sets" / f"{name}.yaml"
 
     def _file(self, path: str, *, what: str) -> str:
-        file = self.root / path
+        file = Path(path)  # the definition has joined it to the root already
         if not file.is_file():
             raise NolaError(f"data/{self.definition.name}.yaml: {what} {file} does not exist.")
         return self.hashes.sha256(file)

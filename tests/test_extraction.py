@@ -58,7 +58,7 @@ def encoder(model: Path) -> ImageEncoder:
 
 
 def prepared(root: Path) -> pd.DataFrame:
-    assert stage(["prepare", "--dataset", "toy", "--root", str(root)]) == 0
+    assert stage(["resolve", "--root", str(root)]) == stage(["prepare", "--dataset", "toy", "--root", str(root)]) == 0
     return read_table(root / "data/toy/manifest.parquet")
 
 

@@ -172,6 +172,13 @@ def test_what_is_wrong_with_one_data_set_stays_with_it(project: Path) -> None:
         inputs.read(project, "broken", "tune")
 
 
+def test_a_root_that_is_not_the_working_folder_is_the_same_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.parent)
+    inputs.write(Path(project.name))
+    found = json.loads((project / "data" / "inputs" / "blobs.json").read_text())
+    assert not any("problem" in entry for entry in found.values())
+
+
 def test_a_data_set_that_was_taken_out_leaves_no_file(project: Path) -> None:
     entries(project)
     (project / "data" / "inputs" / "gone.json").write_text("{}")

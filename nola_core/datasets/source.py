@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nola_core.datasets.definition import DIGITS, DatasetDefinition
 from nola_core.datasets.readers.folder import is_image, top_folders, walk
-from nola_core.datasets.readers.webdataset import NAME_FILES
+from nola_core.datasets.readers.reader import NAME_FILES
 from nola_core.errors import NolaError
 
 PATHS = (".csv", ".tsv")

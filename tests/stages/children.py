@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from nola_core.stages.__main__ import STAGES, stop_on_signals
+from nola_core.inputs import STAGES
+from nola_core.stages.__main__ import stop_on_signals
 from tests.project import ROOT, run
 
 

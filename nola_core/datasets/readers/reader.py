@@ -19,6 +19,8 @@ SPLIT_NAMES: Mapping[str, str] = {
     **{"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"},
 }
 """What sources call their splits -> what NoLA calls them."""
+NAME_FILES = ("classnames.txt", "classes.txt")
+"""Class names beside shards, one a line."""
 MAX_BYTES = 2**29
 """Files of more bytes are no images: they are recorded as unreadable instead of being read into memory."""
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from nola_core.datasets.definition import DatasetDefinition
-from nola_core.datasets.readers.reader import SUFFIXES, Found, check_size, lines_of, split_in_path, split_named
+from nola_core.datasets.readers.reader import NAME_FILES, SUFFIXES, Found, check_size, lines_of, split_in_path, split_named
 from nola_core.errors import NolaError
 from nola_core.text import printable
 
 LABEL_SUFFIXES = ("cls", "txt", "json")
 LABEL_KEYS = ("label", "class", "class_name", "cls", "category")
-NAME_FILES = ("classnames.txt", "classes.txt")
 LABEL_BYTES = 2**20
 """Label files of more bytes are none: they are refused instead of being read into memory."""
 HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
