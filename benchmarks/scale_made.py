@@ -71,14 +71,15 @@ def predict_without_images(root: Path) -> None:
     scale = float(texts.pop("logit_scale"))
     student = normalize(texts["cde"] + texts["templates"], dim=-1)
     head = alignment.load(paths["alignment.safetensors"])
-    answers = Answers(paths)
     with table_writer(paths["predictions.parquet"], PREDICTION_SCHEMA) as write_rows:
+        answers = Answers(paths, write_rows)
         for split in paths.splits("clip"):
-            answers.from_features(split, texts, scale, head, write_rows)
+            answers.from_features(split, texts, scale, head)
             store = FeatureStore.open(paths.store("clip", split))
             ask = text_classifier.answers(store, student, logit_scale=scale)
             for table, p in predict(store.index["image_id"], ask, classes=len(student), split=split, method="nola"):
-                answers.add(split, "nola", table, p, write_rows)
+                answers.add(split, "nola", table, p)
+            answers.flush()
     write_json(paths["label_free.json"], answers.label_free())
 
 

@@ -26,8 +26,8 @@ def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, se
     """Train a head on pseudo-labelled features: cross-entropy, Adam, constant learning rate, a fixed last epoch.
 
     The head is a few hundred kB, so it trains on the CPU wherever the backbones ran, in one thread: its steps are too small to
-    share, and two threads on busy cores wait for each other (benchmarks/results/scale.md). So `seed` alone decides the result,
-    whatever OMP_NUM_THREADS says.
+    share, and two threads on busy cores wait for each other (benchmarks/results/scale-choices.md). So `seed` alone decides the
+    result, whatever OMP_NUM_THREADS says.
 
     Args:
         features: float32 [n, d] of the selected images.

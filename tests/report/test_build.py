@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from nola_core.errors import NolaError
+from nola_core.files import read_table, write_table
+from nola_core.neighbors import DUPLICATES_SCHEMA
 from nola_core.report import build
 from nola_core.report.content import headline, load
 from tests.report.example import SETTINGS, image_of, write_example
@@ -231,3 +233,13 @@ def test_a_missing_table_is_one_sentence_and_leaves_no_page(tmp_path: Path) -> N
         rebuild(tmp_path)
     assert not (tmp_path / "pets/report.html").exists()
     assert not (tmp_path / "pets/figures").exists()
+
+
+def test_where_not_all_images_were_compared_the_page_says_what_share_of_pairs_was_found(usual: Path, tmp_path: Path) -> None:
+    assert "compared with every other" not in (usual / "report.html").read_text()
+    write_example(tmp_path / "pets")
+    path = tmp_path / "pets" / "near_duplicates.parquet"
+    write_table(path, read_table(path), DUPLICATES_SCHEMA, note="approximate search lists 9 of the 10 pairs")
+    assert "Not every image was compared with every other: approximate search lists 9 of the 10 pairs." in text_of(
+        rebuild(tmp_path)
+    )

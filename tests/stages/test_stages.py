@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -126,6 +127,17 @@ def test_the_teacher_in_predictions_is_the_teacher_that_taught(finished: Path) -
     predictions = read_table(folder / "predictions.parquet")
     again = predictions[(predictions["method"] == "alignment") & (predictions["split"] == "train")].set_index("image_id")
     assert again["class_id"].to_dict() == teacher["class_id"].to_dict()
+
+
+def test_a_row_group_of_predictions_holds_one_method_so_that_the_others_are_not_read(finished: Path) -> None:
+    for name in ("zero_shot", "predictions"):
+        metadata = pq.ParquetFile(finished / "data" / "blobs" / f"{name}.parquet").metadata
+        for group in range(metadata.num_row_groups):
+            for column in ("split", "method"):
+                statistics = metadata.row_group(group).column(metadata.schema.names.index(column)).statistics
+                assert statistics.min == statistics.max
+        answered = read_table(finished / "data" / "blobs" / f"{name}.parquet")
+        assert metadata.num_row_groups == len(answered.groupby(["split", "method"])), "and all of its few rows"
 
 
 def test_the_report_names_the_pair_in_force(finished: Path) -> None:
