@@ -184,7 +184,8 @@ class _Resolver:
         """See `Inputs.texts`."""
         shown, known = self.settings.model_dump(mode="json"), self.definition
         shown["embed"]["backbones"] = self._choice
-        shown["datasets"] = {known.name: {"source": known.source, "descriptions": known.descriptions}}
+        paths = {"source": known.source, "descriptions": known.descriptions}
+        shown["datasets"] = {known.name: {key: self._as_written(path) for key, path in paths.items()}}
         return {"templates": known.templates, "report": {"settings": shown, "overrides": self.settings.overrides()}}
 
     def prepare(self) -> Entry:
@@ -263,6 +264,11 @@ class _Resolver:
         if name.endswith((".yaml", ".yml")):
             return self.root / name
         return ROOT / "descriptions" / "prompt_sets" / f"{name}.yaml"
+
+    def _as_written(self, path: str | None) -> str | None:
+        """A path of the definition without the project's folder in front of it: the same wherever the project lies."""
+        inside = path is not None and Path(path).is_relative_to(self.root)
+        return Path(str(path)).relative_to(self.root).as_posix() if inside else path
 
     def _file(self, path: str, *, what: str) -> str:
         """The hash of a file of the definition, whose paths are joined to the project's already."""

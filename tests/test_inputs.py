@@ -196,6 +196,14 @@ def test_a_data_set_that_was_taken_out_leaves_no_file(project: Path) -> None:
     assert [path.name for path in (project / "data" / "inputs").iterdir()] == ["blobs.json"]
 
 
+def test_entries_are_the_same_wherever_the_project_lies(project: Path, tmp_path: Path) -> None:
+    inputs.write(project)
+    before = (project / "data" / "inputs" / "blobs.json").read_bytes()
+    project.rename(tmp_path / "elsewhere")
+    inputs.write(tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "data" / "inputs" / "blobs.json").read_bytes() == before
+
+
 def test_the_options_are_those_that_were_resolved(project: Path) -> None:
     inputs.write(project)
     change(project / "params.yaml", "tune", "epochs", value=40)
