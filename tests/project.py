@@ -78,6 +78,7 @@ def make_repository(root: Path) -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("nola_core", "flows"):
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
+    (root / "data").mkdir(exist_ok=True)
     for name in ("dvc.yaml", "data/dvc.yaml", "data/.gitignore", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, root / name)
     (root / ".dvc").mkdir()

@@ -24,7 +24,7 @@ def project(make_repo: Callable[..., Path]) -> Path:
     root = make_repo(digits="", gone="")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "prepare@digits", "embed@gone-clip"], cwd=root, check=True)
     parameters = yaml.safe_load((root / "params.yaml").read_text())
-    del parameters["datasets"]["gone"]
+    parameters["datasets"].remove("gone")
     (root / "params.yaml").write_text(yaml.safe_dump(parameters))
     return root
 

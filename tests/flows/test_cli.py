@@ -47,7 +47,7 @@ def pages(command: Any, *words: str) -> Iterator[list[str]]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project with a data set that has not been run."""
-    (tmp_path / "params.yaml").write_text("datasets: {pets: {}}\n")
+    (tmp_path / "params.yaml").write_text("datasets: [pets]\n")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     return tmp_path
 
@@ -144,9 +144,11 @@ def test_describe_passes_its_words_on(capsys: pytest.CaptureFixture[str], projec
 
 
 def test_defaults_leave_what_the_user_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-    (tmp_path / "deep").mkdir()
-    monkeypatch.chdir(tmp_path / "deep")
+    (tmp_path / "params.yaml").write_text("datasets: []\n")
+    for folder in (tmp_path, tmp_path / "data"):  # which has a dvc.yaml, and is no project for that
+        folder.mkdir(exist_ok=True)
+        (folder / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.chdir(tmp_path / "data")
     monkeypatch.setenv("PREFECT_API_URL", "")
     monkeypatch.delenv("PREFECT_HOME")
     monkeypatch.setenv("DO_NOT_TRACK", "0")
