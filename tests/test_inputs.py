@@ -45,6 +45,7 @@ def entries(root: Path) -> dict[str, Any]:
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads((root / "data" / "inputs" / "blobs.json").read_text())
+    found.pop("texts")
     roles = {f"embed {role}": entry for role, entry in found.pop("embed").items()}
     return {**found, **roles}
 
@@ -195,6 +196,14 @@ def test_a_data_set_that_was_taken_out_leaves_no_file(project: Path) -> None:
     assert [path.name for path in (project / "data" / "inputs").iterdir()] == ["blobs.json"]
 
 
+def test_entries_are_the_same_wherever_the_project_lies(project: Path, tmp_path: Path) -> None:
+    inputs.write(project)
+    before = (project / "data" / "inputs" / "blobs.json").read_bytes()
+    project.rename(tmp_path / "elsewhere")
+    inputs.write(tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "data" / "inputs" / "blobs.json").read_bytes() == before
+
+
 def test_the_options_are_those_that_were_resolved(project: Path) -> None:
     inputs.write(project)
     change(project / "params.yaml", "tune", "epochs", value=40)
@@ -214,7 +223,7 @@ def test_an_absent_file_and_entry_say_what_to_do(project: Path) -> None:
     [
         ("prepare", lambda p: write_photos(p / "photos" / "new", count=1), "the images changed"),
         ("prepare", lambda p: change(p / "data" / "blobs.yaml", "images", "holdout", value=0.5), "data/blobs.yaml changed"),
-        ("tune", new_weights, "the CLIP weights changed"),
+        ("tune", new_weights, "the weights changed"),
     ],
 )
 def test_a_stage_whose_inputs_changed_meanwhile_keeps_nothing(
@@ -222,10 +231,10 @@ def test_a_stage_whose_inputs_changed_meanwhile_keeps_nothing(
 ) -> None:
     inputs.write(project)
     mine = inputs.read(project, "blobs", stage)
-    inputs.check(project, "blobs", stage, None, mine)
+    inputs.check(project, "blobs", stage, mine)
     edit(project)
     with pytest.raises(NolaError, match=sentence):
-        inputs.check(project, "blobs", stage, None, mine)
+        inputs.check(project, "blobs", stage, mine)
 
 
 def test_every_yaml_and_html_file_of_the_package_is_an_input_of_somebody() -> None:

@@ -57,10 +57,10 @@ def run_stage(root: Path, dataset: str, stage: str, role: inputs.Role | None = N
     paths = Paths(root, dataset)
     sweep(paths.folder, paths.cache)
     mine = inputs.read(root, dataset, stage, role)
-    inputs.check(root, dataset, stage, role, mine)
+    inputs.check(root, dataset, stage, mine)
     run = importlib.import_module(f"nola_core.stages.{stage}").run
     run(paths, mine, role) if role else run(paths, mine)
-    inputs.check(root, dataset, stage, role, mine)
+    inputs.check(root, dataset, stage, mine)
 
 
 def _said(sentence: str, status: int) -> int:

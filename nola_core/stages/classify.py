@@ -26,7 +26,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
     classes = read_table(paths["classes.parquet"])
     described = read_table(paths["descriptions.parquet"])
     names = classes["display_name"].tolist()
-    templates = text_classifier.fill(inputs.values["templates"], names)
+    templates = text_classifier.fill(inputs.texts["templates"], names)
     clip = load_clip(inputs.clip, root=paths.root, device=device())
     stores = {split: FeatureStore.open(paths.store("clip", split)) for split in paths.splits("clip")}
     for store in stores.values():

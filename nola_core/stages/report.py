@@ -11,8 +11,8 @@ def run(paths: Paths, inputs: Inputs) -> None:
     report.build(
         dataset=paths.dataset,
         folder=paths.folder,
-        settings_dict=inputs.values["settings"],
-        overrides=inputs.values["overrides"],
+        settings_dict=inputs.texts["report"]["settings"],
+        overrides=inputs.texts["report"]["overrides"],
         image_of=image_opener(paths.root, paths.dataset),
         output=paths["report.html"],
         figures_folder=paths["figures"],

@@ -68,14 +68,14 @@ def test_the_systems_errors_in_words(error: OSError, sentence: str) -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("ours"), OSError("a library's, which is no system's error"), KeyError("x")])
 def test_a_mistake_of_ours_still_traces_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def broken(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(importlib.import_module("nola_core.stages.select"), "run", broken)
     with pytest.raises(type(error)) as caught:
-        run(tmp_path, "select")
+        run(root, "select")
     assert caught.value is error and not capsys.readouterr().err
 
 
