@@ -27,7 +27,7 @@ def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
     max_pixels = load(root).prepare.max_pixels
     columns = ["image_id", "path", "shard", "row", "sha256", "ok", "reason"]
     manifest = read_table(root / "data" / dataset / "manifest.parquet", columns).set_index("image_id")
-    again = f"restore it, or run `python -m nola_core.stages prepare --dataset {dataset}` and what follows again."
+    again = f"restore it, or run `dvc repro --force prepare@{dataset}`, which lists the images again."
 
     def open_image(image_id: str) -> Image.Image:
         if image_id not in manifest.index:
