@@ -29,6 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def nola(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Nola:
     """Run a command in this process; returns what it wrote to stdout and to stderr."""
     monkeypatch.setattr("nola_core.datasets.opener.image_opener", lambda *_: image_of)
+    monkeypatch.delenv("COLUMNS", raising=False)  # test runners set it; a table in a pipe is as wide as it needs
 
     def ran(*words: str, status: int = 0) -> tuple[str, str]:
         assert main(words) == status, capsys.readouterr().err
