@@ -225,7 +225,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NolaError(f"{path} does not exist.")
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # C is ten times faster
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise NolaError(f"{path} is no valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(values, dict):

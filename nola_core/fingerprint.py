@@ -57,6 +57,7 @@ class Package:
         self._root = root
         self._trees: dict[str, ast.Module] = {}
         self._digests: dict[str, str] = {}
+        self._imported: dict[str, set[str]] = {}
 
     def code(self, roots: Iterable[str], *, files: Iterable[str] = ()) -> str:
         """SHA-256 in hex of the code that `roots` reach.
@@ -87,8 +88,8 @@ class Package:
     def _digest(self, name: str) -> str:
         """Of the module's syntax tree without docstrings and positions."""
         if name not in self._digests:
-            bare = _Bare().visit(ast.parse(self._file(name).read_text(encoding="utf-8")))
-            self._digests[name] = hashlib.sha256(ast.dump(bare).encode()).hexdigest()
+            self._imports(name)  # of the whole tree, before it is stripped
+            self._digests[name] = hashlib.sha256(ast.dump(_Bare().visit(self._tree(name))).encode()).hexdigest()
         return self._digests[name]
 
     def _tree(self, name: str) -> ast.Module:
@@ -98,7 +99,9 @@ class Package:
 
     def _imports(self, name: str) -> set[str]:
         """The modules of the package that a module imports anywhere in its code, but for type checkers alone."""
-        return {found for node in _statements(self._tree(name)) for found in self._named(node)}
+        if name not in self._imported:
+            self._imported[name] = {found for node in _statements(self._tree(name)) for found in self._named(node)}
+        return self._imported[name]
 
     def _named(self, node: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
@@ -136,7 +139,7 @@ class _Bare(ast.NodeTransformer):
 
 
 def _is_plugin(name: str) -> bool:
-    return any(name == plugin or name.startswith(f"{plugin}.") for plugin in PLUGINS)
+    return name in PLUGINS or name.startswith(tuple(f"{plugin}." for plugin in PLUGINS))
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
