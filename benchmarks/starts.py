@@ -27,7 +27,7 @@ def time_noop(count: int) -> dict[str, Any]:
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])  # the stages' `python`
         environment.pop(
             "PYTHONDONTWRITEBYTECODE", None
-        )  # as in the Makefile: without byte code on disk all is compiled each time
+        )  # as in the Makefile: code is compiled once
         environment |= {"PREFECT_HOME": str(root / ".prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
         def timed(*command: str) -> float:
