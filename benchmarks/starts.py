@@ -25,9 +25,7 @@ def time_noop(count: int) -> dict[str, Any]:
         root = make_repository(make_project(Path(folder) / "project"))
         environment = {**os.environ, "PYTHONPATH": str(root), "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])  # the stages' `python`
-        environment.pop(
-            "PYTHONDONTWRITEBYTECODE", None
-        )  # as in the Makefile: code is compiled once
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as in the Makefile: code is compiled once
         environment |= {"PREFECT_HOME": str(root / ".prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
         def timed(*command: str) -> float:
