@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from nola_core.backbones.encoder import ImageEncoder
-from nola_core.config import Precision
 from nola_core.device import autocast, workers
 from nola_core.errors import NolaError
 from nola_core.features import RowCache, write_store
 from nola_core.files import digest, replacing
 from nola_core.progress import progress
+from nola_core.schema import Precision
 
 BATCHES_PER_CHUNK = 8  # finished batches between two writes to the row cache: what a kill can cost
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from nola_core.backbones.pairs import ClipSpec, Pair, Spec, SslSpec, load_pair
-from nola_core.config import Section, Settings, load, read_yaml, validate
+from nola_core.config import Settings, load
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.source import fingerprint as listing
 from nola_core.errors import NolaError
 from nola_core.files import digest, json_text, read_json, write_json
 from nola_core.fingerprint import NAME, ROOT, Package
 from nola_core.hashes import HashCache
+from nola_core.schema import Section, read_yaml, validate
 
 Role = Literal["clip", "ssl"]
 FOLDER = Path("data") / "inputs"
