@@ -43,10 +43,7 @@ class Alignment(FeatureMethod):
             collection.spaces["ssl"].rows(collection.positions(chosen["image_id"])),
             torch.from_numpy(chosen["class_id"].to_numpy(dtype="int64")),
             classes=len(collection.names),
-            hidden=options.hidden,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
+            options=options,
             seed=seed,
         )
 
