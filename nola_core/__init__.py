@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nola_core import methods
-    from nola_core.adapt import adapt
+    from nola_core.adaptation import adapt
     from nola_core.classifier import Classifier
     from nola_core.model_folder import load
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier", "__version__", "adapt", "load", "methods"]
 
-_HOMES = {"adapt": "nola_core.adapt", "Classifier": "nola_core.classifier", "load": "nola_core.model_folder"}
+_HOMES = {"adapt": "nola_core.adaptation", "Classifier": "nola_core.classifier", "load": "nola_core.model_folder"}
 
 
 def __getattr__(name: str) -> Any:

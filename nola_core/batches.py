@@ -1,7 +1,7 @@
 """Batches of one fixed size, so that the result of a row does not depend on which other rows it was computed with.
 
-Matrix products of different sizes round differently. A batch that is not full is therefore filled up with copies of its last row. One
-image alone then gets the very bits that it gets among ten thousand (tests/test_batches.py).
+Matrix products of different sizes round differently. A batch that is not full is therefore filled up with copies of its last row.
+One image alone then gets the same bits as among ten thousand others (tests/test_batches.py).
 """
 
 from __future__ import annotations

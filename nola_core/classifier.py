@@ -26,6 +26,7 @@ from nola_core.prediction import TOP, top
 from nola_core.progress import progress
 from nola_core.schema import Precision
 
+CPU = torch.device("cpu")
 BATCH = 64
 """Images decoded together; three such batches are in memory at a time."""
 
@@ -34,7 +35,7 @@ BATCH = 64
 class Classifier:
     """A fitted method and what it needs to predict the class of any image.
 
-    `nola_core.load` and `nola_core.adapt` make one. The probabilities of an image do not depend on the images it is predicted with.
+    `nola_core.load` and `nola_core.adapt` make one. The probabilities of an image do not depend on the images predicted with it.
 
     Attributes:
         about: what the model folder records, as in `model.json` (docs/formats.md).
@@ -52,7 +53,7 @@ class Classifier:
     fitted: Fitted | Student
     encoders: Mapping[str, ImageEncoder]
     clip: Clip | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     precision: Precision = "float32"
     predictions: pd.DataFrame | None = None
 
@@ -96,7 +97,7 @@ class Classifier:
         return pd.concat(tables, ignore_index=True) if tables else self._table([], torch.empty(0, len(self.class_names)), [])
 
     def stream(self, images: Images) -> Iterator[pd.DataFrame]:
-        """`predict` in tables of at most `BATCH` images, read while they are predicted; memory does not grow with their number."""
+        """`predict` in tables of at most `BATCH` images, decoded on the way; memory does not grow with their number."""
         for batch, views in loaded(_grouped(given(images), BATCH), self._view):
             good = [view for view in views if not isinstance(view, NolaError)]
             p = self._of_views(good) if good else torch.empty(0, len(self.class_names))

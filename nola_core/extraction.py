@@ -23,7 +23,8 @@ from nola_core.files import digest, replacing
 from nola_core.progress import progress
 from nola_core.schema import Precision
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 BATCHES_PER_CHUNK = 8  # finished batches between two writes to the row cache: what a kill can cost
 
 

@@ -71,7 +71,8 @@ class Package:
         """SHA-256 in hex of the code that `roots` reach.
 
         Args:
-            roots: modules by their dotted names, and Python files outside of the package by their paths; they count even where `NEUTRAL` or `PLUGINS` names them.
+            roots: modules by their dotted names, and Python files outside of the package by their paths. They count even where
+                `NEUTRAL` or `PLUGINS` names them.
             files: further files the code reads, relative to the package, such as `report/template.html`.
         """
         digest = hashlib.sha256()

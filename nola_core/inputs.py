@@ -73,7 +73,7 @@ class Inputs:
         method = registry.find(name, root)
         if not isinstance(method, kind):
             raise NolaError(f"method '{name}' is a {method.kind} method, which cannot be used here; see params.yaml.")
-        return method, validate(method.Options, self.values["methods"].get(name, {}), source=str(FOLDER))
+        return method, validate(method.section, self.values["methods"].get(name, {}), source=str(FOLDER))
 
     @property
     def seed(self) -> int:

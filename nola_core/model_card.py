@@ -25,12 +25,13 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
     front = {
         "library_name": "nola",
         "pipeline_tag": "image-classification" if about["method"] != "zero_shot" else "zero-shot-image-classification",
-        "tags": ["nola", "clip", "label-free", about["method"]],
+        "tags": list(dict.fromkeys(["nola", "clip", "label-free", about["method"]])),
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", ""]
     lines += [f"# {_text(about['title'])} for {_text(about['dataset'])}", ""]
     lines += [
-        f"An image classifier for {len(names):,} classes, made by NoLA {about['nola']} without any label: {_text(about['summary'])}.",
+        f"An image classifier for {len(names):,} classes, made by NoLA {about['nola']} without any label.",
+        f"{_text(about['title'])}: {_text(about['summary'])}.",
         "",
         "## Use",
         "",
@@ -54,19 +55,19 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
         "## Made with",
         "",
         f"- method: {_text(about['title'])} (`{about['method']}`), preset `{about['preset']}`, options "
-        f"`{json.dumps(about['options'])}`",
+        f"{_code(json.dumps(about['options']))}",
     ]
     if about["paper"]:
         lines.append(f"- paper: {_text(about['paper'])}")
     kept = "included in this folder" if include_weights else "referenced by name and hash, not included"
     lines += [f"- frozen weights: {', '.join(f'`{name}`' for name in base)}; {kept}. Their own licences apply."]
-    lines += ["- templates: " + "; ".join(f"`{_text(template)}`" for template in about["templates"]), ""]
+    lines += ["- templates: " + "; ".join(_code(template) for template in about["templates"]), ""]
     return "\n".join(lines)
 
 
 def _measured(measured: Mapping[str, Any] | None) -> str:
     if not measured:
-        return "The accuracy of this model was not measured: there were no labels to measure it with."
+        return "The accuracy of this model has not been measured. Where the collection has labels, `nola export` writes it here."
     return (
         f"Top-1 accuracy {measured['top1']:.1%} on {measured['labelled']:,} labelled images of the split {measured['split']} "
         f"({measured['protocol']}), calibration error {measured['ece']:.1%}. Labels were used for this figure alone."
@@ -75,6 +76,12 @@ def _measured(measured: Mapping[str, Any] | None) -> str:
 
 def _weights(spec: Mapping[str, Any]) -> str:
     return " ".join(str(spec[key]) for key in ("model", "pretrained", "checkpoint") if spec.get(key))
+
+
+def _code(text: str) -> str:
+    """A code span, whatever the text holds."""
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{printable(text)}{fence}"
 
 
 def _text(text: str) -> str:

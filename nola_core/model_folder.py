@@ -14,10 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from nola_core.backbones import clip as clips
 from nola_core.backbones import ssl as encoders
+from nola_core.backbones.encoder import ImageEncoder
 from nola_core.backbones.export import export_weights
-from nola_core.backbones.pairs import ClipSpec, Spec, SslSpec
+from nola_core.backbones.pairs import ClipSpec, SslSpec
 from nola_core.classifier import Classifier
 from nola_core.device import device
 from nola_core.errors import NolaError
@@ -49,7 +52,7 @@ class Backbone(Section):
 class About(Section):
     """`model.json`."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     nola: str
     dataset: str
     method: str
@@ -117,14 +120,14 @@ def load(folder: str | Path, *, root: str | Path | None = None, quiet: bool = Fa
     base = Path(root) if root is not None else _project(folder)
     method = registry.find(about.method, base)
     place = device()
-    towers: dict[str, Any] = {}
+    towers: dict[str, clips.Clip | ImageEncoder] = {}
     for role, backbone in about.backbones.items():
         spec, here = _spec(role, backbone.spec), base
         if (folder / "weights" / role).is_dir():
             spec, here = _spec(role, {"model": f"local-dir:weights/{role}", "image_size": spec.image_size}), folder
         try:
-            tower = clips.load_clip(spec, root=here, device=place) if role == "clip" else None
-            encoder = tower.image if tower is not None else encoders.load_encoder(spec, root=here, device=place)
+            tower = _tower(spec, here, place)
+            encoder = tower.image if isinstance(tower, clips.Clip) else tower
         except NolaError as error:
             raise NolaError(f"the {role} weights of the model {folder} cannot be loaded: {error}") from None
         if encoder.meta["weights_sha256"] != backbone.weights_sha256:
@@ -132,22 +135,24 @@ def load(folder: str | Path, *, root: str | Path | None = None, quiet: bool = Fa
                 f"the model {folder} was made with other {role} weights than {spec.model} has here "
                 f"(SHA-256 {backbone.weights_sha256[:12]}..., here {encoder.meta['weights_sha256'][:12]}...)."
             )
-        towers[role] = tower or encoder
+        towers[role] = tower
+    images = {role: tower.image if isinstance(tower, clips.Clip) else tower for role, tower in towers.items()}
+    clip = towers.get("clip")
     if isinstance(method, StudentMethod):
-        options = validate(method.Options, about.options, source=f"{folder / MODEL}")
-        fitted: Any = storage.read_student(folder / METHOD, method, towers["clip"], options=options)
+        options = validate(method.section, about.options, source=f"{folder / MODEL}")
+        assert isinstance(clip, clips.Clip)
+        fitted: Any = storage.read_student(folder / METHOD, method, clip, options=options)
     elif isinstance(method, FittedMethod):
         fitted = storage.read_fitted(folder / METHOD, method)
     else:
         raise NolaError(f"{folder / MODEL}: the method {about.method} cannot predict.")
     descriptions = read_json(folder / DESCRIPTIONS) if DESCRIPTIONS in about.files else None
-    images = {role: tower.image if role == "clip" else tower for role, tower in towers.items()}
     return Classifier(
         about={**about.model_dump(mode="json"), "descriptions": descriptions, "root": base},
         class_names=about.classes,
         fitted=fitted,
         encoders=images,
-        clip=towers["clip"] if isinstance(method, StudentMethod) else None,
+        clip=clip if isinstance(method, StudentMethod) and isinstance(clip, clips.Clip) else None,
         device=place,
         precision=about.precision,
     )
@@ -162,7 +167,7 @@ def _about(folder: Path) -> About:
         made = values.get("nola", "unknown") if isinstance(values, Mapping) else "unknown"
         found = values.get("format") if isinstance(values, Mapping) else None
         raise NolaError(
-            f"{path} has the format {found}, written by NoLA {made}; this is NoLA {version('nola')}, which reads format {FORMAT}: "
+            f"{path} has the format {found}, written by NoLA {made}. This is NoLA {version('nola')}, reading format {FORMAT}; "
             "make the model again, or install the version that wrote it."
         )
     return validate(About, values, source=str(path))
@@ -181,8 +186,14 @@ def _check_files(folder: Path, about: About) -> None:
         raise NolaError(f"{folder / MODEL} does not list {METHOD}; make the model again.")
 
 
-def _spec(role: str, values: Mapping[str, Any]) -> Spec:
-    return validate(ClipSpec if role == "clip" else SslSpec, dict(values), source="backbones")
+def _spec(role: str, values: Mapping[str, Any]) -> ClipSpec | SslSpec:
+    return validate(ClipSpec, values, source="backbones") if role == "clip" else validate(SslSpec, values, source="backbones")
+
+
+def _tower(spec: ClipSpec | SslSpec, root: Path, place: torch.device) -> clips.Clip | ImageEncoder:
+    if isinstance(spec, ClipSpec):
+        return clips.load_clip(spec, root=root, device=place)
+    return encoders.load_encoder(spec, root=root, device=place)
 
 
 def _project(folder: Path) -> Path:

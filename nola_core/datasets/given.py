@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def count(images: Images) -> int | None:
         return sum(1 for _ in given(images))
     if isinstance(images, str | Path | Image.Image):
         return 1
-    return len(images) if hasattr(images, "__len__") else None
+    return len(images) if isinstance(images, Sized) else None
 
 
 def _folder(folder: Path) -> Iterator[Given]:

@@ -31,7 +31,7 @@ class Alignment(FeatureMethod):
     title = "Alignment head"
     summary = "head on self-supervised features, trained on the most confident answers of the text classifier"
     paper = "Imam et al., CLIP meets DINO for Tuning Zero-Shot Classifier using Unlabeled Image Collections, 2024, section 3.2"
-    Options = Options
+    section = Options
 
     def fit(self, collection: Collection, *, options: Options, seed: int) -> Fitted:
         import torch
