@@ -81,13 +81,13 @@ def adapt(
     """
     with _workplace(folder) as root:
         with _hidden() if quiet else contextlib.nullcontext():
-            _write_project(root, images, class_names, backbones, templates, descriptions, settings or {})
+            names = _write_project(root, images, class_names, backbones, templates, descriptions, settings or {})
             inputs.write(root)
             for stage, role in STEPS:
                 _run_if_stale(root, stage, role)
         paths = Paths(root, NAME)
         model = load(paths["model"], root=root)
-        return model.with_predictions(_predictions(paths, model))
+        return model.with_predictions(_predictions(paths, model, names))
 
 
 @contextlib.contextmanager
@@ -114,14 +114,19 @@ def _write_project(
     templates: Sequence[str],
     descriptions: Mapping[str, Sequence[str]] | None,
     settings: Mapping[str, Any],
-) -> None:
-    """params.yaml and data/images.yaml of the folder, checked, and the listing of the images."""
+) -> dict[str, str]:
+    """Write params.yaml, data/images.yaml and what they refer to.
+
+    Returns:
+        Image id -> what the user calls the image, where it differs.
+    """
     values = {**settings, "datasets": [NAME]}
     parse(values, source="settings")
     if isinstance(class_names, str) or len(class_names) < 2:
         raise NolaError("class_names must be a list of at least two names.")
+    source, called = _source(root, images)
     definition: dict[str, Any] = {
-        **_source(root, images),
+        **source,
         "classes": list(class_names),
         "templates": [templates] if isinstance(templates, str) else list(templates),
         "backbones": backbones if isinstance(backbones, str) else _absolute(backbones),
@@ -137,26 +142,24 @@ def _write_project(
         rows = [{"class": name, "text": text, "provider": "given"} for name, texts in descriptions.items() for text in texts]
         _write_csv(root / "descriptions.csv", rows, ["class", "prompt", "text", "provider", "model"])
     for path, content in ((root / "params.yaml", values), (root / "data" / f"{NAME}.yaml", definition)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as scratch:
-            scratch.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        _write(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+    return called
 
 
-def _source(root: Path, images: Images) -> dict[str, Any]:
+def _source(root: Path, images: Images) -> tuple[dict[str, Any], dict[str, str]]:
     """The images as a source of a definition: a folder where it lies; anything else as a table of paths, opened images as PNG."""
     if isinstance(images, str | Path) and Path(images).is_dir():
-        return {"source": str(Path(images).resolve()), "images": {"reader": "folder", "holdout": 0.0, "labels": "none"}}
-    place, rows = root / "given", []
+        return {"source": str(Path(images).resolve()), "images": {"reader": "folder", "holdout": 0.0, "labels": "none"}}, {}
+    place, called = root / "given", {}
     for one in given(images):
         path = one.source
         if isinstance(path, Image.Image):
             path = place / f"{int(one.name):08d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            one.open().save(path)
-        rows.append({"image": str(path.resolve())})
-    _write_csv(place / "images.csv", rows, ["image"])
+            _write(path, _png(one.open()))
+        called[str(path.resolve())] = one.name
+    _write_csv(place / "images.csv", [{"image": path} for path in called], ["image"])
     reader = {"reader": "table", "image_column": "image", "outside": True, "holdout": 0.0, "labels": "none"}
-    return {"source": str(place / "images.csv"), "images": reader}
+    return {"source": str(place / "images.csv"), "images": reader}, called
 
 
 def _absolute(backbones: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,11 +175,26 @@ def _absolute(backbones: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> None:
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(path, stream.getvalue().encode())
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file unless it is there already: a new time stamp would make `prepare` read all images again."""
+    if path.is_file() and path.read_bytes() == data:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as scratch, scratch.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    with replacing(path) as scratch:
+        scratch.write_bytes(data)
 
 
 def _run_if_stale(root: Path, stage: str, role: Any) -> None:
@@ -196,7 +214,7 @@ def _run_if_stale(root: Path, stage: str, role: Any) -> None:
     write_json(done, {**kept, key: entry})
 
 
-def _predictions(paths: Paths, model: Classifier) -> pd.DataFrame:
+def _predictions(paths: Paths, model: Classifier, called: Mapping[str, str]) -> pd.DataFrame:
     """The predictions of the collection, in the columns of `Classifier.predict`."""
     manifest = read_table(paths["manifest.parquet"], ["image_id", "ok", "reason"])
     table = read_table(paths["predictions.parquet"])
@@ -205,7 +223,8 @@ def _predictions(paths: Paths, model: Classifier) -> pd.DataFrame:
     good = manifest.loc[manifest["ok"].astype(bool), "image_id"]
     mine = table.loc[good]
     classes, best = matrix(mine["top_classes"]), matrix(mine["top_probabilities"])
-    result = pd.DataFrame({"image": manifest["image_id"]})
+    shown = manifest["image_id"].map(lambda image_id: called.get(image_id, image_id))
+    result = pd.DataFrame({"image": shown.astype("str")})
     for place in range(classes.shape[1]):
         suffix = f"_{place + 1}" if place else ""
         result[f"class{suffix}"] = pd.Series(names.to_numpy()[classes[:, place]], index=good.index, dtype="str")
