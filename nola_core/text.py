@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,13 +34,15 @@ def as_written(value: T) -> T:
     return _each(value, lambda text: text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA) else text)
 
 
-def write_spreadsheet(path: Path, frame: pd.DataFrame, *, float_format: str) -> None:
-    r"""Write a CSV file that a spreadsheet opens without computing anything. A carriage return, which would end the row, is `\r`.
+def write_spreadsheet(
+    place: Path | TextIO, frame: pd.DataFrame, *, float_format: str, header: bool = True, lineterminator: str = "\n"
+) -> None:
+    r"""Write CSV that a spreadsheet opens without computing anything. A carriage return, which would end the row, becomes `\r`.
 
-    The caller makes the write atomic.
+    The caller makes the write atomic. An opened file is appended to.
     """
     rows = _each(spreadsheet_safe(frame), lambda text: text.replace("\r", "\\r"))
-    rows.to_csv(path, index=False, float_format=float_format)
+    rows.to_csv(place, index=False, float_format=float_format, header=header, lineterminator=lineterminator)
 
 
 def _each(value: T, change: Callable[[str], str]) -> T:
