@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -355,15 +354,16 @@ def _confusion(known: pd.DataFrame, actual: np.ndarray, classes: pd.DataFrame) -
 
 
 def _guarded(scores: dict[str, Any], in_force: InForce) -> dict[str, Any]:
-    """A copy of the label-free scores with `warning` beside every student that fell below the teacher."""
-    scores = copy.deepcopy(scores)
-    for by_method in scores.values():
-        for one in in_force.methods:
-            if one.kind == "student" and {one.name, in_force.teacher} <= set(by_method):
+    """The label-free scores with `warning` beside every student that fell below the teacher."""
+    guarded = {split: dict(by_method) for split, by_method in scores.items()}
+    students = [one for one in in_force.methods if one.kind == "student"]
+    for by_method in guarded.values():
+        for one in students:
+            if {one.name, in_force.teacher} <= set(by_method):
                 warning = guard(by_method[one.name], by_method[in_force.teacher], title=one.title)
                 if warning:
-                    by_method[one.name]["warning"] = warning
-    return scores
+                    by_method[one.name] = {**by_method[one.name], "warning": warning}
+    return guarded
 
 
 def _stack(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:

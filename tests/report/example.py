@@ -109,7 +109,8 @@ def write_example(
     label_free = {"test": {one.name: fallen if one.kind == "student" else score for one in in_force.methods}}
     result = evaluate(
         dataset="pets", in_force=in_force, manifest=manifest, classes=classes, labels=labels,
-        predictions=Predictions.of(predictions), pseudo_labels=pseudo, label_free=label_free, ssl_features=None, bins=15, neighbors=5,
+        predictions=Predictions.of(predictions), pseudo_labels=pseudo, label_free=label_free, ssl_features=None,
+        bins=15, neighbors=5,
     )  # fmt: skip
     result.write(folder)
     tables = {
