@@ -13,7 +13,6 @@ Writes benchmarks/results/ablation-<what>-<dataset>.{csv,png} and leaves data/ a
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import sys
 import tempfile
@@ -24,10 +23,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks.accuracy import RESULTS
+from benchmarks.photographs import run_stages
 from nola_core import alignment, pseudo_labels, text_classifier, tuning
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import load_pair
@@ -42,7 +43,6 @@ from nola_core.extraction import extract, loaded_batches
 from nola_core.features import FeatureStore, normalized
 from nola_core.files import read_json, read_table, replacing
 from nola_core.prediction import prediction_table
-from nola_core.stages.__main__ import main as run_stage
 from nola_core.stages.paths import Paths
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
@@ -81,7 +81,9 @@ class Finished:
         asked, ids = torch.from_numpy(queries.normalized()), queries.index["image_id"].tolist()
         scores = []
         for seed in seeds:
-            head = alignment.train(features, targets, classes=len(self.names), options=self.settings.align, seed=seed)
+            head = alignment.train(
+                features, targets, classes=len(self.names), options=self.settings.options("alignment"), seed=seed
+            )
             scores.append(self.top1(ids, alignment.predict(head, asked).argmax(dim=1).numpy()))
         return scores
 
@@ -101,8 +103,7 @@ class Finished:
 
 def ablate_k(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
     """Head accuracy by the share of the average class size that is selected, with no lower bound (paper: Fig. 4)."""
-    asked = read_table(data.paths["zero_shot.parquet"])
-    asked = asked[(asked["split"] == "train") & (asked["method"] == "cde")]
+    asked = read_table(data.paths["zero_shot.parquet"])  # the text classifier's, of the train split
     rows = []
     for share in SHARES:
         chosen = data.chosen(asked, fraction=share, min_per_class=1, max_per_class=None)
@@ -138,7 +139,7 @@ def ablate_descriptions(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
 def zero_shot(store: FeatureStore, phi: Tensor, scale: float, split: str) -> pd.DataFrame:
     """A prediction table of one text classifier."""
     p = text_classifier.probabilities(torch.from_numpy(store.normalized()), phi, logit_scale=scale)
-    return prediction_table(store.index["image_id"].tolist(), p, split=split, method="cde").to_pandas()
+    return prediction_table(store.index["image_id"].tolist(), p, split=split, method="zero_shot").to_pandas()
 
 
 def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd.DataFrame:
@@ -167,16 +168,15 @@ def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd
 
 
 def ablate_tokens(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
-    """Student accuracy by the number of prompt tokens; 0 tunes LayerNorms and classifier alone."""
+    """NoLA's accuracy by the number of prompt tokens; 0 tunes LayerNorms and classifier alone."""
     rows = []
     for tokens in TOKENS:
         scores = []
         for seed in seeds:
             with tempfile.TemporaryDirectory() as folder:
                 scratch = scratch_project(data.paths, Path(folder), seed=seed, prompt_tokens=tokens)
-                for stage in ("align", "tune", "predict", "evaluate"):
-                    if run_stage([stage, "--dataset", data.paths.dataset, "--root", str(scratch)]) != 0:
-                        raise NolaError(f"{data.paths.dataset}, {tokens} tokens, seed {seed}: stage {stage} failed.")
+                stages = ("resolve", "fit", "tune", "predict", "evaluate")
+                run_stages(scratch, data.paths.dataset, stages, what=f"{data.paths.dataset}, {tokens} tokens, seed {seed}")
                 methods = read_json(scratch / "data" / data.paths.dataset / "metrics.json")["methods"]
                 scores.append(methods["nola"]["top1"])
         rows.append({"prompt_tokens": tokens, **spread(scores)})
@@ -188,8 +188,9 @@ def scratch_project(paths: Paths, scratch: Path, *, seed: int, prompt_tokens: in
     shutil.copytree(paths.folder, scratch / "data" / paths.dataset)
     shutil.copy(paths.root / "data" / f"{paths.dataset}.yaml", scratch / "data")
     (scratch / "demo").symlink_to((paths.root / "demo").resolve())
-    params = re.sub(r"(?m)^seed: .*$", f"seed: {seed}", (paths.root / "params.yaml").read_text())
-    (scratch / "params.yaml").write_text(re.sub(r"(?m)^(  prompt_tokens:) .*$", rf"\1 {prompt_tokens}", params))
+    params = yaml.safe_load((paths.root / "params.yaml").read_text()) | {"seed": seed, "datasets": [paths.dataset]}
+    params["nola"] = params.get("nola", {}) | {"prompt_tokens": prompt_tokens}
+    (scratch / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return scratch
 
 

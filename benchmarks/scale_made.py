@@ -31,7 +31,7 @@ from nola_core.report.style import new_figure, save, styled
 from nola_core.stages.paths import Paths
 from nola_core.stages.predict import Answers
 
-STAGES = ("duplicates", "classify", "select", "align", "predict", "evaluate", "report")
+STAGES = ("duplicates", "classify", "select", "fit", "predict", "evaluate", "report")
 COLUMNS = ["rows", "classes", "stage", "seconds", "cpu_seconds", "peak_mb", "load"]
 NAME = "scale-made"
 
