@@ -152,7 +152,7 @@ class Settings(Section):
         return self
 
     def options(self, method: str) -> Section:
-        """The options of a method in force: an `Options` of it."""
+        """The options of a method in force: its `section`."""
         return getattr(self, method)
 
     def differences(self) -> list[tuple[str, Any, Any]]:
@@ -200,7 +200,7 @@ def parse(values: Mapping[str, Any], *, source: str = "params.yaml", root: Path 
     for name in preset_values("paper"):
         if name not in Settings.model_fields and name not in methods:
             methods[name] = registry.find(name, root)
-    sections: dict[str, Any] = {name: (method.Options, method.Options()) for name, method in sorted(methods.items())}
+    sections: dict[str, Any] = {name: (method.section, method.section()) for name, method in sorted(methods.items())}
     settings = validate(create_model("Settings", __base__=Settings, **sections), values, source=source)
     for key, kinds in PARTS.items():
         name = getattr(settings, key)

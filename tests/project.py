@@ -14,7 +14,7 @@ from tests.tiny import write_clip, write_photos, write_ssl
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ("cat", "dog", "bird")
-ORDER = ("prepare", "describe", "embed clip", "embed ssl", "duplicates", "classify", "select", "align", "tune", "predict")
+ORDER = ("prepare", "describe", "embed clip", "embed ssl", "duplicates", "classify", "select", "fit", "tune", "predict")
 AFTER_TRUTH = ("evaluate", "report")
 
 
@@ -29,8 +29,8 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["blobs"]
     params["select"].update(min_per_class=2)
-    params["align"].update(epochs=3, hidden=8)
-    params["tune"].update(epochs=3, batch_size=8, prompt_tokens=2)
+    params["alignment"].update(epochs=3, hidden=8)
+    params["nola"].update(epochs=3, batch_size=8, prompt_tokens=2)
     write_yaml(root / "params.yaml", params)
     write_definition(root, "blobs", labels="folders")
     return root

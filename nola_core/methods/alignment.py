@@ -31,7 +31,7 @@ class Alignment(FeatureMethod):
     title = "Alignment head"
     summary = "head on self-supervised features, trained on the most confident answers of the text classifier"
     paper = "Imam et al., CLIP meets DINO for Tuning Zero-Shot Classifier using Unlabeled Image Collections, 2024, section 3.2"
-    Options = Options
+    section = Options
 
     def fit(self, collection: Collection, *, options: Options, seed: int) -> Fitted:
         import torch
@@ -43,10 +43,7 @@ class Alignment(FeatureMethod):
             collection.spaces["ssl"].rows(collection.positions(chosen["image_id"])),
             torch.from_numpy(chosen["class_id"].to_numpy(dtype="int64")),
             classes=len(collection.names),
-            hidden=options.hidden,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
+            options=options,
             seed=seed,
         )
 

@@ -25,7 +25,7 @@ class Cde(TextMethod):
     title = "Descriptions (CDE)"
     summary = "CLIP with templates and class descriptions"
     paper = "Imam et al., CLIP meets DINO for Tuning Zero-Shot Classifier using Unlabeled Image Collections, 2024, section 3.1"
-    Options = Options
+    section = Options
 
     def texts(self, texts: Texts, options: Options) -> list[list[str]]:
         if options.texts == "templates" or not any(texts.descriptions):

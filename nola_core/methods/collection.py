@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from nola_core.features import normalized
+from nola_core.batches import ROWS, in_batches
+from nola_core.features import FeatureStore, normalized
 from nola_core.methods.method import Encode, Fitted
 
 
@@ -84,3 +85,30 @@ class Collection:
     def positions(self, image_ids: pd.Series[str]) -> np.ndarray:
         """Which images these are, int64 [n]."""
         return pd.Index(self.image_ids).get_indexer(pd.Index(image_ids))
+
+
+def spaces(stores: Mapping[str, FeatureStore]) -> dict[str, Space]:
+    """The spaces of some feature stores of one split, their rows in the order of the first.
+
+    Raises:
+        NolaError: an image of the first is not in another.
+    """
+    ids = next(iter(stores.values())).index["image_id"]
+    return {
+        role: Space(store.features, None if ids.equals(store.index["image_id"]) else store.positions(ids))
+        for role, store in stores.items()
+    }
+
+
+def probabilities(fitted: Fitted, features: Mapping[str, Tensor]) -> Tensor:
+    """`fitted.predict` in batches of a fixed size: the bits of a row depend on that row alone. float32 [B, C]."""
+    return in_batches(
+        lambda *rows: fitted.predict(dict(zip(fitted.spaces, rows, strict=True))),
+        *(features[space] for space in fitted.spaces),
+        size=ROWS,
+    )
+
+
+def answers(fitted: Fitted, spaces: Mapping[str, Space]) -> Callable[[int, int], Tensor]:
+    """`probabilities` of the images of some spaces, from a start to before a stop."""
+    return lambda start, stop: probabilities(fitted, {space: spaces[space].block(start, stop) for space in fitted.spaces})

@@ -72,7 +72,7 @@ class Method(ABC):
         title: in the report.
         summary: what it does, in a few words.
         paper: where it comes from, with section or equation.
-        Options: its section of params.yaml, with defaults; no keys unless it says so.
+        section: its options, a section of params.yaml with defaults; no keys unless it says so.
     """
 
     kind: ClassVar[Kind]
@@ -80,7 +80,7 @@ class Method(ABC):
     title: ClassVar[str]
     summary: ClassVar[str]
     paper: ClassVar[str] = ""
-    Options: ClassVar[type[Section]] = Section
+    section: ClassVar[type[Section]] = Section
 
 
 class FittedMethod(Method):
@@ -127,7 +127,7 @@ class FeatureMethod(FittedMethod):
         """Fit on the train images.
 
         Args:
-            options: an `Options`.
+            options: a `section`.
             seed: of everything that is drawn.
         """
 
@@ -166,7 +166,7 @@ class StudentMethod(Method):
         """Tune `clip`'s vision tower in place.
 
         Args:
-            options: an `Options`.
+            options: a `section`.
             seed: of everything that is drawn.
             checkpoint: a file to write after every epoch and to resume from.
 

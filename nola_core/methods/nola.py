@@ -42,7 +42,7 @@ class Nola(StudentMethod):
     title = "NoLA"
     summary = "CLIP with visual prompts, taught by the teacher's answers"
     paper = "Imam et al., CLIP meets DINO for Tuning Zero-Shot Classifier using Unlabeled Image Collections, 2024, section 3.3"
-    Options = Options
+    section = Options
 
     def tune(
         self,

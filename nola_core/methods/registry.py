@@ -12,7 +12,7 @@ from nola_core.errors import NolaError
 from nola_core.lookup import known
 from nola_core.methods.method import Method
 
-PARTS = ("collection", "method", "registry")
+PARTS = ("collection", "method", "registry", "storage")
 """Modules of this package that are no methods."""
 FOLDER = "methods"
 """Where a project keeps methods of its own."""
