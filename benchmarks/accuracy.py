@@ -34,7 +34,6 @@ from nola_core.errors import NolaError
 from nola_core.evaluation import reported_split
 from nola_core.features import FeatureStore
 from nola_core.files import read_json, read_table, replacing, write_json
-from nola_core.methods.registry import FOLDER
 from nola_core.stages.paths import Paths
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,17 +53,22 @@ def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True, per_c
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        shutil.copytree(root / "data" / dataset, scratch / "data" / dataset)
-        shutil.copy(root / "data" / f"{dataset}.yaml", scratch / "data")
-        (scratch / "demo").symlink_to((Path(__file__).parent.parent / "demo").resolve())
-        if (root / FOLDER).is_dir():  # methods of its own
-            (scratch / FOLDER).symlink_to((root / FOLDER).resolve())
-        params = seed_params(root, dataset, seed, student=student, per_class=per_class)
-        (scratch / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        scratch_project(root, dataset, scratch, seed_params(root, dataset, seed, student=student, per_class=per_class))
         run_stages(scratch, dataset, ("resolve", "select", "fit", "tune", "predict", "evaluate"), what=f"{dataset}, seed {seed}")
         metrics = read_json(scratch / "data" / dataset / "metrics.json")
     probes = {name: probe["top1"] for name, probe in metrics["probes"].items()}
     return {method: scores["top1"] for method, scores in metrics["methods"].items()} | probes
+
+
+def scratch_project(root: Path, dataset: str, scratch: Path, params: dict[str, Any]) -> None:
+    """A copy of a finished data set with settings of its own, where stages can run again; the rest of the project is linked."""
+    (scratch / "data").mkdir()
+    shutil.copytree(root / "data" / dataset, scratch / "data" / dataset)
+    own = [path for path in root.iterdir() if path.name not in ("data", "params.yaml")]
+    for path in [*own, *(path for path in (root / "data").iterdir() if path.is_file())]:
+        if not path.name.startswith("."):
+            (scratch / path.relative_to(root)).symlink_to(path.resolve())
+    (scratch / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def seed_params(root: Path, dataset: str, seed: int, *, student: bool, per_class: int | None) -> dict[str, Any]:

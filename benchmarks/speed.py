@@ -166,7 +166,7 @@ class AskedTeacher:
         with torch.inference_mode():
             with autocast(self.place, self.precision):
                 features = self.module(self.views[rows.cpu()].to(self.place)).float()
-            answers = alignment.predict(self.head, torch.nn.functional.normalize(features, dim=1)).argmax(dim=1)
+            answers = self.head.predict({"ssl": torch.nn.functional.normalize(features, dim=1)}).argmax(dim=1)
         return answers.clone()
 
 
@@ -207,7 +207,7 @@ def time_tuning(
         teachers: dict[str, Any] = {"warm up": stored, "stored": stored, "asked": asked}
         for name, teacher in teachers.items():
             clip.image.module.load_state_dict(state)
-            student = tuning.Student(clip, classifier, prompt_tokens=16, prompt_frame=0.0, seed=0, precision=precision)
+            student = tuning.PromptedStudent(clip, classifier, prompt_tokens=16, prompt_frame=0.0, seed=0, precision=precision)
             synchronize(place)
             start = time.perf_counter()
             tuning.tune(student, source, teacher, options=options, seed=1, device=place)

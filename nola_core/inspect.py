@@ -269,9 +269,9 @@ def _predicted(root: Path, dataset: str) -> pd.Series[str] | None:
 def _final(root: Path, dataset: str, methods: Sequence[str]) -> str:
     """The final method, which must be one of those that predicted."""
     entry = inputs.read(root, dataset, "predict").values
-    if "in_force" not in entry:  # of an earlier version
+    if "final" not in entry:  # of an earlier version
         raise NolaError(f"{root / inputs.FOLDER / dataset}.json does not name the final method; `nola run` writes it anew.")
-    final = str(entry["in_force"]["final"])
+    final = str(entry["final"])
     if final not in methods:
         raise NolaError(
             f"{root / 'data' / dataset / 'predictions.parquet'} has no predictions by the final method, {final}; "

@@ -142,7 +142,7 @@ def write_example(
     one = pd.DataFrame(curve).assign(learning_rate=0.004, seconds=1.0)
     one.insert(0, "method", "")
     pd.concat([one.iloc[:0], *(one.assign(method=name) for name in students)]).to_csv(folder / "curve.csv", index=False)
-    write_json(folder.parent / "inputs" / f"{folder.name}.json", {"predict": {"in_force": in_force.values()}})
+    write_json(folder.parent / "inputs" / f"{folder.name}.json", {"predict": {"final": in_force.final}})
     write_store(folder / "features/ssl/train", ids[:60], actual[:60])
     write_store(folder / "features/ssl/test", ids[60:], actual[60:])
     write_store(folder / "features/clip/test", ids[60:], actual[60:])
