@@ -13,8 +13,6 @@ Writes benchmarks/results/ablation-<what>-<dataset>.{csv,png} and leaves data/ a
 from __future__ import annotations
 
 import argparse
-import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,11 +22,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.accuracy import RESULTS
-from nola_core import alignment, pseudo_labels, text_classifier, tuning
+from benchmarks.accuracy import RESULTS, scratch_project
+from benchmarks.photographs import run_stages
+from nola_core import alignment, pseudo_labels, text_classifier
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import load_pair
 from nola_core.backbones.ssl import load_ssl
@@ -41,9 +41,11 @@ from nola_core.evaluation import reported_split
 from nola_core.extraction import extract, loaded_batches
 from nola_core.features import FeatureStore, normalized
 from nola_core.files import read_json, read_table, replacing
+from nola_core.methods import alignment as alignment_method
+from nola_core.methods import nola, storage
 from nola_core.prediction import prediction_table
-from nola_core.stages.__main__ import main as run_stage
 from nola_core.stages.paths import Paths
+from nola_core.tuning import PromptedStudent
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 TOKENS = (0, 1, 4, 8, 16, 32)
@@ -79,10 +81,12 @@ class Finished:
         features = torch.from_numpy(gallery.rows(chosen["image_id"].tolist()))
         targets = torch.from_numpy(chosen["class_id"].to_numpy(dtype="int64", copy=True))
         asked, ids = torch.from_numpy(queries.normalized()), queries.index["image_id"].tolist()
+        options = self.settings.options("alignment")
+        assert isinstance(options, alignment_method.Options)
         scores = []
         for seed in seeds:
-            head = alignment.train(features, targets, classes=len(self.names), options=self.settings.align, seed=seed)
-            scores.append(self.top1(ids, alignment.predict(head, asked).argmax(dim=1).numpy()))
+            head = alignment.train(features, targets, classes=len(self.names), options=options, seed=seed)
+            scores.append(self.top1(ids, head.predict({"ssl": asked}).argmax(dim=1).numpy()))
         return scores
 
     def chosen(self, predictions: pd.DataFrame, **options: Any) -> pd.DataFrame:
@@ -101,8 +105,7 @@ class Finished:
 
 def ablate_k(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
     """Head accuracy by the share of the average class size that is selected, with no lower bound (paper: Fig. 4)."""
-    asked = read_table(data.paths["zero_shot.parquet"])
-    asked = asked[(asked["split"] == "train") & (asked["method"] == "cde")]
+    asked = read_table(data.paths["zero_shot.parquet"])  # the text classifier's, of the train split
     rows = []
     for share in SHARES:
         chosen = data.chosen(asked, fraction=share, min_per_class=1, max_per_class=None)
@@ -137,8 +140,8 @@ def ablate_descriptions(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
 
 def zero_shot(store: FeatureStore, phi: Tensor, scale: float, split: str) -> pd.DataFrame:
     """A prediction table of one text classifier."""
-    p = text_classifier.probabilities(torch.from_numpy(store.normalized()), phi, logit_scale=scale)
-    return prediction_table(store.index["image_id"].tolist(), p, split=split, method="cde").to_pandas()
+    p = text_classifier.TextClassifier(phi, scale).predict({"clip": torch.from_numpy(store.normalized())})
+    return prediction_table(store.index["image_id"].tolist(), p, split=split, method="zero_shot").to_pandas()
 
 
 def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd.DataFrame:
@@ -167,30 +170,22 @@ def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd
 
 
 def ablate_tokens(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
-    """Student accuracy by the number of prompt tokens; 0 tunes LayerNorms and classifier alone."""
+    """NoLA's accuracy by the number of prompt tokens; 0 tunes LayerNorms and classifier alone."""
     rows = []
     for tokens in TOKENS:
         scores = []
         for seed in seeds:
             with tempfile.TemporaryDirectory() as folder:
-                scratch = scratch_project(data.paths, Path(folder), seed=seed, prompt_tokens=tokens)
-                for stage in ("align", "tune", "predict", "evaluate"):
-                    if run_stage([stage, "--dataset", data.paths.dataset, "--root", str(scratch)]) != 0:
-                        raise NolaError(f"{data.paths.dataset}, {tokens} tokens, seed {seed}: stage {stage} failed.")
-                methods = read_json(scratch / "data" / data.paths.dataset / "metrics.json")["methods"]
+                scratch, dataset = Path(folder), data.paths.dataset
+                params = yaml.safe_load((data.paths.root / "params.yaml").read_text()) | {"seed": seed, "datasets": [dataset]}
+                params["nola"] = params.get("nola", {}) | {"prompt_tokens": tokens}
+                scratch_project(data.paths.root, dataset, scratch, params)
+                stages = ("resolve", "fit", "tune", "predict", "evaluate")
+                run_stages(scratch, dataset, stages, what=f"{dataset}, {tokens} tokens, seed {seed}")
+                methods = read_json(scratch / "data" / dataset / "metrics.json")["methods"]
                 scores.append(methods["nola"]["top1"])
         rows.append({"prompt_tokens": tokens, **spread(scores)})
     return pd.DataFrame(rows)
-
-
-def scratch_project(paths: Paths, scratch: Path, *, seed: int, prompt_tokens: int) -> Path:
-    """A copy of what the stages after `select` need, with its own params.yaml."""
-    shutil.copytree(paths.folder, scratch / "data" / paths.dataset)
-    shutil.copy(paths.root / "data" / f"{paths.dataset}.yaml", scratch / "data")
-    (scratch / "demo").symlink_to((paths.root / "demo").resolve())
-    params = re.sub(r"(?m)^seed: .*$", f"seed: {seed}", (paths.root / "params.yaml").read_text())
-    (scratch / "params.yaml").write_text(re.sub(r"(?m)^(  prompt_tokens:) .*$", rf"\1 {prompt_tokens}", params))
-    return scratch
 
 
 def embed_tsne(data: Finished, seed: int) -> pd.DataFrame:
@@ -200,7 +195,9 @@ def embed_tsne(data: Finished, seed: int) -> pd.DataFrame:
     clip = load_clip(load_pair(data.pair_name).clip, root=data.paths.root, device=device())
     before = data.store("clip", data.split)
     ids = before.index["image_id"].tolist()
-    student = tuning.Student.load(data.paths["student.safetensors"], clip).to(device())
+    method, options = nola.METHOD, data.settings.options("nola")
+    student = storage.read_student(data.paths["fitted/students"] / "nola.safetensors", method, clip, options=options)
+    assert isinstance(student, PromptedStudent)
     opener = image_opener(data.paths.root, data.paths.dataset)
     batches = [ids[start : start + 256] for start in range(0, len(ids), 256)]
     with torch.inference_mode():

@@ -143,7 +143,14 @@ def write_class_tables(folder: Path, names: list[str]) -> list[list[str]]:
     sentences = [[f"The {name} has a {' '.join(rng.choice(PARTS, 4))} shape." for _ in range(SENTENCES)] for name in names]
     rows = [(c, names[c], "made", text, "made", "") for c, mine in enumerate(sentences) for text in mine]
     write_table(folder / "descriptions.parquet", pd.DataFrame(rows, columns=DESCRIPTIONS_SCHEMA.names), DESCRIPTIONS_SCHEMA)
-    curve = {"epoch": [1, 2], "loss": [2.0, 1.5], "teacher_agreement": [0.5, 0.6], "learning_rate": 0.004, "seconds": 1.0}
+    curve = {
+        "method": "nola",
+        "epoch": [1, 2],
+        "loss": [2.0, 1.5],
+        "teacher_agreement": [0.5, 0.6],
+        "learning_rate": 0.004,
+        "seconds": 1.0,
+    }
     pd.DataFrame(curve).to_csv(folder / "curve.csv", index=False)
     return sentences
 

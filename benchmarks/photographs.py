@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from nola_core.files import replacing
 from nola_core.stages.__main__ import main as run_stage
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("prepare", "describe", "embed --role clip", "embed --role ssl", "duplicates", "classify", "select")
+STAGES = ("resolve", "prepare", "describe", "embed --role clip", "embed --role ssl", "duplicates", "classify", "select")
 TEMPLATES = {"caltech101": ["a photo of a {}."], "cifar10": ["a photo of a {}."]}
 DATASETS = tuple(TEMPLATES)
 BACKBONES = {  # CIFAR-10's images have 32 pixels: 128 is large enough, and faster
@@ -48,7 +49,7 @@ def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: 
 
     Args:
         source: see `bench_data`.
-        epochs: of the tuning instead of the preset's, where a whole one would take too long.
+        epochs: of NoLA's tuning instead of the preset's, where a whole one would take too long.
         batch: likewise, images a step.
     """
     images = (root / "images").resolve()
@@ -67,7 +68,8 @@ def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: 
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["embed"]["backbones"] = "offline"
     params["datasets"] = list(sources)
-    params["tune"] |= {key: value for key, value in (("epochs", epochs), ("batch_size", batch)) if value is not None}
+    changed = {key: value for key, value in (("epochs", epochs), ("batch_size", batch)) if value is not None}
+    params["nola"] = params.get("nola", {}) | changed
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / "data").mkdir(exist_ok=True)
     for name in DATASETS:
@@ -84,14 +86,18 @@ def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: 
     return root
 
 
-def run_stages(root: Path, dataset: str) -> None:
-    """Everything before the seeds: features, text classifiers, pseudo-labels.
+def run_stages(root: Path, dataset: str, stages: Sequence[str], *, what: str | None = None) -> None:
+    """Run stages of a data set in this process, `resolve` first where settings have changed.
+
+    Args:
+        what: named in what is printed; the data set if None.
 
     Raises:
-        NolaError: a stage failed.
+        NolaError: a stage failed (its own sentence stands above this one).
     """
-    for stage in STAGES:
+    for stage in stages:
         name, *options = stage.split()
-        print(f"-- {dataset}: {stage}", flush=True)
-        if run_stage([name, "--dataset", dataset, "--root", str(root), *options]) != 0:
-            raise NolaError(f"{dataset}: stage {stage} failed.")
+        print(f"-- {what or dataset}: {stage}", flush=True)
+        whose = [] if name == "resolve" else ["--dataset", dataset]
+        if run_stage([name, *whose, "--root", str(root), *options]) != 0:
+            raise NolaError(f"{what or dataset}: stage {stage} failed.")

@@ -35,7 +35,7 @@ from benchmarks.accuracy import RESULTS
 from benchmarks.watch import ROOT, watch
 from nola_core.files import replacing
 
-STAGES: tuple[str, ...] = ("prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify", "select", "align")
+STAGES: tuple[str, ...] = ("prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify", "select", "fit")
 STAGES += ("tune", "predict", "evaluate", "report")
 COLUMNS = ["rows", "stage", "seconds", "rows_per_second", "peak_mb", "load"]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -48,7 +48,7 @@ def make_project(root: Path, rows: int) -> None:
     shutil.copytree(ROOT / "demo" / "ssl", root / "demo" / "ssl")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["many"]
-    params["tune"]["epochs"] = 1
+    params["nola"] = params.get("nola", {}) | {"epochs": 1}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     definition = {
         "source": "many.parquet",

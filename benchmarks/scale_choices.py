@@ -27,9 +27,9 @@ from torch.nn.functional import normalize
 from benchmarks.accuracy import RESULTS
 from benchmarks.made import DATASET, make
 from nola_core import alignment, neighbors
-from nola_core.config import Align
 from nola_core.features import FeatureStore
 from nola_core.files import digest, replacing
+from nola_core.methods.alignment import Options
 from nola_core.neighbors import Gallery, near_duplicates
 
 OPTIONS: dict[str, Any] = {"neighbors": 5, "similarity": 0.98, "closeness": 0.25}
@@ -49,7 +49,7 @@ def head_threads(epochs: int = 5) -> pd.DataFrame:
     features = normalize(
         torch.randn(10, 1280, generator=generator)[targets] + torch.randn(1600, 1280, generator=generator), dim=1
     )
-    options = Align(hidden=256, epochs=epochs, batch_size=32, learning_rate=0.001)
+    options = Options(hidden=256, epochs=epochs, batch_size=32, learning_rate=0.001)
     rows = []
     for threads in (1, 2):
         torch.set_num_threads(threads)

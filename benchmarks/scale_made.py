@@ -18,20 +18,23 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.ticker import FuncFormatter
-from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
 from benchmarks.made import CLIP_DIM, DATASET, SSL_DIM, make
 from benchmarks.watch import watch
-from nola_core import alignment, inputs, text_classifier
+from nola_core import inputs
+from nola_core.classifier import Classifier
+from nola_core.config import load
 from nola_core.features import FeatureStore
-from nola_core.files import PREDICTION_SCHEMA, replacing, table_writer, write_json
-from nola_core.prediction import predict
+from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_json
+from nola_core.methods import registry, storage
+from nola_core.methods.method import Fitted, FittedMethod, TextMethod
 from nola_core.report.style import new_figure, save, styled
 from nola_core.stages.paths import Paths
 from nola_core.stages.predict import Answers
+from nola_core.text_classifier import TextClassifier
 
-STAGES = ("duplicates", "classify", "select", "align", "predict", "evaluate", "report")
+STAGES = ("duplicates", "classify", "select", "fit", "predict", "evaluate", "report")
 COLUMNS = ["rows", "classes", "stage", "seconds", "cpu_seconds", "peak_mb", "load"]
 NAME = "scale-made"
 
@@ -65,22 +68,29 @@ def run(sizes: Sequence[int], classes: int, *, stages: Sequence[str], results: P
 
 
 def predict_without_images(root: Path) -> None:
-    """predictions.parquet and label_free.json of every method, the student's made by the sum of two text classifiers."""
+    """predictions.parquet and label_free.json of every method in force; in the place of a student, one more text classifier."""
     paths = Paths(root, DATASET)
-    texts = load_file(paths["text_classifier.safetensors"])
-    scale = float(texts.pop("logit_scale"))
-    student = normalize(texts["cde"] + texts["templates"], dim=-1)
-    head = alignment.load(paths["alignment.safetensors"])
+    names = read_table(paths["classes.parquet"])["name"].tolist()
+    roles = ("clip", "ssl")
+    stores = {split: {role: FeatureStore.open(paths.store(role, split)) for role in roles} for split in paths.splits("clip")}
     with table_writer(paths["predictions.parquet"], PREDICTION_SCHEMA) as write_rows:
-        answers = Answers(paths, write_rows)
-        for split in paths.splits("clip"):
-            answers.from_features(split, texts, scale, head)
-            store = FeatureStore.open(paths.store("clip", split))
-            ask = text_classifier.answers(store, student, logit_scale=scale)
-            for table, p in predict(store.index["image_id"], ask, classes=len(student), split=split, method="nola"):
-                answers.add(split, "nola", table, p)
-            answers.flush()
+        answers = Answers(write_rows)
+        for name in load(root).methods:
+            classifier = Classifier(about={"method": name}, class_names=names, fitted=_fitted(paths, name), encoders={})
+            for split, both in stores.items():
+                answers.from_features(classifier, split, both)
+                answers.flush()
     write_json(paths["label_free.json"], answers.label_free())
+
+
+def _fitted(paths: Paths, name: str) -> Fitted:
+    """A fitted method; of a student, the sum of two text classifiers."""
+    method = registry.find(name, paths.root)
+    if isinstance(method, FittedMethod):
+        kind = "text" if isinstance(method, TextMethod) else "features"
+        return storage.read_fitted(paths["fitted"] / kind / f"{name}.safetensors", method)
+    cde, templates = (_fitted(paths, text).tensors() for text in ("cde", "templates"))
+    return TextClassifier(normalize(cde["weights"] + templates["weights"], dim=-1), float(cde["logit_scale"]))
 
 
 def write(row: dict[str, Any], folder: Path) -> None:

@@ -41,11 +41,12 @@ from benchmarks.starts import time_commands, time_noop
 from nola_core import alignment, tuning
 from nola_core.backbones.clip import Clip
 from nola_core.backbones.encoder import ImageEncoder
-from nola_core.config import Precision, Tune
 from nola_core.datasets.image import decode
 from nola_core.device import autocast, device, keep_memory, workers
 from nola_core.extraction import extract
 from nola_core.files import replacing, sha256_file
+from nola_core.methods.nola import Options
+from nola_core.schema import Precision
 
 DINO = "vit_base_patch16_224.dino"
 CLASSES = 100
@@ -165,7 +166,7 @@ class AskedTeacher:
         with torch.inference_mode():
             with autocast(self.place, self.precision):
                 features = self.module(self.views[rows.cpu()].to(self.place)).float()
-            answers = alignment.predict(self.head, torch.nn.functional.normalize(features, dim=1)).argmax(dim=1)
+            answers = self.head.predict({"ssl": torch.nn.functional.normalize(features, dim=1)}).argmax(dim=1)
         return answers.clone()
 
 
@@ -178,7 +179,7 @@ def time_tuning(
     dino: Any = timm.create_model(DINO, pretrained=False, num_classes=0).eval().requires_grad_(False).to(place)
     weak = create_transform(**resolve_model_data_config(dino), is_training=False)
     head = alignment.AlignmentHead(dino.num_features, 256, CLASSES).eval().requires_grad_(False).to(place)
-    options = Tune(
+    options = Options(
         prompt_tokens=16,
         prompt_frame=0.0,
         epochs=1,
@@ -206,7 +207,7 @@ def time_tuning(
         teachers: dict[str, Any] = {"warm up": stored, "stored": stored, "asked": asked}
         for name, teacher in teachers.items():
             clip.image.module.load_state_dict(state)
-            student = tuning.Student(clip, classifier, prompt_tokens=16, prompt_frame=0.0, seed=0, precision=precision)
+            student = tuning.PromptedStudent(clip, classifier, prompt_tokens=16, prompt_frame=0.0, seed=0, precision=precision)
             synchronize(place)
             start = time.perf_counter()
             tuning.tune(student, source, teacher, options=options, seed=1, device=place)
@@ -283,7 +284,7 @@ HEADINGS = {
     ),
     "tuning": (
         "Tuning: stored teacher against asking DINO at every step",
-        "One epoch of step 3, same batches and targets. `stored` reads the teacher's answer from the table that `align` wrote; "
+        "One epoch of step 3, same batches and targets. `stored` reads the teacher's answer from the table that `fit` wrote; "
         "`asked` runs DINO ViT-B/16 and the head on the weak view of every batch, as the published code does. Goal: 2. "
         "The ratio can be no more than 1 + the cost of DINO's pass over that of the student's step; with a ViT-B/16 as the "
         "student that step, forward and backward, costs more than twice DINO's pass, so 2 is out of reach there.",

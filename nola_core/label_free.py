@@ -1,20 +1,21 @@
-"""Scores of a classifier that need no label, and the guard that compares a tuned model with its teacher."""
+"""Scores of a classifier that need no label, and the guard that compares a student with its teacher."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from scipy.linalg.blas import dsyrk
-from torch import Tensor
 
 from nola_core.errors import NolaError
 
+if TYPE_CHECKING:
+    from torch import Tensor  # `guard` compares numbers; evaluate, which calls it, runs without torch
+
 GUARD_TOLERANCE = 0.01
-"""How far a score may fall below the teacher's before `guard` speaks; both scores lie in [0, 1]."""
+"""How far a score may fall below the teacher's before `guard` warns; both scores lie in [0, 1]."""
 
 
 class LabelFreeScores:
@@ -44,6 +45,8 @@ class LabelFreeScores:
         """
         if probabilities.ndim != 2 or probabilities.shape[1] == 0:
             raise NolaError(f"Probabilities must be [images, classes], not of shape {tuple(probabilities.shape)}.")
+        import torch
+
         batch = probabilities.detach().to("cpu", torch.float64)
         if self._gram is None:
             classes = batch.shape[1]
@@ -82,6 +85,8 @@ class LabelFreeScores:
         """
         if self._gram is None or self._total is None or self._answers is None or self._images == 0:
             raise NolaError("There are no predictions to score: no image was added.")
+        import torch
+
         classes = len(self._total)
         singular = torch.linalg.eigvalsh(torch.from_numpy(self._gram), UPLO="L").clamp_min(0).sqrt()
         mean = self._total / self._total.sum()
@@ -96,17 +101,18 @@ class LabelFreeScores:
         }
 
 
-def guard(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> str | None:
-    """The sentence that rejects a tuned model less varied than its teacher, or None.
+def guard(student: Mapping[str, Any], teacher: Mapping[str, Any], *, title: str) -> str | None:
+    """The warning about a student whose predictions are less varied than its teacher's, or None.
 
-    A student that falls into few classes (collapse) loses nuclear norm of its answers and entropy of its mean prediction.
-    Falling more than `GUARD_TOLERANCE` below the teacher in either is reported. How sure the two are is not compared: the
-    student learns smoothed labels and answers without a temperature, so it is the less certain one even where it is right more
-    often, and the nuclear norm of its probabilities falls with that.
+    A student that collapses into few classes loses nuclear norm of its answers and entropy of its mean prediction. A fall of more
+    than `GUARD_TOLERANCE` below the teacher in either is reported. Confidence is not compared: the student learns smoothed labels
+    and predicts without a temperature, so it is less confident even where it is more accurate, and the nuclear norm of its
+    probabilities falls with that.
 
     Args:
-        student: `LabelFreeScores.result` of the tuned model.
+        student: `LabelFreeScores.result` of the student.
         teacher: that of its teacher over the same images.
+        title: of the student, for the sentence.
     """
     names = {
         "answer_nuclear_norm": "nuclear norm of the answers",
@@ -119,4 +125,4 @@ def guard(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> str | None:
     ]
     if not fallen:
         return None
-    return f"By the scores that need no label the tuned model looks worse than its teacher: {' and '.join(fallen)}."
+    return f"By the scores that need no label, {title} is worse than its teacher: {' and '.join(fallen)}."

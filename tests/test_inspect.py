@@ -13,8 +13,9 @@ from PIL import Image
 
 from nola_core import inspect
 from nola_core.errors import NolaError
+from nola_core.files import write_json
 from nola_core.lookup import dataset_folder
-from tests.report.example import image_of, write_example
+from tests.report.example import image_of, in_force_of, write_example
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,32 @@ def test_predictions_are_those_of_the_final_method_or_the_one_named(root: Path) 
         assert page.table["probability"].tolist() == mine["probability"].tolist()
         owls = inspect.predictions(root, "pets", method=wanted, class_name="OWL")
         assert ids_of(owls) == mine.loc[mine["class_id"] == 2, "image_id"].tolist()
+
+
+def test_before_predict_has_run_the_class_is_the_text_classifiers(tmp_path: Path) -> None:
+    write_example(
+        tmp_path / "data/pets", in_force=in_force_of("nearest", "templates", final="nearest", text_classifier="templates")
+    )
+    path = tmp_path / "data/pets/predictions.parquet"
+    predictions = path.rename(path.with_suffix(".later"))
+    asked = pd.read_parquet(tmp_path / "data/pets/zero_shot.parquet")
+    assert asked["method"].unique().tolist() == ["templates"] and asked["split"].unique().tolist() == ["train"]
+    page = inspect.features(tmp_path, "pets", role="ssl", class_name="owl")
+    assert ids_of(page) == asked.loc[asked["class_id"] == 2, "image_id"].tolist()
+    predictions.rename(path)
+    assert inspect.predictions(tmp_path, "pets").notes == ("predictions by nearest",)
+
+
+def test_predictions_that_lack_the_final_method_are_one_sentence(tmp_path: Path) -> None:
+    write_example(tmp_path / "data/pets")
+    path = tmp_path / "data/pets/predictions.parquet"
+    pd.read_parquet(path).query("method != 'nola'").to_parquet(path)
+    with pytest.raises(NolaError, match=r"no predictions by the final method, nola; run the stage predict again\."):
+        inspect.predictions(tmp_path, "pets")
+    assert inspect.predictions(tmp_path, "pets", method="cde").whole == 90
+    write_json(tmp_path / "data/inputs/pets.json", {"predict": {"seed": 1}})
+    with pytest.raises(NolaError, match=r"pets\.json does not name the final method; `nola run` writes it anew\."):
+        inspect.features(tmp_path, "pets", role="ssl")
 
 
 def test_similar_images_equal_a_loop_over_all_pairs(root: Path) -> None:

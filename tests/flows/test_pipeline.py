@@ -85,8 +85,8 @@ def test_two_data_sets_then_all_cached(make_repo: Callable[..., Path], monkeypat
     assert (limit.limit, limit.active_slots) == (1, 0)
 
     metrics = json.loads(artifact("digits-metrics")["data"])
-    assert [row["method"] for row in metrics] == ["zero-shot", "alignment", "nola"]
-    assert metrics[2]["top-1"] == "62.5 %" and metrics[2]["gain"] == "+12.5"
+    assert [row["method"] for row in metrics] == ["Zero-shot", "Alignment head", "Nearest", "NoLA"]
+    assert metrics[3]["top-1"] == "62.5 %" and metrics[3]["gain"] == "+12.5"
     assert artifact("digits-progress")["data"] == 100
     assert artifact("digits-figure-accuracy")["data"].startswith("![accuracy](data:image/png;base64,")
     first = str(last_flow_run().id)

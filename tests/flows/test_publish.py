@@ -92,11 +92,20 @@ def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: 
     assert per_class[0] == {
         "class": "one",
         "images": 50,
-        "zero-shot": "45.0 %",
-        "alignment": "45.0 %",
-        "nola": "45.0 %",
+        "Zero-shot": "50.0 %",
+        "Alignment head": "50.0 %",
+        "Nearest": "45.0 %",
+        "NoLA": "50.0 %",
     }
-    assert json.loads(stored("plain-label-free")[0]["data"])[0]["nuclear norm"] == "1.5000"
+    assert stored("plain-per-class")[0]["description"].startswith(
+        "plain: accuracy of each class on the test split, lowest accuracy of Nearest first"
+    )
+    metrics = json.loads(stored("plain-metrics")[0]["data"])
+    assert [(row["method"], row["gain"]) for row in metrics] == [
+        ("Zero-shot", "+0.0"), ("Alignment head", "+10.0"), ("Nearest", "+5.0"), ("NoLA", "+12.5"),
+    ]  # fmt: skip
+    free = json.loads(stored("plain-label-free")[0]["data"])
+    assert [row["method"] for row in free] == ["Zero-shot", "NoLA"] and free[0]["nuclear norm"] == "1.5000"
     assert "report.html" in stored("plain-report")[0]["data"]
     assert stored("wild-metrics") == [] and len(stored("wild-label-free")) == 1
 
