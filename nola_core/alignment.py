@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nola_core.config import Align
 from nola_core.device import one_thread
 from nola_core.errors import NolaError
+from nola_core.methods.method import Fitted
 from nola_core.progress import progress
-from nola_core.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from nola_core.methods.alignment import Options
 
 
-class AlignmentHead(nn.Sequential):
+class AlignmentHead(nn.Sequential, Fitted):
     """h of the paper (section 3.2): Linear(d, hidden) - ReLU - Linear(hidden, C). Features [B, d] -> logits [B, C]."""
+
+    spaces = ("ssl",)
 
     def __init__(self, dim: int, hidden: int, classes: int) -> None:
         super().__init__(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
+    @torch.inference_mode()
+    def predict(self, features: Mapping[str, Tensor]) -> Tensor:
+        """softmax(h(g)) of SSL features; see `Fitted.predict`."""
+        return self(features["ssl"]).softmax(dim=-1)
 
-def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, seed: int) -> AlignmentHead:
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.state_dict())
+
+
+def train(features: Tensor, targets: Tensor, *, classes: int, options: Options, seed: int) -> AlignmentHead:
     """Train a head on pseudo-labelled features: cross-entropy, Adam, constant learning rate, a fixed last epoch.
 
     The head is a few hundred kB, so it trains on the CPU wherever the backbones ran, in one thread: its steps are too small to
@@ -33,7 +46,7 @@ def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, se
         features: float32 [n, d] of the selected images.
         targets: int64 [n], pseudo-labels.
         classes: C.
-        options: section `align` of params.yaml.
+        options: section `alignment` of params.yaml.
         seed: of the initial weights and of the order of the batches.
 
     Raises:
@@ -48,7 +61,7 @@ def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, se
         torch.manual_seed(seed)
         head = AlignmentHead(features.shape[1], options.hidden, classes)
     optimizer = torch.optim.Adam(head.parameters(), lr=options.learning_rate, fused=True)  # one pass over the weights a step
-    with one_thread(), progress(total=options.epochs, what="align", unit="epochs") as advance:
+    with one_thread(), progress(total=options.epochs, what="alignment", unit="epochs") as advance:
         for _ in range(options.epochs):
             total = 0.0
             for batch in torch.randperm(len(targets), generator=generator).split(options.batch_size):
@@ -58,26 +71,14 @@ def train(features: Tensor, targets: Tensor, *, classes: int, options: Align, se
                 optimizer.step()
                 total += loss.item() * len(batch)
             if not total < float("inf"):
-                raise NolaError("the loss of the alignment head is not finite; lower align.learning_rate.")
+                raise NolaError("the loss of the alignment head is not finite; lower alignment.learning_rate.")
             advance(note=f"loss {total / len(targets):.3f}")
     return head.eval().requires_grad_(False)
 
 
-@torch.inference_mode()
-def predict(head: AlignmentHead, features: Tensor) -> Tensor:
-    """Class probabilities softmax(h(g)), float32 [B, C]."""
-    return head(features).softmax(dim=-1)
-
-
-def save(head: AlignmentHead, path: Path) -> None:
-    """Write a head as safetensors."""
-    write_tensors(path, head.state_dict())
-
-
-def load(path: Path) -> AlignmentHead:
-    """Read a head; its sizes are those of its tensors."""
-    state = read_tensors(path)
-    hidden, dim = state["0.weight"].shape
-    head = AlignmentHead(dim, hidden, state["2.weight"].shape[0])
-    head.load_state_dict(state)
+def restore(tensors: Mapping[str, Tensor]) -> AlignmentHead:
+    """A head from its tensors, which tell its sizes."""
+    hidden, dim = tensors["0.weight"].shape
+    head = AlignmentHead(dim, hidden, tensors["2.weight"].shape[0])
+    head.load_state_dict(dict(tensors))
     return head.eval().requires_grad_(False)

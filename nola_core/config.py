@@ -6,269 +6,249 @@ claim to be, and whatever differs from it is listed as an override in the report
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, create_model, model_validator
 
 from nola_core.errors import NolaError
-
-Precision = Literal["float32", "bfloat16"]
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, complete and without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from nola_core.methods import registry
+from nola_core.methods.method import InForce, Listed, Method
+from nola_core.schema import Fraction, Positive, Precision, Section, read_yaml, validate
 
 
 class Prepare(Section):
     """Stage `prepare`: opening the images."""
 
-    max_pixels: Annotated[int, Field(ge=1024)]
+    max_pixels: Annotated[int, Field(ge=1024)] = 200000000
     """Images with more pixels than this are recorded as unreadable instead of being decoded."""
 
 
 class Describe(Section):
     """Stage `describe`: who writes about the classes."""
 
-    provider: Literal["table", "llm", "none"]
+    provider: Literal["table", "llm", "none"] = "table"
     """`table` reads the committed or imported sentences of the data set, `llm` asks a language model; `none` leaves the
     templates alone."""
-    mode: Literal["live", "replay", "plan", "batch"]
+    mode: Literal["live", "replay", "plan", "batch"] = "live"
     """`live` asks for what the cache lacks, `batch` by the Batch API; `replay` never asks; `plan` says what it would cost."""
-    prompts: str
+    prompts: str = "general"
     """The prompt set: one that comes with NoLA by its name, one of your own by its path, such as prompts/mine.yaml."""
-    model: str
-    style: Literal["chat", "completion"]
-    temperature: Annotated[float, Field(ge=0, le=2)] | None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None
+    model: str = "gpt-6-luna"
+    style: Literal["chat", "completion"] = "chat"
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 1.0
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = "none"
     """How much a reasoning model thinks before it answers; null: leave it out, for all other models."""
-    max_tokens: Positive
+    max_tokens: Positive = 300
     """Of one answer; a longer one is a failure."""
-    attempts: Positive
+    attempts: Positive = 3
     """Answers of no use (truncated, refused, malformed) until a request is given up."""
-    max_cost: Annotated[float, Field(ge=0)] | None
+    max_cost: Annotated[float, Field(ge=0)] | None = 5.0
     """Dollars for one data set, over all runs."""
-    price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
+    price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None = None
     """Dollars for a million tokens, in and out; null: those of nola_core/descriptions/prices.yaml."""
-    image_tokens: Positive
+    image_tokens: Positive = 50000
     """As many tokens as the model counts for a picture at most; the cap is watched with them."""
-    rounds: Annotated[int, Field(ge=0)]
+    rounds: Annotated[int, Field(ge=0)] = 0
     """Confusion-driven rounds whose answers are read; `nola describe refine` runs them."""
 
 
 class Embed(Section):
     """Stage `embed`: the frozen backbones."""
 
-    backbones: str
+    backbones: str = "paper"
     """Backbone pair of the data sets that name none of their own; see nola_core/backbones/pairs.yaml."""
-    precision: Precision
+    precision: Precision = "float32"
     """Of the towers' matrix products; bfloat16 is for GPUs."""
 
 
 class Duplicates(Section):
     """Stage `duplicates`: near-duplicate images."""
 
-    neighbors: Positive
-    similarity: Fraction
+    neighbors: Positive = 5
+    similarity: Fraction = 0.98
     """Cosine of SSL features from which on two images are listed as near duplicates, if they are also unusually close."""
-    closeness: Fraction | None
+    closeness: Fraction | None = 0.25
     """Unusually close: at most this share of the median distance of an image to its nearest other. None: the cosine alone."""
 
 
 class Classify(Section):
-    """Stage `classify`: the text classifiers."""
+    """Stage `classify`: which descriptions the text methods read."""
 
-    texts: Literal["both", "descriptions", "templates"]
-    """What the class-description embedding averages."""
-    keep: Literal["all", "separating"]
+    keep: Literal["all", "separating"] = "all"
     """Which descriptions: all, or those nearer to their own class than to its neighbours (nola_core.descriptions.quality)."""
-    neighbors: Positive
+    neighbors: Positive = 5
     """Nearest classes by their embeddings that a description is held against."""
 
 
 class Select(Section):
     """Stage `select`: pseudo-labels."""
 
-    fraction: Fraction
+    fraction: Fraction = 0.2
     """Pseudo-labels a class, as a share of the average class size N / C."""
-    min_per_class: Positive
-    max_per_class: Positive | None
-    unpredicted: Literal["error", "skip"]
+    min_per_class: Positive = 16
+    max_per_class: Positive | None = None
+    unpredicted: Literal["error", "skip"] = "skip"
     """A class for which no image can be selected: go on without pseudo-labels for it and name it, or stop and name it."""
-
-
-class Align(Section):
-    """Stage `align`: the alignment head."""
-
-    hidden: Positive
-    epochs: Positive
-    batch_size: Positive
-    learning_rate: Rate
-
-
-class Tune(Section):
-    """Stage `tune`: prompts, norm layers and classifier."""
-
-    prompt_tokens: Annotated[int, Field(ge=0)]
-    """Of a vision transformer."""
-    prompt_frame: Annotated[float, Field(ge=0, lt=0.5)]
-    """Of any other tower: the width of the learnable frame, as a share of the image's side."""
-    epochs: Positive
-    batch_size: Positive
-    learning_rate: Rate
-    weight_decay: Annotated[float, Field(ge=0, lt=1)]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    precision: Precision
-    """Of the student's vision tower, in `tune` and in `predict`; what is learnt stays float32."""
 
 
 class Evaluate(Section):
     """Stage `evaluate`: metrics."""
 
-    calibration_bins: Positive
-    neighbors: Positive
+    calibration_bins: Positive = 15
+    neighbors: Positive = 5
 
 
 class Report(Section):
     """Stage `report`: the page."""
 
-    images_per_class: Positive
+    images_per_class: Positive = 8
+
+
+METHODS = ("zero_shot", "templates", "cde", "alignment", "nola")
+"""Those that run unless params.yaml says otherwise: the ladder of the paper."""
 
 
 class Settings(Section):
-    """Everything in `params.yaml`."""
+    """Everything in `params.yaml` but the options of the methods, which `parse` adds: a section a method, by its name."""
 
-    preset: Literal["paper", "best"]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    datasets: list[str]
+    preset: Literal["paper", "best"] = "paper"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7777
+    datasets: list[str] = Field(default_factory=list)
     """Names; `data/<name>.yaml` defines each."""
-    prepare: Prepare
-    describe: Describe
-    embed: Embed
-    duplicates: Duplicates
-    classify: Classify
-    select: Select
-    align: Align
-    tune: Tune
-    evaluate: Evaluate
-    report: Report
+    methods: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: list(METHODS))
+    """The methods that run, in the order of all tables."""
+    text_classifier: str = "cde"
+    """The text method that the others start from: it gives the pseudo-labels, and the students' first classifier."""
+    teacher: str = "alignment"
+    """The method that teaches the students."""
+    final: str = "nola"
+    """The method whose predictions are the product; one of `methods`."""
+    prepare: Prepare = Prepare()
+    describe: Describe = Describe()
+    embed: Embed = Embed()
+    duplicates: Duplicates = Duplicates()
+    classify: Classify = Classify()
+    select: Select = Select()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
+        for key, listed in (("datasets", self.datasets), ("methods", self.methods)):
+            for name in listed:
+                if listed.count(name) > 1:
+                    raise ValueError(f"{key} lists '{name}' more than once; take the others out")
         for name in self.datasets:
-            if self.datasets.count(name) > 1:
-                raise ValueError(f"datasets lists '{name}' more than once; take the others out")
             if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
                 raise ValueError(f"data set name '{name}' may hold only a-z, 0-9 and _ (it names folders and stages)")
         if self.select.max_per_class is not None and self.select.max_per_class < self.select.min_per_class:
             raise ValueError("select.max_per_class is below select.min_per_class")
+        if self.final not in self.methods:
+            raise ValueError(f"final = '{self.final}' is not one of methods; add it there, or choose {' or '.join(self.methods)}")
         return self
+
+    def options(self, method: str) -> Section:
+        """The options of a method in force: its `section`."""
+        return getattr(self, method)
+
+    def differences(self) -> list[tuple[str, Any, Any]]:
+        """(`section.key`, value, the preset's) for every value that differs from the preset it names."""
+        mine = self.model_dump()
+        return [
+            (f"{name}.{key}" if key else name, value, theirs)
+            for name, key, theirs in _items(preset_values(self.preset))
+            for value in [mine[name][key] if key else mine[name]]
+            if value != theirs
+        ]
 
     def overrides(self) -> list[str]:
         """`section.key=value (preset: other)` for every value that differs from the preset it names."""
         return [f"{key}={mine} (preset {self.preset}: {theirs})" for key, mine, theirs in self.differences()]
 
-    def differences(self) -> list[tuple[str, Any, Any]]:
-        """(`section.key`, value, the preset's) for every value that differs from the preset it names."""
-        return [
-            (f"{name}.{key}", mine[key], value)
-            for name, section in preset_values(self.preset).items()
-            for mine in [getattr(self, name).model_dump()]
-            for key, value in section.items()
-            if mine[key] != value
-        ]
+
+def in_force(settings: Settings, root: Path | None = None) -> InForce:
+    """The methods that run, as tables list them."""
+    listed = []
+    for name in settings.methods:
+        method = registry.find(name, root)
+        listed.append(Listed(name=name, title=method.title, summary=method.summary, kind=method.kind))
+    return InForce(tuple(listed), settings.text_classifier, settings.teacher, settings.final)
 
 
 def load(root: Path) -> Settings:
     """Read and check `root/params.yaml`.
 
     Raises:
-        NolaError: the file is absent or no YAML, a key is unknown, missing or out of range (all are listed).
+        NolaError: the file is absent or no YAML, a key is unknown or out of range (all are listed), or a method does not exist.
     """
     path = root / "params.yaml"
-    return parse(read_yaml(path), source=str(path))
+    return parse(read_yaml(path), source=str(path), root=root)
 
 
-def parse(values: Mapping[str, Any], *, source: str = "params.yaml") -> Settings:
-    """Validate already loaded values; see `load`."""
-    return validate(Settings, values, source=source)
+def parse(values: Mapping[str, Any], *, source: str = "params.yaml", root: Path | None = None) -> Settings:
+    """Validate already loaded values; see `load`.
 
-
-def validate(model: type[Model], values: Any, *, source: str) -> Model:
-    """`values` as a `model`, or one NolaError that lists every wrong key of `source` with the values it allows."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(_sentence(model, problem) for problem in error.errors())
-        raise NolaError(f"{source}: {problems}" + ("" if problems.endswith("?") else ".")) from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that must be a mapping.
-
-    Raises:
-        NolaError: absent, not readable as YAML, or no mapping.
+    Args:
+        root: of the project, for methods of its own.
     """
-    if not path.is_file():
-        raise NolaError(f"{path} does not exist.")
+    methods = {name: _method(name, key, source, root) for key, name in _named(values)}
+    methods |= {name: registry.find(name, root) for name in set(values) & set(registry.names(root)) - set(Settings.model_fields)}
+    for name in preset_values("paper"):
+        if name not in Settings.model_fields and name not in methods:
+            methods[name] = registry.find(name, root)
+    sections: dict[str, Any] = {name: (method.section, method.section()) for name, method in sorted(methods.items())}
+    settings = validate(create_model("Settings", __base__=Settings, **sections), values, source=source)
+    for key, kinds in PARTS.items():
+        name = getattr(settings, key)
+        if methods[name].kind not in kinds:
+            raise NolaError(
+                f"{source}: {key} = '{name}' is a {methods[name].kind} method; choose one of the kind {' or '.join(kinds)}."
+            )
+    return settings
+
+
+PARTS: Mapping[str, tuple[str, ...]] = {"text_classifier": ("text",), "teacher": ("text", "features")}
+"""Key of params.yaml -> the kinds of methods it may name."""
+
+
+def _named(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, method) of every method that `values`, or the defaults, name."""
+    fields = Settings.model_fields
+    for key in ("methods", "text_classifier", "teacher", "final"):
+        value = values.get(key, fields[key].get_default(call_default_factory=True))
+        for name in value if isinstance(value, list) else [value]:
+            if isinstance(name, str):
+                yield key, name
+
+
+def _method(name: str, key: str, source: str, root: Path | None) -> Method:
     try:
-        values = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # C is ten times faster
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NolaError(f"{path} is no valid YAML: {' '.join(str(error).split())}.") from None
-    if not isinstance(values, dict):
-        raise NolaError(f"{path} must hold `key: value` lines; found {type(values).__name__}.")
-    return values
+        return registry.find(name, root)
+    except NolaError as error:
+        raise NolaError(f"{source}: {key}: {error}") from None
 
 
-def preset_values(name: str) -> dict[str, dict[str, Any]]:
-    """Section -> key -> value of a published preset."""
+def preset_values(name: str) -> dict[str, Any]:
+    """What a preset sets: key -> value, or section -> key -> value."""
     return read_yaml(Path(__file__).parent / "presets" / f"{name}.yaml")
 
 
-def _sentence(model: type[BaseModel], problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, problem["loc"][:-1])
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "allowed are " + ", ".join(known)
-        return f"unknown key '{key}': {hint}"
-    if problem["type"] == "missing":
-        return f"key '{key}' is missing"
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    if problem["type"] == "model_type":
-        return (f"'{key}'" if key else "the entry") + f" must hold `key: value` lines; found {problem['input']!r}"
-    if problem["type"] in ("float_type", "int_type") and _is_number(problem["input"]):
-        number = yaml.safe_dump(float(problem["input"])).split()[0]
-        return f"{key} = {problem['input']!r} is text to YAML, not a number; write {number}"
-    return f"{key} = {problem['input']!r}: {problem['msg'].replace('Input should be', 'must be')}"
+def _items(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """(section, key, value) of a preset; the key is empty for what stands in no section."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from ((name, key, inner) for key, inner in value.items())
+        else:
+            yield name, "", value
 
 
-def _is_number(value: Any) -> bool:
-    """Whether `value` is text that people read as a number, such as 1e-3, which YAML 1.1 takes for a word."""
-    try:
-        return isinstance(value, str) and math.isfinite(float(value))
-    except ValueError:
-        return False
-
-
-def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
-    for part in location:
-        model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
-    return list(model.model_fields)
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def write_preset(path: Path, name: str) -> None:
@@ -281,10 +261,10 @@ def write_preset(path: Path, name: str) -> None:
     for line in path.read_text().splitlines():
         top = re.match(r"(\w+):", line)
         section = top.group(1) if top else section
-        if section == "preset" and top:
-            line = re.sub(r"^preset:\s*\w+", f"preset: {name}", line)
+        if top and (section == "preset" or not isinstance(values.get(section, {}), dict)):
+            line = re.sub(r"^\w+:\s*[^#\s]+", f"{section}: {({'preset': name} | values)[section]}", line)
         key = re.match(r"(\s+)(\w+):\s*([^#]*?)(\s*#.*)?$", line)
-        if key and key.group(2) in values.get(section, {}):
+        if key and key.group(2) in _section(values, section):
             value = yaml.safe_dump(values[section][key.group(2)]).replace("\n...", "").strip()
             line = f"{key.group(1)}{key.group(2)}: {value}{key.group(4) or ''}"
         lines.append(line)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,16 @@ from PIL import Image
 from torch import Tensor
 
 from nola_core.backbones.encoder import ImageEncoder
-from nola_core.config import Precision
+from nola_core.batches import image_batch, in_batches
 from nola_core.device import autocast, workers
 from nola_core.errors import NolaError
 from nola_core.features import RowCache, write_store
 from nola_core.files import digest, replacing
 from nola_core.progress import progress
+from nola_core.schema import Precision
 
+T = TypeVar("T")
+R = TypeVar("R")
 BATCHES_PER_CHUNK = 8  # finished batches between two writes to the row cache: what a kill can cost
 
 
@@ -62,7 +66,7 @@ def extract(
         pending_hashes: list[str] = []
         pending: list[np.ndarray] = []
         for number, (batch, images) in enumerate(loaded_batches(batches, encoder.preprocess, open_image), start=1):
-            features = _forward(encoder, images, device, precision).half()
+            features = encode(encoder, images, device, precision).half()
             bad = ~torch.isfinite(features).all(dim=1)
             if bad.any():
                 image_id = batch[int(bad.nonzero()[0, 0])]
@@ -103,11 +107,17 @@ def loaded_batches(
         except Exception as error:  # a transform may raise anything; what matters is which image it met
             raise NolaError(f"image '{image_id}' cannot be loaded ({type(error).__name__}: {error}).") from error
 
+    for batch, images in loaded(batches, load):
+        yield batch, torch.stack(images)
+
+
+def loaded(batches: Iterable[Sequence[T]], load: Callable[[T], R]) -> Iterator[tuple[Sequence[T], list[R]]]:
+    """Batches with what `load` makes of their items, in threads while the caller works on others; at most three are held."""
     with ThreadPoolExecutor(workers()) as pool:
-        ahead: deque[tuple[Sequence[str], list[Future[Tensor]]]] = deque()
+        ahead: deque[tuple[Sequence[T], list[Future[R]]]] = deque()
         try:
             for batch in batches:
-                ahead.append((batch, [pool.submit(load, image_id) for image_id in batch]))
+                ahead.append((batch, [pool.submit(load, item) for item in batch]))
                 if len(ahead) == 3:
                     yield _gather(*ahead.popleft())
             while ahead:
@@ -116,11 +126,16 @@ def loaded_batches(
             pool.shutdown(wait=False, cancel_futures=True)  # whoever ends early does not wait for hundreds of images
 
 
-def _gather(batch: Sequence[str], futures: list[Future[Tensor]]) -> tuple[Sequence[str], Tensor]:
-    return batch, torch.stack([future.result() for future in futures])
+def _gather(batch: Sequence[T], futures: list[Future[R]]) -> tuple[Sequence[T], list[R]]:
+    return batch, [future.result() for future in futures]
 
 
 @torch.inference_mode()
-def _forward(encoder: ImageEncoder, images: Tensor, device: torch.device, precision: Precision) -> Tensor:
-    with autocast(device, precision):
-        return encoder.module(images.to(device, non_blocking=True)).float().cpu()
+def encode(encoder: ImageEncoder, images: Tensor, device: torch.device, precision: Precision) -> Tensor:
+    """Features of preprocessed images [B, 3, H, W], float32 [B, d] on the CPU; each row is computed from its image alone."""
+
+    def compute(batch: Tensor) -> Tensor:
+        with autocast(device, precision):
+            return encoder.module(batch.to(device, non_blocking=True)).float().cpu()
+
+    return in_batches(compute, images, size=image_batch(device))

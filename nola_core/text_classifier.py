@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from nola_core.errors import NolaError
-
-if TYPE_CHECKING:
-    from nola_core.features import FeatureStore
-
-Encode = Callable[[Sequence[str]], Tensor]
-"""Texts -> L2-normalised float32 [n, d]."""
+from nola_core.methods.method import Encode, Fitted
 
 
 def fill(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
@@ -64,20 +59,27 @@ def remembered(encode: Encode) -> Encode:
     return recall
 
 
-def probabilities(features: Tensor, classifier: Tensor, *, logit_scale: float) -> Tensor:
-    """Zero-shot class probabilities softmax(s * x phi^T).
+@dataclass(frozen=True)
+class TextClassifier(Fitted):
+    """Class embeddings in CLIP's space, and the scale of the logits.
 
-    Args:
-        features: float32 [B, d], L2-normalised.
-        classifier: float32 [C, d], L2-normalised.
-        logit_scale: s, about 100.
-
-    Returns:
-        float32 [B, C], rows sum to 1.
+    Attributes:
+        weights: float32 [C, d], L2-normalised.
+        logit_scale: s of CLIP, about 100.
     """
-    return (logit_scale * features @ classifier.T).softmax(dim=-1)
 
+    weights: Tensor
+    logit_scale: float
+    spaces = ("clip",)
 
-def answers(store: FeatureStore, classifier: Tensor, *, logit_scale: float) -> Callable[[int, int], Tensor]:
-    """`probabilities` of the images of a CLIP feature store, by the range of their rows."""
-    return lambda start, stop: probabilities(torch.from_numpy(store.block(start, stop)), classifier, logit_scale=logit_scale)
+    def predict(self, features: Mapping[str, Tensor]) -> Tensor:
+        """softmax(s * x phi^T) of CLIP features; see `Fitted.predict`."""
+        return (self.logit_scale * features["clip"] @ self.weights.T).softmax(dim=-1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"weights": self.weights, "logit_scale": torch.tensor(self.logit_scale, dtype=torch.float64)}
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor]) -> TextClassifier:
+        """From `tensors()`."""
+        return cls(tensors["weights"], float(tensors["logit_scale"]))

@@ -13,13 +13,13 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -29,13 +29,16 @@ from torch.nn.functional import cross_entropy
 
 from nola_core import augmentation
 from nola_core.backbones.clip import Clip
-from nola_core.config import Precision, Tune
 from nola_core.device import autocast, workers
 from nola_core.errors import NolaError
 from nola_core.files import digest, remove, replacing
+from nola_core.methods.method import Student
 from nola_core.progress import progress
 from nola_core.prompting import norm_parameters, prompted
-from nola_core.tensors import read_with_metadata, write_tensors
+from nola_core.schema import Precision
+
+if TYPE_CHECKING:
+    from nola_core.methods.nola import Options
 
 BETAS = (0.9, 0.999)
 CHUNK, GPU_CHUNK = 32, 128
@@ -46,7 +49,7 @@ LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "pillow")
 CURVE = ["epoch", "loss", "teacher_agreement", "learning_rate", "seconds"]
 
 
-class Student(nn.Module):
+class PromptedStudent(nn.Module, Student):
     """The prompted tower and a bias-free classifier: images -> logits [B, C] = f(x) W^T, no normalisation, no temperature.
 
     Attributes:
@@ -83,36 +86,36 @@ class Student(nn.Module):
         norms = {f"norm.{name}": parameter for name, parameter in norm_parameters(self.tower.tower).items()}
         return {**self.tower.prompts, "classifier": self.classifier, **norms}
 
-    def save(self, path: Path, *, weights_sha256: str) -> None:
-        """Write the trained tensors and the temperature as safetensors, with the hash of the CLIP they belong to."""
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> Tensor:
+        """softmax(logits / temperature); see `Student.predict`."""
+        return (self(images) / self.temperature).softmax(dim=-1)
+
+    def tensors(self) -> dict[str, Tensor]:
         numbers = {"prompt_frame": self.prompt_frame, "temperature": self.temperature}
-        scalars = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
-        write_tensors(path, {**self.trained(), **scalars}, metadata={"clip_sha256": weights_sha256})
+        return {**self.trained(), **{name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}}
 
     @classmethod
-    def load(cls, path: Path, clip: Clip, *, precision: Precision = "float32") -> Student:
-        """Put stored tensors into `clip`'s tower (in place) and return the student, frozen.
+    def restore(cls, tensors: Mapping[str, Tensor], clip: Clip, *, precision: Precision = "float32") -> PromptedStudent:
+        """Put `tensors()` into `clip`'s tower (in place) and return the student, frozen, on the tower's device.
 
         Raises:
-            NolaError: the file was tuned from other CLIP weights, its tensors do not fit the tower, or its temperature is not
-                above 0.
+            NolaError: the tensors do not fit the tower, or the temperature is not above 0.
         """
-        tensors, metadata = read_with_metadata(path)
-        if metadata.get("clip_sha256") != clip.image.meta["weights_sha256"]:
-            raise NolaError(f"{path} was tuned from other CLIP weights than {clip.image.meta['model']} has now; run tune again.")
-        temperature = float(tensors.pop("temperature", 1.0))  # files of earlier versions have none
+        rest = dict(tensors)
+        temperature = float(rest.pop("temperature", 1.0))  # earlier versions wrote none
         if not 0 < temperature < math.inf:
-            raise NolaError(f"{path} has the temperature {temperature}, which must be above 0; run tune again.")
-        tokens, frame = len(tensors.get("tokens", ())), float(tensors.pop("prompt_frame", 0.0))
-        student = cls(clip, tensors["classifier"], prompt_tokens=tokens, prompt_frame=frame, seed=0, precision=precision)
+            raise NolaError(f"the student has the temperature {temperature}, which must be above 0; run tune again.")
+        tokens, frame = len(rest.get("tokens", ())), float(rest.pop("prompt_frame", 0.0))
+        student = cls(clip, rest["classifier"], prompt_tokens=tokens, prompt_frame=frame, seed=0, precision=precision)
         student.temperature = temperature
         mine = student.trained()
-        if set(mine) != set(tensors) or any(mine[name].shape != tensors[name].shape for name in mine):
-            raise NolaError(f"{path} does not fit the vision tower of {clip.image.meta['model']}; run tune again.")
+        if set(mine) != set(rest) or any(mine[name].shape != rest[name].shape for name in mine):
+            raise NolaError(f"the student does not fit the vision tower of {clip.image.meta['model']}; run tune again.")
         with torch.no_grad():
             for name, parameter in mine.items():
-                parameter.copy_(tensors[name])
-        return student.eval().requires_grad_(False)
+                parameter.copy_(rest[name])
+        return student.eval().requires_grad_(False).to(next(clip.model.parameters()).device)
 
 
 @dataclass(frozen=True)
@@ -135,11 +138,11 @@ class Images:
 
 
 def tune(
-    student: Student,
+    student: PromptedStudent,
     images: Images,
     targets: Tensor,
     *,
-    options: Tune,
+    options: Options,
     seed: int,
     device: torch.device,
     checkpoint: Path | None = None,
@@ -175,7 +178,7 @@ def tune(
             start = time.monotonic()
             loss, agreement = _epoch(student, loader, targets, optimizer, options, seed=seed, epoch=epoch, device=device)
             if not loss < float("inf"):
-                raise NolaError(f"the loss of the tuning is not finite in epoch {epoch}; lower tune.learning_rate.")
+                raise NolaError(f"the loss of the tuning is not finite in epoch {epoch}; lower nola.learning_rate.")
             seconds = round(time.monotonic() - start, 2)
             curve.append([epoch, round(loss, 5), round(agreement, 5), options.learning_rate, seconds])
             if checkpoint is not None and epoch < options.epochs:
@@ -189,11 +192,11 @@ def tune(
 
 
 def _epoch(
-    student: Student,
+    student: PromptedStudent,
     loader: _Loader,
     targets: Tensor,
     optimizer: torch.optim.Optimizer,
-    options: Tune,
+    options: Options,
     *,
     seed: int,
     epoch: int,
@@ -328,9 +331,3 @@ def _fits(stored: dict[str, Any], parameters: dict[str, nn.Parameter], optimizer
         return False
     order = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return all(value.shape in ((), order[number].shape) for number, values in state.items() for value in values.values())
-
-
-@torch.inference_mode()
-def predict(student: Student, images: Tensor) -> Tensor:
-    """Class probabilities softmax(logits / temperature) of preprocessed images [B, 3, H, W], float32 [B, C] on the CPU."""
-    return (student(images) / student.temperature).softmax(dim=-1).cpu()

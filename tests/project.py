@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 CLASSES = ("cat", "dog", "bird")
 TINY = {"clip": {"model": "local-dir:demo/clip"}, "ssl": {"model": "local-dir:demo/ssl"}}
 """The backbones that `make_project` writes, as a data set names them."""
-ORDER = ("prepare", "describe", "embed clip", "embed ssl", "duplicates", "classify", "select", "align", "tune", "predict")
+ORDER = ("prepare", "describe", "embed clip", "embed ssl", "duplicates", "classify", "select", "fit", "tune", "predict")
 AFTER_TRUTH = ("evaluate", "report")
 
 
@@ -31,8 +31,8 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["blobs"]
     params["select"].update(min_per_class=2)
-    params["align"].update(epochs=3, hidden=8)
-    params["tune"].update(epochs=3, batch_size=8, prompt_tokens=2)
+    params["alignment"].update(epochs=3, hidden=8)
+    params["nola"].update(epochs=3, batch_size=8, prompt_tokens=2)
     write_yaml(root / "params.yaml", params)
     write_definition(root, "blobs", labels="folders")
     return root

@@ -22,7 +22,7 @@ from nola_core import extraction
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.backbones.pairs import SslSpec
 from nola_core.backbones.ssl import load_ssl
-from nola_core.config import Precision
+from nola_core.schema import Precision
 from nola_core.datasets.opener import image_opener
 from nola_core.errors import NolaError
 from nola_core.extraction import BATCHES_PER_CHUNK, extract, loaded_batches

@@ -44,7 +44,7 @@ def backbones(
 def pair_names() -> list[str]:
     """The pairs of nola_core/backbones/pairs.yaml."""
     from nola_core.backbones.pairs import PAIRS
-    from nola_core.config import read_yaml
+    from nola_core.schema import read_yaml
 
     return list(read_yaml(PAIRS)["pairs"])
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from nola_core.config import Section, read_yaml, validate
 from nola_core.errors import NolaError
+from nola_core.schema import Section, read_yaml, validate
 
 PACKAGE = Path(__file__).parent
 PAIRS = PACKAGE / "pairs.yaml"

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from nola_core.config import Section, load, read_yaml, validate
+from nola_core.config import load
 from nola_core.errors import NolaError
+from nola_core.schema import Section, read_yaml, validate
 from nola_core.text import printable
 
 ReaderName = Literal["folder", "table", "webdataset", "huggingface", "torchvision", "catalog", "digits"]

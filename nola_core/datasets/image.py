@@ -56,6 +56,22 @@ def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
         raise NolaError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
+def from_pillow(image: Image.Image) -> Image.Image:
+    """An opened image as 8-bit RGB, by the rules of `decode`.
+
+    Raises:
+        NolaError: it cannot be decoded, or one side is more than `MAX_ASPECT` times the other.
+    """
+    if not min(image.size) or max(image.size) > MAX_ASPECT * min(image.size):
+        raise NolaError(f"{image.width} x {image.height} pixels: one side is more than {MAX_ASPECT} times the other")
+    try:
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except NolaError:
+        raise
+    except Exception as error:  # a lazily opened file may be damaged in as many ways as in `decode`
+        raise NolaError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
 def _tile(image: Image.Image) -> tuple[int, int]:
     """Width and height of a TIFF's tiles, which are decoded whole however little of them the image shows."""
     tags = getattr(image, "tag_v2", {})

@@ -19,10 +19,10 @@ import pandas as pd
 from pydantic import Field
 from rapidfuzz import fuzz, process
 
-from nola_core.config import Section, read_yaml, validate
 from nola_core.descriptions.grammar import article, is_plural
 from nola_core.descriptions.request import Form, Question
 from nola_core.errors import NolaError
+from nola_core.schema import Section, read_yaml, validate
 
 FOLDER = Path(__file__).parent / "prompt_sets"
 PLACE = re.compile(r"\{([^{}]*)\}")

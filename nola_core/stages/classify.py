@@ -1,4 +1,4 @@
-"""Stage `classify`: descriptions and CLIP features -> text classifiers and their zero-shot predictions."""
+"""Stage `classify`: descriptions -> text classifiers, and the zero-shot predictions that pseudo-labels are chosen from."""
 
 import pandas as pd
 import torch
@@ -12,52 +12,49 @@ from nola_core.descriptions.quality import assess, findings
 from nola_core.device import device
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore
-from nola_core.files import PREDICTION_SCHEMA, read_table, table_writer, write_table
+from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_table
 from nola_core.inputs import Inputs
+from nola_core.methods import storage
+from nola_core.methods.collection import Space, Texts, answers
+from nola_core.methods.method import Encode, TextMethod
 from nola_core.prediction import predict
 from nola_core.stages.paths import Paths
 from nola_core.tensors import write_tensors
-from nola_core.text_classifier import Encode
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
-    """Build the three text classifiers (first template, all templates, CDE) and ask each about every image."""
+    """Fit the text methods, and ask the text classifier, the one that the others start from, about every train image."""
     options = inputs.options(Classify)
     classes = read_table(paths["classes.parquet"])
     described = read_table(paths["descriptions.parquet"])
     names = classes["display_name"].tolist()
     templates = text_classifier.fill(inputs.texts["templates"], names)
+    store = FeatureStore.open(paths.store("clip", "train"))
     clip = load_clip(inputs.clip, root=paths.root, device=device())
-    stores = {split: FeatureStore.open(paths.store("clip", split)) for split in paths.splits("clip")}
-    for store in stores.values():
-        if store.meta["weights_sha256"] != clip.image.meta["weights_sha256"]:
-            raise NolaError(f"{store.path} was made with other CLIP weights than {inputs.clip.model} has now; run embed again.")
+    if store.meta["weights_sha256"] != clip.image.meta["weights_sha256"]:
+        raise NolaError(f"{store.path} was made with other CLIP weights than {inputs.clip.model} has now; run embed again.")
     encode = text_classifier.remembered(clip.encode_texts)
     scores, features = _quality(described, classes, templates, clip, encode, options)
-    kept = scores[scores["kept"]]
-    sentences = [kept.loc[kept["class_id"] == row, "text"].tolist() for row in classes["class_id"]]
-    both = {
-        "both": [mine + filled for mine, filled in zip(sentences, templates, strict=True)],
-        "descriptions": sentences if len(described) else templates,
-        "templates": templates,
-    }
-    texts = {
-        "zero_shot": [filled[:1] for filled in templates],
-        "templates": templates,
-        "cde": both[options.texts],
-    }
-    classifiers = {method: text_classifier.build(encode, groups, names=names) for method, groups in texts.items()}
     write_table(paths["description_quality.parquet"], scores, QUALITY_SCHEMA)
     write_tensors(paths["description_features.safetensors"], {"features": features.half()})
-    write_tensors(paths["text_classifier.safetensors"], {**classifiers, "logit_scale": torch.tensor(clip.logit_scale)})
+
+    kept = scores[scores["kept"]]
+    sentences = [kept.loc[kept["class_id"] == row, "text"].tolist() for row in classes["class_id"]]
+    texts = Texts(names, templates, sentences, encode, clip.logit_scale)
+    base = str(inputs.values["text_classifier"])
+    with replacing(paths["fitted/text"]) as scratch:
+        scratch.mkdir()
+        for name, (method, its_options) in inputs.methods(paths.root, TextMethod).items():
+            fitted = method.fit(texts, options=its_options)
+            storage.write(scratch / f"{name}.safetensors", method, fitted.tensors())
+            if name == base:
+                storage.write(paths["text_classifier.safetensors"], method, fitted.tensors())
+                chosen, count = fitted, sum(len(group) for group in method.texts(texts, its_options))
+    asked = answers(chosen, {"clip": Space(store.features)})
     with table_writer(paths["zero_shot.parquet"], PREDICTION_SCHEMA) as write:
-        for split, store in stores.items():
-            for method, classifier in classifiers.items():
-                answers = text_classifier.answers(store, classifier, logit_scale=clip.logit_scale)
-                for table, _ in predict(store.index["image_id"], answers, classes=len(names), split=split, method=method):
-                    write(table)
-    count = sum(len(group) for group in texts["cde"])
-    print(f"{len(names)} classes, {count} texts in the class-description embedding, logit scale {clip.logit_scale:.1f}")
+        for table, _ in predict(store.index["image_id"], asked, classes=len(names), split="train", method=base):
+            write(table)
+    print(f"{len(names)} classes, {count} texts in the text classifier {base}, logit scale {clip.logit_scale:.1f}")
     for line in findings(scores):
         print(f"  {line}")
 

@@ -1,57 +1,123 @@
-"""Stage `predict`: every method's answer for every image, and the scores that need no label."""
+"""Stage `predict`: every method's predictions for every image, the scores that need no label, and the model to take away."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
 
 import pyarrow as pa
-import torch
 from torch import Tensor
 
-from nola_core import alignment, text_classifier, tuning
-from nola_core.backbones.clip import load_clip
+from nola_core.backbones.clip import Clip, load_clip
+from nola_core.classifier import Classifier
 from nola_core.datasets.opener import image_opener
 from nola_core.device import device
 from nola_core.extraction import loaded_batches
-from nola_core.features import FeatureStore, normalized
-from nola_core.files import PREDICTION_SCHEMA, table_writer, write_json
+from nola_core.features import FeatureStore
+from nola_core.files import PREDICTION_SCHEMA, read_table, table_writer, write_json
 from nola_core.inputs import Inputs
 from nola_core.label_free import LabelFreeScores
+from nola_core.methods import storage
+from nola_core.methods.collection import spaces
+from nola_core.methods.method import FittedMethod, Method, Student, StudentMethod, TextMethod
 from nola_core.prediction import predict, prediction_table
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
-from nola_core.tensors import read_tensors
 
 BATCH = 256  # images a step
 WRITTEN = 8192  # rows written at once, by one method
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
-    """Ask the text classifiers, the alignment head and the tuned student about every usable image of every split."""
-    place = device()
-    clip = load_clip(inputs.clip, root=paths.root, device=place)
-    student = tuning.Student.load(paths["student.safetensors"], clip, precision=inputs.values["precision"]).to(place)
-    texts = read_tensors(paths["text_classifier.safetensors"])
-    scale = float(texts.pop("logit_scale"))
-    head = alignment.load(paths["alignment.safetensors"])
-    open_image = image_opener(paths.root, paths.dataset)
+    """Ask every method in force about every usable image of every split, and write the final one's model folder."""
+    stores = {
+        split: {role: FeatureStore.open(paths.store(role, split)) for role in ("clip", "ssl")} for split in paths.splits("clip")
+    }
+    meta = {role: store.meta for role, store in next(iter(stores.values())).items()}
+    about = _about(paths, inputs, meta)
+    final = str(inputs.values["final"])
     with table_writer(paths["predictions.parquet"], PREDICTION_SCHEMA) as write:
-        answers = Answers(paths, write)
-        for split in paths.splits("clip"):
-            ids = answers.from_features(split, texts, scale, head)
-            batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
-            with progress(total=len(ids), what=f"predict {split}", unit="images") as advance:
-                for batch, images in loaded_batches(batches, clip.image.preprocess, open_image):
-                    p = tuning.predict(student, images.to(place))
-                    answers.add(split, "nola", prediction_table(batch, p, split=split, method="nola"), p)
-                    advance(len(batch))
-            answers.flush()
+        answers = Answers(write)
+        for name in inputs.values["methods"]:
+            method, _ = inputs.method(paths.root, name, Method)
+            classifier = _classifier(paths, inputs, method, about)
+            for split, both in stores.items():
+                if isinstance(classifier.fitted, Student):
+                    _ask_about_images(paths, answers, classifier, split, both["clip"])
+                else:
+                    answers.from_features(classifier, split, both)
+                answers.flush()
+            if name == final:
+                classifier.save(paths["model"])
     write_json(paths["label_free.json"], answers.label_free())
 
 
-class Answers:
-    """Writes every method's answers and keeps the scores that need no label."""
+def _classifier(paths: Paths, inputs: Inputs, method: Method, about: Mapping[str, Any]) -> Classifier:
+    """The classifier of a method, without the frozen towers that the feature stores stand in for."""
+    about = {
+        **about,
+        "method": method.name,
+        "title": method.title,
+        "summary": method.summary,
+        "paper": method.paper,
+        "options": inputs.values["methods"][method.name],
+    }
+    if isinstance(method, StudentMethod):
+        place = device()
+        clip: Clip = load_clip(inputs.clip, root=paths.root, device=place)
+        _, options = inputs.method(paths.root, method.name, StudentMethod)
+        student = storage.read_student(paths["fitted/students"] / f"{method.name}.safetensors", method, clip, options=options)
+        about |= {"temperature": student.temperature, "backbones": {"clip": about["backbones"]["clip"]}}
+        return Classifier(about=about, class_names=about["classes"], fitted=student, encoders={}, clip=clip, device=place)
+    assert isinstance(method, FittedMethod)
+    kind = "text" if isinstance(method, TextMethod) else "features"
+    fitted = storage.read_fitted(paths["fitted"] / kind / f"{method.name}.safetensors", method)
+    about["backbones"] = {role: about["backbones"][role] for role in fitted.spaces}
+    return Classifier(about=about, class_names=about["classes"], fitted=fitted, encoders={})
 
-    def __init__(self, paths: Paths, write: Callable[[pa.Table], None]) -> None:
-        self._paths, self._write = paths, write
+
+def _about(paths: Paths, inputs: Inputs, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model folder says of every method; see `model_folder.About`."""
+    classes = read_table(paths["classes.parquet"])
+    texts = read_table(paths["description_quality.parquet"], ["class_id", "text", "kept"])
+    kept = texts[texts["kept"]].groupby("class_id")["text"].agg(list)
+    names = dict(zip(classes["class_id"], classes["name"], strict=True))
+    backbones = {
+        role: {"spec": inputs.values[role]["spec"], **{key: meta[role][key] for key in ("weights_sha256", "transform")}}
+        for role in ("clip", "ssl")
+    }
+    return {
+        "nola": version("nola"),
+        "dataset": paths.dataset,
+        "preset": inputs.values["preset"],
+        "classes": classes["name"].tolist(),
+        "display_names": classes["display_name"].tolist(),
+        "templates": inputs.texts["templates"],
+        "backbones": backbones,
+        "precision": inputs.values["precision"],
+        "descriptions": {names[row]: sentences for row, sentences in kept.items()},
+        "root": paths.root,
+    }
+
+
+def _ask_about_images(paths: Paths, answers: Answers, classifier: Classifier, split: str, store: FeatureStore) -> None:
+    assert classifier.clip is not None
+    ids = store.index["image_id"].tolist()
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    view, open_image = classifier.clip.image.preprocess, image_opener(paths.root, paths.dataset)
+    with progress(total=len(ids), what=f"predict {split}, {classifier.method}", unit="images") as advance:
+        for batch, images in loaded_batches(batches, view, open_image):
+            p = classifier.of_images(images)
+            answers.add(split, classifier.method, prediction_table(batch, p, split=split, method=classifier.method), p)
+            advance(len(batch))
+
+
+class Answers:
+    """Writes every method's predictions and keeps the scores that need no label."""
+
+    def __init__(self, write: Callable[[pa.Table], None]) -> None:
+        self._write = write
         self._waiting: list[pa.Table] = []
         self._scores: dict[str, dict[str, LabelFreeScores]] = {}
 
@@ -68,23 +134,12 @@ class Answers:
             self._write(pa.concat_tables(self._waiting).combine_chunks())
         self._waiting = []
 
-    def from_features(self, split: str, texts: dict[str, Tensor], scale: float, head: alignment.AlignmentHead) -> list[str]:
-        """The answers that need no image, those of the text classifiers and of the alignment head; returns the image ids."""
-        clip, ssl = (FeatureStore.open(self._paths.store(role, split)) for role in ("clip", "ssl"))
-        ids = clip.index["image_id"]
-        places = None if ids.equals(ssl.index["image_id"]) else ssl.positions(ids)
-
-        def taught(start: int, stop: int) -> Tensor:
-            rows = ssl.block(start, stop) if places is None else normalized(ssl.features[places[start:stop]])
-            return alignment.predict(head, torch.from_numpy(rows))
-
-        asked = {method: text_classifier.answers(clip, phi, logit_scale=scale) for method, phi in texts.items()}
-        classes = len(next(iter(texts.values())))
-        for method, probabilities in {**asked, "alignment": taught}.items():
-            for table, p in predict(ids, probabilities, classes=classes, split=split, method=method):
-                self.add(split, method, table, p)
-            self.flush()
-        return ids.tolist()
+    def from_features(self, classifier: Classifier, split: str, stores: Mapping[str, FeatureStore]) -> None:
+        """The predictions of a method that needs no image."""
+        ids, method = stores["clip"].index["image_id"], classifier.method
+        asked, classes = classifier.of_features(spaces(stores)), len(classifier.class_names)
+        for table, p in predict(ids, asked, classes=classes, split=split, method=method):
+            self.add(split, method, table, p)
 
     def label_free(self) -> dict[str, dict[str, dict[str, float | int]]]:
         """What label_free.json holds."""

@@ -11,11 +11,11 @@ from nola_core.stages.paths import Paths
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
-    """Select the most confident train images of every class by the class-description embedding."""
+    """Select the most confident train images of every class by the text classifier."""
     options = inputs.options(Select)
     names = read_table(paths["classes.parquet"])["name"].tolist()
     columns = ["image_id", "top_classes", "top_probabilities"]
-    predictions = Predictions.open(paths["zero_shot.parquet"]).read("train", "cde", columns)
+    predictions = Predictions.open(paths["zero_shot.parquet"]).read("train", None, columns)
     k = pseudo_labels.per_class(
         len(predictions),
         len(names),

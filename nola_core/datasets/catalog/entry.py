@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field
 
-from nola_core.config import Section, read_yaml, validate
 from nola_core.datasets.catalog.layouts import AnyLayout
 from nola_core.errors import NolaError
+from nola_core.schema import Section, read_yaml, validate
 
 FOLDER = Path(__file__).parent
 

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from nola_core.config import Section
 from nola_core.datasets.catalog import cifar
 from nola_core.datasets.readers.reader import SUFFIXES, Found, read_file
 from nola_core.errors import NolaError
 from nola_core.files import read_json
+from nola_core.schema import Section
 
 Split = Literal["train", "val", "test", "all"]
 """`all` where the source has no split of its own."""

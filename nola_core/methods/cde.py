@@ -1,0 +1,38 @@
+"""NoLA's first step: the class-description embedding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from nola_core.methods.method import TextMethod
+from nola_core.schema import Section
+
+if TYPE_CHECKING:
+    from nola_core.methods.collection import Texts
+
+
+class Options(Section):
+    """Section `cde` of params.yaml."""
+
+    texts: Literal["both", "descriptions", "templates"] = "both"
+    """What is averaged. Without any description in the whole collection it is the templates alone."""
+
+
+class Cde(TextMethod):
+    """The mean embedding of the class's descriptions and filled-in templates."""
+
+    name = "cde"
+    title = "Descriptions (CDE)"
+    summary = "CLIP with templates and class descriptions"
+    paper = "Imam et al., CLIP meets DINO for Tuning Zero-Shot Classifier using Unlabeled Image Collections, 2024, section 3.1"
+    section = Options
+
+    def texts(self, texts: Texts, options: Options) -> list[list[str]]:
+        if options.texts == "templates" or not any(texts.descriptions):
+            return texts.templates
+        if options.texts == "descriptions":
+            return texts.descriptions
+        return [mine + filled for mine, filled in zip(texts.descriptions, texts.templates, strict=True)]
+
+
+METHOD = Cde()

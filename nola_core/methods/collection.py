@@ -1,0 +1,114 @@
+"""What a method is fitted on: the class texts, and the features of the unlabeled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from nola_core.batches import ROWS, in_batches
+from nola_core.features import FeatureStore, normalized
+from nola_core.methods.method import Encode, Fitted
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is known about the classes in words.
+
+    Attributes:
+        names: display names by class id.
+        templates: every template with the class name filled in, a list a class.
+        descriptions: the sentences in use about each class; empty lists where there are none.
+        encode: CLIP's text tower.
+        logit_scale: of CLIP, s = exp(logit_scale), about 100.
+    """
+
+    names: list[str]
+    templates: list[list[str]]
+    descriptions: list[list[str]]
+    encode: Encode
+    logit_scale: float
+
+
+@dataclass(frozen=True)
+class Space:
+    """The features of some images in one space, read in blocks, so that memory holds a fraction of a large collection.
+
+    Attributes:
+        features: float16 [M, d], as the encoder gave them; usually a memory map.
+        places: int64 [N], the row of each image; None where image i is row i.
+    """
+
+    features: np.ndarray
+    places: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.features) if self.places is None else len(self.places)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return int(self.features.shape[1])
+
+    def block(self, start: int, stop: int) -> Tensor:
+        """L2-normalised features of the images from `start` to before `stop`, float32 [n, d]."""
+        wanted = slice(start, stop) if self.places is None else self.places[start:stop]
+        return torch.from_numpy(normalized(self.features[wanted]))
+
+    def rows(self, images: np.ndarray) -> Tensor:
+        """L2-normalised features of some images by number, float32 [n, d]."""
+        return torch.from_numpy(normalized(self.features[images if self.places is None else self.places[images]]))
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The unlabeled train images of a collection. Image i is row i of every space.
+
+    Attributes:
+        names: class names by class id.
+        image_ids: N of them, all different.
+        spaces: `clip`, `ssl` -> features.
+        text: the fitted text classifier that all methods start from.
+        pseudo_labels: `image_id, class_id, confidence` of the images selected by it (stage `select`).
+    """
+
+    names: list[str]
+    image_ids: pd.Series[str]
+    spaces: Mapping[str, Space]
+    text: Fitted
+    pseudo_labels: pd.DataFrame
+
+    def positions(self, image_ids: pd.Series[str]) -> np.ndarray:
+        """Which images these are, int64 [n]."""
+        return pd.Index(self.image_ids).get_indexer(pd.Index(image_ids))
+
+
+def spaces(stores: Mapping[str, FeatureStore]) -> dict[str, Space]:
+    """The spaces of some feature stores of one split, their rows in the order of the first.
+
+    Raises:
+        NolaError: an image of the first is not in another.
+    """
+    ids = next(iter(stores.values())).index["image_id"]
+    return {
+        role: Space(store.features, None if ids.equals(store.index["image_id"]) else store.positions(ids))
+        for role, store in stores.items()
+    }
+
+
+def probabilities(fitted: Fitted, features: Mapping[str, Tensor]) -> Tensor:
+    """`fitted.predict` in batches of a fixed size: the bits of a row depend on that row alone. float32 [B, C]."""
+    return in_batches(
+        lambda *rows: fitted.predict(dict(zip(fitted.spaces, rows, strict=True))),
+        *(features[space] for space in fitted.spaces),
+        size=ROWS,
+    )
+
+
+def answers(fitted: Fitted, spaces: Mapping[str, Space]) -> Callable[[int, int], Tensor]:
+    """`probabilities` of the images of some spaces, from a start to before a stop."""
+    return lambda start, stop: probabilities(fitted, {space: spaces[space].block(start, stop) for space in fitted.spaces})

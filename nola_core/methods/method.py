@@ -1,0 +1,237 @@
+"""What a method is: the three kinds, and what each is given.
+
+This module and those of the methods import torch inside their functions alone: settings and help are read without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from nola_core.schema import Section
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from torch import Tensor
+
+    from nola_core.backbones.clip import Clip
+    from nola_core.methods.collection import Collection, Texts
+    from nola_core.tuning import Images
+
+Kind = Literal["text", "features", "student"]
+
+
+class Fitted(ABC):
+    """A text or feature method fitted on one collection.
+
+    Attributes:
+        spaces: the feature spaces `predict` reads: `clip`, `ssl`.
+    """
+
+    spaces: tuple[str, ...]
+
+    @abstractmethod
+    def predict(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Class probabilities, float32 [B, C], rows sum to 1.
+
+        Every row is computed from its own features alone.
+
+        Args:
+            features: space -> float32 [B, d], L2-normalised rows.
+        """
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything `predict` needs; `Method.restore` makes the same from it."""
+
+
+class Student(ABC):
+    """CLIP's vision tower as a student method tuned it."""
+
+    temperature: float
+    """What the logits are divided by, above 0."""
+
+    @abstractmethod
+    def predict(self, images: Tensor) -> Tensor:
+        """Class probabilities, float32 [B, C], of preprocessed images [B, 3, H, W] on the student's device."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What was tuned, and what the tower needs to take it up again."""
+
+
+class Method(ABC):
+    """Base of all methods. A module of this package, or of a project's folder `methods`, holds one as `METHOD`.
+
+    Attributes:
+        name: of the module, used in params.yaml and every table: a-z, 0-9 and _.
+        title: in the report.
+        summary: what it does, in a few words.
+        paper: where it comes from, with section or equation.
+        section: its options, a section of params.yaml with defaults; no keys unless it says so.
+    """
+
+    kind: ClassVar[Kind]
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str] = ""
+    section: ClassVar[type[Section]] = Section
+
+
+class FittedMethod(Method):
+    """A method whose answers come from features."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, Tensor]) -> Fitted:
+        """A fitted method from its `tensors`."""
+
+
+class TextMethod(FittedMethod):
+    """A method that reads the class texts and no image; its classifier is the mean embedding of each class's texts."""
+
+    kind = "text"
+
+    @abstractmethod
+    def texts(self, texts: Texts, options: Any) -> list[list[str]]:
+        """The texts each class is recognised by, at least one a class."""
+
+    def fit(self, texts: Texts, *, options: Any) -> Fitted:
+        """The classifier of these texts.
+
+        Raises:
+            NolaError: a class without a text, or features that are not finite.
+        """
+        from nola_core import text_classifier
+
+        weights = text_classifier.build(texts.encode, self.texts(texts, options), names=texts.names)
+        return text_classifier.TextClassifier(weights, texts.logit_scale)
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> Fitted:
+        from nola_core import text_classifier
+
+        return text_classifier.TextClassifier.restore(tensors)
+
+
+class FeatureMethod(FittedMethod):
+    """A method fitted on the cached features of the unlabeled images and on the text classifier."""
+
+    kind = "features"
+
+    @abstractmethod
+    def fit(self, collection: Collection, *, options: Any, seed: int) -> Fitted:
+        """Fit on the train images.
+
+        Args:
+            options: a `section`.
+            seed: of everything that is drawn.
+        """
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns from.
+
+    Attributes:
+        images: the train images.
+        targets: int64 [N], the teacher's class for every image, in the order of `images.ids`.
+        classifier: float32 [C, d], the text classifier it starts from.
+    """
+
+    images: Images
+    targets: Tensor
+    classifier: Tensor
+
+
+class StudentMethod(Method):
+    """A method that tunes CLIP's vision tower on the images, taught by the answers of the teacher."""
+
+    kind = "student"
+
+    @abstractmethod
+    def tune(
+        self,
+        clip: Clip,
+        lesson: Lesson,
+        *,
+        options: Any,
+        seed: int,
+        device: torch.device,
+        checkpoint: Path | None = None,
+    ) -> tuple[Student, pd.DataFrame]:
+        """Tune `clip`'s vision tower in place.
+
+        Args:
+            options: a `section`.
+            seed: of everything that is drawn.
+            checkpoint: a file to write after every epoch and to resume from.
+
+        Returns:
+            The student, and its curve, one row an epoch: `epoch, loss, teacher_agreement, learning_rate, seconds`.
+        """
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, Tensor], clip: Clip, *, options: Any) -> Student:
+        """Put a student's `tensors` into `clip`'s vision tower, in place.
+
+        Raises:
+            NolaError: they do not fit the tower.
+        """
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What tables and pages say of a method; made without importing it."""
+
+    name: str
+    title: str
+    summary: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The methods a project runs, and the parts they play. Entries of `evaluate` and `report` carry it, and metrics.json.
+
+    Attributes:
+        methods: in the order of params.yaml, the order of all tables.
+        text_classifier: the text method that the others start from.
+        teacher: the method that teaches the students.
+        final: the method whose predictions are the product.
+    """
+
+    methods: tuple[Listed, ...]
+    text_classifier: str
+    teacher: str
+    final: str
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> InForce:
+        """From `values()`, as JSON gives it back."""
+        return cls(**{**values, "methods": tuple(Listed(**one) for one in values["methods"])})
+
+    def values(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {**vars(self), "methods": [vars(one) for one in self.methods]}
+
+    @property
+    def names(self) -> list[str]:
+        """Of the methods, in order."""
+        return [one.name for one in self.methods]
+
+    @property
+    def baseline(self) -> str:
+        """The method that gains are measured from: `zero_shot`, or the first in the order where it does not run."""
+        return "zero_shot" if "zero_shot" in self.names else self.names[0]
+
+    def __getitem__(self, name: str) -> Listed:
+        """A method by its name."""
+        return next(one for one in self.methods if one.name == name)
+
+
+Encode = Callable[[Sequence[str]], "Tensor"]
+"""Texts -> L2-normalised float32 [n, d]."""

@@ -1,0 +1,89 @@
+"""The README.md of a model folder: what the model is, how to use it, what was measured. Model hubs read its front matter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nola_core.text import printable
+
+SHOWN = 50
+"""Class names are listed up to this many; all are in model.json."""
+
+
+def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
+    """Markdown with the front matter of a model card.
+
+    Args:
+        about: content of model.json.
+        include_weights: whether the frozen towers are in the folder.
+    """
+    names = about["classes"]
+    clip, ssl = (about["backbones"].get(role, {}).get("spec", {}) for role in ("clip", "ssl"))
+    base = [_weights(spec) for spec in (clip, ssl) if spec]
+    front = {
+        "library_name": "nola",
+        "pipeline_tag": "image-classification" if about["method"] != "zero_shot" else "zero-shot-image-classification",
+        "tags": list(dict.fromkeys(["nola", "clip", "label-free", about["method"]])),
+    }
+    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", ""]
+    lines += [f"# {_text(about['title'])} for {_text(about['dataset'])}", ""]
+    lines += [
+        f"An image classifier for {len(names):,} classes, made by NoLA {about['nola']} without any label.",
+        f"{_text(about['title'])}: {_text(about['summary'])}.",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import nola_core",
+        "",
+        'model = nola_core.load("path/to/this/folder")',
+        'print(model.predict(["photo.jpg"]))',
+        "```",
+        "",
+        "or on the command line: `nola predict path/to/this/folder photos/ -o predictions.csv`.",
+        "",
+        "## Measured",
+        "",
+        _measured(about.get("measured")),
+        "",
+        "## Classes",
+        "",
+        ", ".join(_text(name) for name in names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""),
+        "",
+        "## Made with",
+        "",
+        f"- method: {_text(about['title'])} (`{about['method']}`), preset `{about['preset']}`, options "
+        f"{_code(json.dumps(about['options']))}",
+    ]
+    if about["paper"]:
+        lines.append(f"- paper: {_text(about['paper'])}")
+    kept = "included in this folder" if include_weights else "referenced by name and hash, not included"
+    lines += [f"- frozen weights: {', '.join(f'`{name}`' for name in base)}; {kept}. Their own licences apply."]
+    lines += ["- templates: " + "; ".join(_code(template) for template in about["templates"]), ""]
+    return "\n".join(lines)
+
+
+def _measured(measured: Mapping[str, Any] | None) -> str:
+    if not measured:
+        return "The accuracy of this model has not been measured. Where the collection has labels, `nola export` writes it here."
+    return (
+        f"Top-1 accuracy {measured['top1']:.1%} on {measured['labelled']:,} labelled images of the split {measured['split']} "
+        f"({measured['protocol']}), calibration error {measured['ece']:.1%}. Labels were used for this figure alone."
+    )
+
+
+def _weights(spec: Mapping[str, Any]) -> str:
+    return " ".join(str(spec[key]) for key in ("model", "pretrained", "checkpoint") if spec.get(key))
+
+
+def _code(text: str) -> str:
+    """A code span, whatever the text holds."""
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{printable(text)}{fence}"
+
+
+def _text(text: str) -> str:
+    """Text of others, in one line, that Markdown shows as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|!&" else letter for letter in printable(text))

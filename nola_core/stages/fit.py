@@ -1,0 +1,43 @@
+"""Stage `fit`: the feature methods, fitted on cached features, and the teacher's answer for every train image."""
+
+from nola_core.features import FeatureStore
+from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer
+from nola_core.inputs import Inputs
+from nola_core.methods import storage
+from nola_core.methods.collection import Collection, answers, spaces
+from nola_core.methods.method import FeatureMethod, Fitted, FittedMethod, TextMethod
+from nola_core.prediction import predict
+from nola_core.stages.paths import Paths
+
+
+def run(paths: Paths, inputs: Inputs) -> None:
+    """Fit every feature method in force on the train images, and write the teacher's answers once for all students."""
+    classes = read_table(paths["classes.parquet"])
+    chosen = read_table(paths["pseudo_labels.parquet"], ["image_id", "class_id", "confidence", "selected"])
+    stores = {role: FeatureStore.open(paths.store(role, "train")) for role in ("clip", "ssl")}
+    base, teacher = str(inputs.values["text_classifier"]), str(inputs.values["teacher"])
+    text = storage.read_fitted(paths["text_classifier.safetensors"], inputs.method(paths.root, base, TextMethod)[0])
+    collection = Collection(
+        names=classes["name"].tolist(),
+        image_ids=stores["clip"].index["image_id"],
+        spaces=spaces(stores),
+        text=text,
+        pseudo_labels=chosen[chosen["selected"]].drop(columns="selected"),
+    )
+    taught: Fitted | None = None
+    with replacing(paths["fitted/features"]) as scratch:
+        scratch.mkdir()
+        for name, (method, options) in inputs.methods(paths.root, FeatureMethod).items():
+            fitted = method.fit(collection, options=options, seed=inputs.seed)
+            storage.write(scratch / f"{name}.safetensors", method, fitted.tensors())
+            taught = fitted if name == teacher else taught
+            print(f"{name}: fitted on {len(collection.image_ids):,} images")
+    if taught is None:
+        method, _ = inputs.method(paths.root, teacher, FittedMethod)
+        taught = storage.read_fitted(paths["fitted/text"] / f"{teacher}.safetensors", method)
+    with table_writer(paths["teacher.parquet"], PREDICTION_SCHEMA) as write:
+        for table, _ in predict(
+            collection.image_ids, answers(taught, collection.spaces), classes=len(classes), split="train", method=teacher
+        ):
+            write(table)
+    print(f"{teacher} teaches {len(collection.image_ids):,} images; {len(collection.pseudo_labels):,} pseudo-labels")
