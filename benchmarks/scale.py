@@ -16,7 +16,6 @@ import argparse
 import io
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from importlib.metadata import version
@@ -44,8 +43,6 @@ ROWS_AT_ONCE = 1000
 
 def make_project(root: Path, rows: int) -> None:
     """A project with one data set `many` of so many images, 80 % of them to train on, and no labels."""
-    shutil.copytree(ROOT / "demo" / "clip", root / "demo" / "clip")
-    shutil.copytree(ROOT / "demo" / "ssl", root / "demo" / "ssl")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["many"]
     params["nola"] = params.get("nola", {}) | {"epochs": 1}

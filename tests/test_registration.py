@@ -20,19 +20,17 @@ from nola_core.errors import NolaError
 from nola_core.registration import add, guess_reader, remove
 from tests.datasets.sources import image_table, png, save_to_disk, write_parquet, write_shard
 from tests.project import ROOT
-from tests.tiny import write_clip, write_photos, write_ssl
+from tests.tiny import write_photos
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project's own params.yaml, tiny backbones as `demo`, and six photos beside it."""
+    """The project's own params.yaml, and six photos beside it."""
     root = tmp_path / "project"
     (root / "data").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", root)
     shutil.copy(ROOT / "dvc.yaml", root)
     shutil.copy(ROOT / "data" / "digits.yaml", root / "data")
-    write_clip(root / "demo" / "clip")
-    write_ssl(root / "demo" / "ssl")
     write_photos(tmp_path / "photos", count=6)
     monkeypatch.chdir(root)
     return root
@@ -156,10 +154,13 @@ def test_nothing_heavy_is_loaded_to_add_a_folder(project: Path) -> None:
     assert len(list(open_reader(load_definition(project, "pets")).scan())) == 1106
 
 
-def test_backbones_that_cannot_work_are_a_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.rmtree(project / "demo" / "clip")
-    assert cli.main(["add", "pets", "../photos", "--classes", "cat,dog", "--backbones", "demo"]) == 0
-    assert "warning: its backbones cannot work yet: " in capsys.readouterr().err
+def test_backbones_that_are_not_installed_are_a_warning(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nola_core.registration.WHEELS", ("a-wheel-nobody-has",))
+    assert cli.main(["add", "pets", "../photos", "--classes", "cat,dog", "--backbones", "offline"]) == 0
+    said = capsys.readouterr().err
+    assert "warning: its backbones cannot work yet: a-wheel-nobody-has must be installed first: pip install" in said
     assert "pets" in load(project).datasets
 
 
@@ -202,8 +203,10 @@ def test_a_table_is_watched_with_the_images_beside_it(project: Path, tmp_path: P
     assert load_definition(project, "held").source == str(tmp_path / "bytes.parquet")
 
 
-def test_the_last_data_set_stays(project: Path) -> None:
-    with pytest.raises(NolaError, match="'digits' is the only data set"):
-        remove(project, "digits")
-    with pytest.raises(NolaError, match="no data set 'pets'"):
+def test_all_data_sets_can_be_removed_and_another_one_added(project: Path) -> None:
+    remove(project, "digits")
+    assert load(project).datasets == []
+    with pytest.raises(NolaError, match=r"no data set 'pets' \(it has: none\)"):
         remove(project, "pets")
+    add(project, "pets", "../photos", classes="cat,dog", backbones="demo")
+    assert load(project).datasets == ["pets"]

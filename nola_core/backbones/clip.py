@@ -19,8 +19,8 @@ from torch.nn.functional import normalize
 from nola_core.backbones import conse, hub
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.backbones.hub import Weights
-from nola_core.backbones.pairs import ClipSpec
-from nola_core.backbones.source import Source, build, check_size, find, folder_weights, local_file, local_folder, record
+from nola_core.backbones.pairs import ClipSpec, model_folder
+from nola_core.backbones.source import Source, build, check_size, find, folder_weights, local_file, record
 from nola_core.errors import NolaError
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # in the order open_clip looks for them
@@ -187,9 +187,13 @@ def _no_tag(spec: ClipSpec) -> None:
         raise NolaError(f"CLIP model {spec.model} brings its own weights; set `pretrained` to null.")
 
 
-def _check_local(spec: ClipSpec, root: Path) -> list[Weights]:
+def _check_folder(spec: ClipSpec, root: Path) -> list[Weights]:
     _no_tag(spec)
     return folder_weights(spec.model, root)
+
+
+def _build_folder(spec: ClipSpec, root: Path) -> Built:
+    return _create(f"local-dir:{model_folder(spec.model, root)}", spec)
 
 
 def _check_hub(spec: ClipSpec, root: Path) -> list[Weights]:
@@ -205,9 +209,8 @@ def _check_conse(spec: ClipSpec, root: Path) -> list[Weights]:
 
 SOURCES = {
     "": Source[ClipSpec, Built](_check_plain, _build_plain),
-    "local-dir": Source[ClipSpec, Built](
-        _check_local, lambda spec, root: _create(f"local-dir:{local_folder(spec.model, root)}", spec)
-    ),
+    "local-dir": Source[ClipSpec, Built](_check_folder, _build_folder),
+    "package": Source[ClipSpec, Built](_check_folder, _build_folder),
     "hf-hub": Source[ClipSpec, Built](_check_hub, lambda spec, root: _create(spec.model, spec)),
     "conse": Source[ClipSpec, Built](
         _check_conse, lambda spec, root: conse.load_conse(image_size=spec.image_size or conse.IMAGE_SIZE)

@@ -12,7 +12,8 @@ from pydantic import Field
 from nola_core.errors import NolaError
 from nola_core.schema import Section, read_yaml, validate
 
-PAIRS = Path(__file__).parent / "pairs.yaml"
+PACKAGE = Path(__file__).parent
+PAIRS = PACKAGE / "pairs.yaml"
 
 
 class Spec(Section):
@@ -28,6 +29,22 @@ class Spec(Section):
     def weights(self) -> str:
         """What names the weights: a tag, a file, or the model itself."""
         return self.model
+
+
+def model_folder(model: str, root: Path) -> Path | None:
+    """The folder of a model that is one: `local-dir:` counts from the project `root`, `package:` from `PACKAGE`; else None.
+
+    Raises:
+        NolaError: it does not exist.
+    """
+    kind, _, name = model.partition(":")
+    places = {"local-dir": root, "package": PACKAGE}
+    if kind not in places:
+        return None
+    folder = places[kind] / name
+    if not folder.is_dir():
+        raise NolaError(f"model '{model}': the folder {folder} does not exist.")
+    return folder
 
 
 class ClipSpec(Spec):

@@ -12,7 +12,7 @@ from torch import nn
 
 from nola_core.backbones.encoder import check_sha256, describe, freeze, weights_sha256
 from nola_core.backbones.hub import BRING, Weights, without_network
-from nola_core.backbones.pairs import Spec
+from nola_core.backbones.pairs import Spec, model_folder
 from nola_core.errors import NolaError
 
 S = TypeVar("S", bound=Spec)
@@ -92,21 +92,10 @@ def local_file(path: str, root: Path, *, what: str) -> Weights:
     return Weights(str(file), file.stat().st_size, here=True)
 
 
-def local_folder(model: str, root: Path) -> Path:
-    """The folder of a `local-dir:` model, from the project root.
-
-    Raises:
-        NolaError: it does not exist.
-    """
-    folder = root / model.removeprefix("local-dir:")
-    if not folder.is_dir():
-        raise NolaError(f"model '{model}': the folder {folder} does not exist.")
-    return folder
-
-
 def folder_weights(model: str, root: Path) -> list[Weights]:
-    """What lies in the folder of a `local-dir:` model."""
-    folder = local_folder(model, root)
+    """What lies in the folder of a `local-dir:` or `package:` model."""
+    folder = model_folder(model, root)
+    assert folder is not None
     return [Weights(str(folder), sum(file.stat().st_size for file in folder.iterdir() if file.is_file()), here=True)]
 
 

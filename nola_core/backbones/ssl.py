@@ -16,8 +16,8 @@ from torch import nn
 from nola_core.backbones import conse, hub
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.backbones.hub import Weights
-from nola_core.backbones.pairs import SslSpec
-from nola_core.backbones.source import Source, build, check_size, find, folder_weights, local_file, local_folder, record
+from nola_core.backbones.pairs import SslSpec, model_folder
+from nola_core.backbones.source import Source, build, check_size, find, folder_weights, local_file, record
 from nola_core.errors import NolaError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order timm looks for them
@@ -107,9 +107,13 @@ def _own_size(spec: SslSpec) -> None:
         raise NolaError(f"SSL model {spec.model}: its config says its image size; drop image_size, or change it there.")
 
 
-def _check_local(spec: SslSpec, root: Path) -> list[Weights]:
+def _check_folder(spec: SslSpec, root: Path) -> list[Weights]:
     _own_size(spec)
     return folder_weights(spec.model, root)
+
+
+def _build_folder(spec: SslSpec, root: Path) -> nn.Module:
+    return _create(f"local-dir:{model_folder(spec.model, root)}", {})
 
 
 def _check_hub(spec: SslSpec, root: Path) -> list[Weights]:
@@ -125,9 +129,8 @@ def _check_wheel(spec: SslSpec, root: Path) -> list[Weights]:
 
 SOURCES = {
     "": Source[SslSpec, nn.Module](_check_plain, _build_plain),
-    "local-dir": Source[SslSpec, nn.Module](
-        _check_local, lambda spec, root: _create(f"local-dir:{local_folder(spec.model, root)}", {})
-    ),
+    "local-dir": Source[SslSpec, nn.Module](_check_folder, _build_folder),
+    "package": Source[SslSpec, nn.Module](_check_folder, _build_folder),
     "hf-hub": Source[SslSpec, nn.Module](_check_hub, lambda spec, root: _create(spec.model, {})),
     "wheel": Source[SslSpec, nn.Module](_check_wheel, lambda spec, root: conse.load_trunk()),
 }

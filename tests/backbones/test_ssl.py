@@ -142,7 +142,10 @@ def test_a_pickle_that_is_more_than_weights_is_refused_and_not_run(root: Path, t
     [
         (spec("local-dir:sls"), r"model 'local-dir:sls': the folder .*/sls does not exist"),
         (spec("test_vit", "gone.pt"), r"SSL model test_vit: the checkpoint .*/gone.pt does not exist"),
-        (spec("dino:x"), r"model 'dino:x': no model begins with 'dino:'; known are local-dir:, hf-hub:, wheel: and plain names"),
+        (
+            spec("dino:x"),
+            r"model 'dino:x': no model begins with 'dino:'; known are local-dir:, package:, hf-hub:, wheel: and plain names",
+        ),
         (SslSpec(model="vit_base_patch14_dinov2", image_size=256), r"image_size 256 .* 14 pixels; take 252 or 266"),
         (SslSpec(model="local-dir:ssl", image_size=32), r"its config says its image size; drop image_size"),
         (spec("vit_base_patch16_dinov4"), r"timm has no model 'vit_base_patch16_dinov4'; near: vit_base_patch16_dinov3"),

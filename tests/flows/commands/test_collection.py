@@ -10,15 +10,13 @@ import pytest
 from nola_core.datasets.definition import load_definition
 from tests.flows.commands.conftest import Nola
 from tests.project import ROOT
-from tests.tiny import write_clip, write_photos, write_ssl
+from tests.tiny import write_photos
 
 
 def test_paths_are_relative_to_where_the_user_stands(tmp_path: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     for name in ("params.yaml", "dvc.yaml", "data/digits.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    write_clip(tmp_path / "demo" / "clip")
-    write_ssl(tmp_path / "demo" / "ssl")
     here = tmp_path / "deep" / "er"
     write_photos(here / "photos", count=4)
     (here / "names.txt").write_text("cat\ndog\n")
