@@ -1,7 +1,7 @@
-"""Fingerprints of code: what a stage's result depends on, and no more.
+"""Fingerprints of the code that a stage's result depends on.
 
-A stage depends on every module that its own module reaches by imports inside `nola_core`. Comments, docstrings and layout
-do not count, nor do modules that cannot change a result (`NEUTRAL`) and plug-ins that are not in force (`PLUGINS`).
+A stage depends on every module that its own module imports, directly or indirectly, inside `nola_core`. Comments, docstrings and
+formatting do not count. Neither do modules that cannot change a result (`NEUTRAL`) and plug-ins that are not used (`PLUGINS`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NEUTRAL = frozenset(
     for module in (
         "backbones.check",
         "backbones.hub",
-        "backbones.pairs",  # what it resolves is an input itself
+        "backbones.pairs",  # the pair it resolves is an input itself
         "config",  # likewise
         "datasets.definition",  # likewise
         "datasets.source",
@@ -36,18 +36,18 @@ NEUTRAL = frozenset(
         "yaml_list",
     )
 )
-"""Modules that read settings, place files and talk to people. A change there reruns nothing."""
+"""Modules that read settings, handle files or print messages. A change there reruns nothing."""
 
 PLUGINS = (f"{NAME}.datasets.readers", f"{NAME}.datasets.catalog", f"{NAME}.backbones.conse")
-"""Modules and packages of which a stage depends on the ones in force alone; `Package.code` is told their names.
+"""Plug-ins. A stage depends only on those it uses; the caller of `Package.code` names them.
 
-Readers: only `prepare` depends on one. Every later stage opens images through a reader too, but holds their bytes against the
-hash that the manifest recorded, so a reader cannot change what it sees.
+Readers: only `prepare` depends on one. Later stages also open images through a reader, but they compare the bytes with the hash
+in the manifest, so a reader cannot change their input.
 """
 
 
 class Package:
-    """The source of `nola_core` as it is on disk now; each module is read once.
+    """The source code of `nola_core` as it is on disk now; each module is read once.
 
     Args:
         root: the folder of the package.
@@ -60,11 +60,11 @@ class Package:
         self._imported: dict[str, set[str]] = {}
 
     def code(self, roots: Iterable[str], *, files: Iterable[str] = ()) -> str:
-        """SHA-256 in hex of the code that `roots` reach.
+        """SHA-256 in hex of the code that `roots` import, directly or indirectly.
 
         Args:
-            roots: modules by their dotted names; they count even where `NEUTRAL` or `PLUGINS` names them.
-            files: further files the code reads, relative to the package, such as `report/template.html`.
+            roots: dotted module names; they count even if `NEUTRAL` or `PLUGINS` contains them.
+            files: other files that the code reads, relative to the package, such as `report/template.html`.
         """
         digest = hashlib.sha256()
         for name in sorted(self.reached(roots)):
@@ -74,7 +74,7 @@ class Package:
         return digest.hexdigest()
 
     def reached(self, roots: Iterable[str]) -> set[str]:
-        """The modules whose code counts for `roots`, these included."""
+        """The modules whose code counts for `roots`, including `roots`."""
         seen: set[str] = set()
         todo = list(roots)
         while todo:
@@ -86,9 +86,9 @@ class Package:
         return seen
 
     def _digest(self, name: str) -> str:
-        """Of the module's syntax tree without docstrings and positions."""
+        """Digest of the module's syntax tree without docstrings and positions."""
         if name not in self._digests:
-            self._imports(name)  # of the whole tree, before it is stripped
+            self._imports(name)  # must see the whole tree, before it is stripped
             self._digests[name] = hashlib.sha256(ast.dump(_Bare().visit(self._tree(name))).encode()).hexdigest()
         return self._digests[name]
 
@@ -98,7 +98,7 @@ class Package:
         return self._trees[name]
 
     def _imports(self, name: str) -> set[str]:
-        """The modules of the package that a module imports anywhere in its code, but for type checkers alone."""
+        """The modules of the package that a module imports anywhere, except imports for type checkers only."""
         if name not in self._imported:
             self._imported[name] = {found for node in _statements(self._tree(name)) for found in self._named(node)}
         return self._imported[name]
@@ -111,7 +111,7 @@ class Package:
                 yield self._defining(str(node.module), alias.name)
 
     def _defining(self, module: str, name: str) -> str:
-        """The module that `from module import name` leads to; a package's `__init__` is looked through."""
+        """The module that `from module import name` refers to, following re-exports in a package's `__init__`."""
         if self._has(f"{module}.{name}"):
             return f"{module}.{name}"
         if self._file(module).name == "__init__.py":
@@ -124,14 +124,14 @@ class Package:
         return (name == NAME or name.startswith(f"{NAME}.")) and self._file(name).is_file()
 
     def _file(self, name: str) -> Path:
-        """The file of a module; one that does not exist is called by the name it would have."""
+        """The file of a module, whether or not it exists."""
         base = self._root.joinpath(*name.split(".")[1:])
         package = base / "__init__.py"
         return package if package.is_file() else base.with_suffix(".py")
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes out texts that stand alone: docstrings, of modules, classes, functions and attributes."""
+    """Removes string expressions: the docstrings of modules, classes, functions and attributes."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -79,7 +79,7 @@ def test_what_lies_in_the_project_is_named_from_there(project: Path, monkeypatch
 
 def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     (project / "data" / "pets.yaml").write_text("mine\n")
-    with pytest.raises(NolaError, match="there is a data set 'pets' already"):
+    with pytest.raises(NolaError, match="a data set 'pets' already exists"):
         add(project, "pets", "../photos", classes="cat,dog", backbones="demo")
     for names in ("cat,dog", "cow,hen"):
         add(project, "pets", "../photos", classes=names, backbones="demo", force=True)
@@ -101,11 +101,11 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
         ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must hold"),
         ("pets", "../photos", {"classes": "a,b", "reader": "foldr"}, r"images.reader = 'foldr'"),
         ("pets", "../photos", {"classes": "a,b", "backbones": "papr"}, r"did you mean 'paper'"),
-        ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions gone.csv do not exist"),
+        ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions file gone.csv does not exist"),
         ("pets", "data", {"classes": "a,b"}, r"overlaps with the images"),
         ("pets", ".", {"classes": "a,b"}, r"overlaps with the images"),
         ("pets", "..", {"classes": "a,b"}, r"overlaps with the images"),
-        ("pets", "../photos", {"classes": "a,b", "catalog": "dtd"}, r"--catalog brings its own"),
+        ("pets", "../photos", {"classes": "a,b", "catalog": "dtd"}, r"--catalog provides reader"),
         ("pets", "../photos", {"catalog": "dtt"}, r"did you mean 'dtd'"),
         ("pets", "params.yaml", {"classes": "a,b"}, r"neither a table .* nor a .tar shard"),
     ],

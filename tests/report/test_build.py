@@ -172,7 +172,7 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
     assert "NoLA did not help here: it reads 30.0 % of 30 held-out images correctly" in text
     assert "The change is −20.0 points" in text
     assert "NoLA is not the best method here: Zero-shot 50.0 %, Descriptions (CDE) 60.0 %, Alignment head 70.0 %." in text
-    assert "the nuclear norm of the answers fell from 0.800 to 0.400" in text
+    assert "the nuclear norm of the predicted classes fell from 0.800 to 0.400" in text
 
 
 def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:
