@@ -94,11 +94,11 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
         ("[", "../photos", {"classes": "a,b"}, r"'\[' may hold only a-z"),
         ("../pets", "../photos", {"classes": "a,b"}, r"'../pets' may hold only a-z"),
         ("Pets", "../photos", {"classes": "a,b"}, r"'Pets' may hold only a-z"),
-        ("pets", "../photos", {}, r"names no classes of its own; list them under `classes`, for `nola add` by --classes"),
+        ("pets", "../photos", {}, r"contains no class names; list them under `classes`, or for `nola add` with --classes"),
         ("pets", "../photos", {"classes": "names.txt"}, r"--classes names.txt cannot be read"),
         ("pets", "../photos", {"classes": "a,A"}, r"duplicate class names"),
-        ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must hold \{\} once"),
-        ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must hold"),
+        ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must contain \{\} exactly once"),
+        ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must contain"),
         ("pets", "../photos", {"classes": "a,b", "reader": "foldr"}, r"images.reader = 'foldr'"),
         ("pets", "../photos", {"classes": "a,b", "backbones": "papr"}, r"did you mean 'paper'"),
         ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions file gone.csv does not exist"),
@@ -136,7 +136,7 @@ def test_the_results_of_no_data_set_are_a_source(project: Path) -> None:
 def test_a_table_of_images_elsewhere_needs_a_word(project: Path, tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "list.csv").write_text(f"path\n../photos/000.png\n{tmp_path}/photos/001.png\n")
-    with pytest.raises(NolaError, match=r"list.csv: row 1 names the image '../photos/000.png' outside of .*lists; move it there"):
+    with pytest.raises(NolaError, match=r"list.csv: row 1 refers to the image '../photos/000.png' outside .*lists; move the image there"):
         add(project, "pets", "../lists/list.csv", classes="cat,dog", backbones="demo")
     assert cli.main(["add", "pets", "../lists/list.csv", "--classes", "cat,dog", "--backbones", "demo", "--outside"]) == 0
     assert load_definition(project, "pets").images.outside is True

@@ -168,7 +168,7 @@ def write_odd_paths(folder: Path) -> dict[str, str]:
         "circle.jpg": "cannot be read: .*symbolic links",
         "pipe.jpg": "no regular file",
         "device.jpg": "no regular file",
-        "not utf-8 \\udcff.jpg": "no UTF-8",
+        "not utf-8 \\udcff.jpg": "not UTF-8",
     }
 
 
