@@ -136,7 +136,9 @@ def test_the_results_of_no_data_set_are_a_source(project: Path) -> None:
 def test_a_table_of_images_elsewhere_needs_a_word(project: Path, tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "list.csv").write_text(f"path\n../photos/000.png\n{tmp_path}/photos/001.png\n")
-    with pytest.raises(NolaError, match=r"list.csv: row 1 refers to the image '../photos/000.png' outside .*lists; move the image there"):
+    with pytest.raises(
+        NolaError, match=r"list.csv: row 1 refers to the image '../photos/000.png' outside .*lists; move the image there"
+    ):
         add(project, "pets", "../lists/list.csv", classes="cat,dog", backbones="demo")
     assert cli.main(["add", "pets", "../lists/list.csv", "--classes", "cat,dog", "--backbones", "demo", "--outside"]) == 0
     assert load_definition(project, "pets").images.outside is True

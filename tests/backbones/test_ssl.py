@@ -64,7 +64,7 @@ def test_checkpoint_files_of_both_formats_are_the_same_weights(root: Path) -> No
     assert one.meta["weights"] == "test_vit.safetensors" and one.dim == features_of(one).shape[1]
     digest = one.meta["weights_sha256"]
     assert load_ssl(spec("test_vit", "test_vit.pt", digest), root=root).meta == two.meta
-    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair names 0{16}"):
+    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair specifies 0{16}"):
         load_ssl(spec("test_vit", "test_vit.pt", "0" * 64), root=root)
 
 
@@ -142,11 +142,11 @@ def test_a_pickle_that_is_more_than_weights_is_refused_and_not_run(root: Path, t
     [
         (spec("local-dir:sls"), r"model 'local-dir:sls': the folder .*/sls does not exist"),
         (spec("test_vit", "gone.pt"), r"SSL model test_vit: the checkpoint .*/gone.pt does not exist"),
-        (spec("dino:x"), r"model 'dino:x': no model begins with 'dino:'; known are local-dir:, hf-hub:, wheel: and plain names"),
-        (SslSpec(model="vit_base_patch14_dinov2", image_size=256), r"image_size 256 .* 14 pixels; take 252 or 266"),
-        (SslSpec(model="local-dir:ssl", image_size=32), r"its config says its image size; drop image_size"),
-        (spec("vit_base_patch16_dinov4"), r"timm has no model 'vit_base_patch16_dinov4'; near: vit_base_patch16_dinov3"),
-        (spec("vit_base_patch16_224.dinno"), r"timm model vit_base_patch16_224 has no weights tagged 'dinno'; tags: .*dino"),
+        (spec("dino:x"), r"model 'dino:x': unknown prefix 'dino:'; use local-dir:, hf-hub:, wheel: or a name without prefix"),
+        (SslSpec(model="vit_base_patch14_dinov2", image_size=256), r"image_size 256 .* size 14; use 252 or 266"),
+        (SslSpec(model="local-dir:ssl", image_size=32), r"its config defines the image size; remove image_size"),
+        (spec("vit_base_patch16_dinov4"), r"timm has no model 'vit_base_patch16_dinov4'; similar names: vit_base_patch16_dinov3"),
+        (spec("vit_base_patch16_224.dinno"), r"timm model vit_base_patch16_224 has no weights tagged 'dinno'; available tags: .*dino"),
     ],
 )
 def test_wrong_names_are_refused_with_near_ones(root: Path, wrong: SslSpec, sentence: str) -> None:

@@ -62,7 +62,10 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
             {"images": {**IMAGES, "reader": "table", "table": "../x.csv"}},
             "images.table = '../x.csv' must be inside the folder `source`",
         ),
-        ({"images": {**IMAGES, "reader": "table", "table": "/x.csv"}}, "images.table = '/x.csv' must be inside the folder `source`"),
+        (
+            {"images": {**IMAGES, "reader": "table", "table": "/x.csv"}},
+            "images.table = '/x.csv' must be inside the folder `source`",
+        ),
         ({"images": {**IMAGES, "reader": "webdataset", "shards": ""}}, "images.shards = '' must be inside the folder `source`"),
         ({"images": {**IMAGES, "outside": True}}, "images.outside is for the readers table, huggingface, not for folder"),
         ({"name": "toy"}, "unknown key 'name'; remove it, because the file name is the name of the data set."),

@@ -68,7 +68,9 @@ def test_what_is_not_there_is_a_sentence_and_is_not_fetched(tmp_path: Path, monk
 
     monkeypatch.setattr("urllib.request.urlopen", fetched)
     for name in ("CIFAR10", "EuroSAT", "DTD", "Food101", "OxfordIIITPet"):
-        with pytest.raises(NolaError, match=rf"torchvision's {name} cannot be read .* to download it: .*{name}\(.*download=True\)"):
+        with pytest.raises(
+            NolaError, match=rf"torchvision's {name} cannot be read .* to download it: .*{name}\(.*download=True\)"
+        ):
             list(TorchvisionReader(tmp_path, name).scan())
     with pytest.raises(NolaError, match=r"torchvision has no data set 'Cifar10'; did you mean 'CIFAR10'\?"):
         TorchvisionReader(tmp_path, "Cifar10")

@@ -38,7 +38,9 @@ def test_a_full_disk_is_one_sentence_that_names_the_file(stages: Stages, root: P
     *progress, sentence = said.splitlines()
     assert status == 1 and not any("Traceback" in line for line in progress)
     assert sentence.startswith((f"error: {root}/data/blobs/", f"error: {root}/.nola/"))
-    assert sentence.endswith(": File too large; the file system, or `ulimit -f`, does not allow a larger file, then run this again.")
+    assert sentence.endswith(
+        ": File too large; the file system, or `ulimit -f`, does not allow a larger file, then run this again."
+    )
     assert not scratch(root)
 
 

@@ -184,7 +184,10 @@ class Mischief:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (pickle.dumps(Mischief(), protocol=2), r"test cannot be read as a CIFAR batch \(it contains a reference to posix.system\)"),
+        (
+            pickle.dumps(Mischief(), protocol=2),
+            r"test cannot be read as a CIFAR batch \(it contains a reference to posix.system\)",
+        ),
         (b"no pickle", "test cannot be read as a CIFAR batch"),
         (pickle.dumps({"data": 1}, protocol=2), "test has no uint8 array 'data' of 3,072 columns"),
         (python2_batch(pixels(2), "coarse_labels", [0, 1]), "test has no list 'fine_labels' of 2 labels"),
