@@ -13,7 +13,7 @@ from flows.session import Results
 
 
 def print_summary(root: Path, results: Results, console: Console | None = None) -> None:
-    """Print for each data set its stages, the top-1 of each method and where its report is."""
+    """Print for each data set its stages, the top-1 accuracy of each method and the path of its report."""
     if not results:
         return
     console = console or Console(soft_wrap=True)
@@ -35,7 +35,7 @@ def print_summary(root: Path, results: Results, console: Console | None = None) 
 
 
 def _top1(path: Path) -> dict[str, float]:
-    """Method -> top-1; empty if there is no ground truth or no result yet."""
+    """Method -> top-1; empty without ground truth or results."""
     try:
         methods = json.loads(path.read_text())["methods"]
     except (OSError, ValueError, KeyError):

@@ -110,7 +110,7 @@ class Conse(nn.Module):
 
 
 class Tokenizer:
-    """Texts -> int64 [n, L], padded with 0 to the longest and truncated to 256 tokens; or truncated and padded to `context_length`."""
+    """Texts -> int64 [n, L], padded with 0 to the longest, at most 256 tokens; or truncated and padded to `context_length`."""
 
     context_length = MAX_TOKENS
 

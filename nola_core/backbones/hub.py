@@ -17,7 +17,7 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, Repositor
 from nola_core.errors import NolaError
 
 TIMEOUT = 10.0  # seconds to connect, and to answer
-BRING = "Without network access, copy the model to this machine (see docs/backbones.md) and set `backbones` of the data set to its path."
+BRING = "Without network access, copy the model here (see docs/backbones.md) and set the data set's `backbones` to its path."
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ def test_what_cannot_be_had_is_one_sentence(hub: None, repo: str, sentence: str)
 
 def test_no_network_is_one_sentence_for_every_kind_of_model(nobody: Path) -> None:
     sentence = (
-        r"its weights are not on this machine, and the hub cannot be reached for {} \(.*refused.*copy the model to this machine \(see docs/backbones.md"
+        r"its weights are not on this machine, and the hub cannot be reached for {} \(.*refused"
+        r".*copy the model here \(see docs/backbones.md"
     )
     with pytest.raises(
         NolaError, match=r"ViT-B-32-quickgelu / openai: " + sentence.format("timm/vit_base_patch32_clip_224.openai")

@@ -229,7 +229,7 @@ def test_images_are_opened_by_id_and_every_failure_names_them(tmp_path: Path) ->
         "999.png": r"data set 'toy' has no image '999.png'",
         "bad.png": r"image 'bad.png' of .*/images cannot be used: not an image of a known format",
         "000.png": r"'000.png' of .*/images cannot be read \(No such file or directory\); restore it",
-        "001.png": r"'001.png' of .*/images has changed since `prepare` read it; restore it, or run `dvc repro --force prepare@toy`",
+        "001.png": r"'001.png' of .*/images has changed since `prepare` read it; restore it, or run `dvc repro --force prepare@",
     }.items():
         with pytest.raises(NolaError, match=sentence):
             open_image(image)

@@ -48,10 +48,10 @@ def test_what_was_made_goes_and_all_else_stays(project: Path, capsys: pytest.Cap
     assert gone == {*ours, ".nola/rows/a", ".nola/run.lock", ".pytest_cache/a", "nola.egg-info/PKG-INFO"} & before
     assert set(theirs) <= files(project) and (project / "data" / "elsewhere" / "digits.txt").is_file()
     assert capsys.readouterr().out.splitlines() == [
-        "data/digits/responses/ stays: answers that were paid for",
-        "data/elsewhere/ stays: it leads to another place",
-        "data/gone/ stays: 1 file that no stage has made (notes.txt)",
-        "data/photos/ stays: 1 file that no stage has made (cat/1.jpg)",
+        "data/digits/responses/ was kept: it contains answers that were paid for",
+        "data/elsewhere/ was kept: it is a link to another folder",
+        "data/gone/ was kept: it contains 1 file that no stage has written (notes.txt)",
+        "data/photos/ was kept: it contains 1 file that no stage has written (cat/1.jpg)",
     ]
 
 
@@ -83,6 +83,6 @@ def test_nothing_outside_the_data_folder_is_taken_for_an_output(project: Path) -
 
 
 def test_nothing_is_cleaned_under_a_run(project: Path) -> None:
-    with run_lock(project, pytest.fail), pytest.raises(NolaError, match=r"is at work in .*; wait for it or stop it"):
+    with run_lock(project, pytest.fail), pytest.raises(NolaError, match=r"is running in .*; wait until it ends or stop it"):
         list(clean(project))
     assert (project / "data/digits/classes.parquet").is_file()
