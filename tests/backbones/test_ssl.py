@@ -64,7 +64,7 @@ def test_checkpoint_files_of_both_formats_are_the_same_weights(root: Path) -> No
     assert one.meta["weights"] == "test_vit.safetensors" and one.dim == features_of(one).shape[1]
     digest = one.meta["weights_sha256"]
     assert load_ssl(spec("test_vit", "test_vit.pt", digest), root=root).meta == two.meta
-    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair names 0{16}"):
+    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair specifies 0{16}"):
         load_ssl(spec("test_vit", "test_vit.pt", "0" * 64), root=root)
 
 
