@@ -271,14 +271,10 @@ class _Resolver:
         }
 
     def evaluate(self) -> Entry:
-        return {"options": self.settings.evaluate.model_dump(), "in_force": self._in_force}
+        return {"options": self.settings.evaluate.model_dump(), "in_force": in_force(self.settings, self.root).values()}
 
     def report(self) -> Entry:
-        return {"settings": digest(self.texts["report"]), "in_force": self._in_force}
-
-    @cached_property
-    def _in_force(self) -> dict[str, Any]:
-        return in_force(self.settings, self.root).values()
+        return {"settings": digest(self.texts["report"])}
 
     def _methods(self, kind: Kind | None) -> dict[str, Any]:
         """Method -> its options: those in force, and, of one kind, those that the others need."""
