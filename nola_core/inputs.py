@@ -268,6 +268,7 @@ class _Resolver:
             "templates": digest(self.texts["templates"]),
             "clip": self._model("clip"),
             "ssl": self._model("ssl"),
+            "licences": {role: getattr(self._pair, role).licence for role in ROLES},
         }
 
     def evaluate(self) -> Entry:
@@ -347,7 +348,7 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     """A model after all names are resolved, and the hashes of its files where these are the project's or the package's own."""
-    entry: Entry = {"spec": spec.model_dump(exclude_none=True)}
+    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence"})}
     folder = model_folder(spec.model, root)
     if folder is not None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))

@@ -43,11 +43,13 @@ class Backbone(Section):
         spec: its entry of pairs.yaml: `model` and whatever else names it.
         weights_sha256: of the weights in force, `encoder.weights_sha256`.
         transform: the preprocessing in words.
+        licence: of the weights; null: not recorded.
     """
 
     spec: dict[str, Any]
     weights_sha256: str
     transform: str
+    licence: str | None = None
 
 
 class About(Section):

@@ -66,7 +66,7 @@ def predict(
     else:
         _print(tables, as_json=as_json)
     unread = f"; {broken:,} could not be read, see the column reason" if broken else ""
-    notice(f"{done:,} images, {rate:,.1f} a second{unread}", quiet=quiet)
+    notice(f"{done:,} {'image' if done == 1 else 'images'}, {rate:,.1f} per second{unread}", quiet=quiet)
     if done == broken:
         raise typer.Exit(1)
 

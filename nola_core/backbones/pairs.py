@@ -25,6 +25,9 @@ class Spec(Section):
     image_size: Annotated[int, Field(ge=16)] | None = None
     """Height and width of the images in pixels; null for the model's default."""
 
+    licence: str | None = None
+    """Of the weights, as their publisher states it."""
+
     @property
     def weights(self) -> str:
         """The name of the weights: a tag, a file, or the model itself."""
