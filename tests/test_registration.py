@@ -1,4 +1,4 @@
-"""`nola add`: what it finds, what it writes, and that it writes nothing when anything is wrong."""
+"""`nola add`: what it finds and writes, and that it writes nothing if anything is wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.tiny import write_clip, write_photos, write_ssl
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project's own params.yaml, tiny backbones as `demo`, and six photos beside it."""
+    """The project's own params.yaml, tiny backbones as `demo`, and six photos next to it."""
     root = tmp_path / "project"
     (root / "data").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", root)
