@@ -1,6 +1,6 @@
 """A separate project with two collections of real photographs: Caltech101 in its official split, and CIFAR-10.
 
-The files are kept next to the project and are never part of it: NOLA_BENCH_DATA, by default ../shared/benchdata, holds
+The files are kept next to the project and are never part of it: NOLA_BENCH_DATA, by default ../shared/benchdata, contains
 caltech101-180px.tar, caltech101-split.csv, cifar10-train.parquet, cifar10-test.parquet and descriptions/*.json (sentences written
 by GPT-3.5). The models are the pair `offline`. Stages run without DVC; features are still cached in the project.
 """

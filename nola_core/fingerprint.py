@@ -157,7 +157,7 @@ def _is_plugin(name: str) -> bool:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Every statement at any depth, but for `if TYPE_CHECKING`."""
+    """Every statement at any depth, except those under `if TYPE_CHECKING`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
             continue

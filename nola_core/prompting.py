@@ -74,7 +74,7 @@ class PromptedTower(nn.Module):
 
     @property
     def prompts(self) -> dict[str, nn.Parameter]:
-        """What is learnt here, by name."""
+        """The learnable prompts, by name."""
         return {"tokens": self.tokens}
 
     def forward(self, images: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class FramedTower(nn.Module):
 
     @property
     def prompts(self) -> dict[str, nn.Parameter]:
-        """What is learnt here, by name."""
+        """The learnable prompts, by name."""
         return {"frame": self.frame}
 
     def forward(self, images: Tensor) -> Tensor:

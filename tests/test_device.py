@@ -1,4 +1,4 @@
-"""The environment: defaults where a variable is absent or empty, sentences where it is wrong."""
+"""Environment variables: defaults if one is missing or empty, clear messages if it is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of a small finished data set, and what is said about a wrong name."""
+"""Pages of a small finished data set, and messages about wrong names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The accumulator against the plain formulas on the whole matrix, and what its scores mean."""
+"""The accumulator compared with the plain formulas on the whole matrix, and the meaning of its scores."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_scores_equal_the_slow_formulas(p: torch.Tensor) -> None:
     images, classes = p.shape
     result = scores(p)
     nuclear = torch.linalg.matrix_norm(p, ord="nuc").item() / math.sqrt(images * min(images, classes))
-    # The Gram matrix squares the singular values, so one of zero is known to the root of the rounding error only.
+    # The Gram matrix squares the singular values, so the error of a zero is the square root of the rounding error.
     assert result["nuclear_norm"] == pytest.approx(nuclear, abs=1e-6)
     if classes > 1:
         mean = p.mean(dim=0).tolist()

@@ -1,4 +1,4 @@
-"""`nola add`: what it finds, what it writes, and that it writes nothing when anything is wrong."""
+"""`nola add`: what it finds and writes, and that it writes nothing if anything is wrong."""
 
 from __future__ import annotations
 

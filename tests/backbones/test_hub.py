@@ -1,4 +1,4 @@
-"""The hub's files: taken from the cache without network, refused with one sentence, never asked for in vain."""
+"""Files from the hub: used from the cache without network access, or refused with a clear message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nola_core.backbones.pairs import ClipSpec, SslSpec, load_pair
 from nola_core.backbones.ssl import load_ssl
 from nola_core.errors import NolaError
 
-ANSWERS = {  # what the hub says of a file: status, error code, size
+ANSWERS = {  # the hub's answer for a file: status, error code, size
     "/me/model/resolve/main/b.bin": (200, "", 2_500_000),
     "/me/model/resolve/v2/a.safetensors": (200, "", 9),
     "/me/gated/resolve/main/a.safetensors": (403, "GatedRepo", 0),
@@ -64,7 +64,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An endpoint nobody listens at, and an empty cache."""
+    """An endpoint without a server, and an empty cache."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -128,7 +128,7 @@ def test_a_client_told_to_stay_offline_is_told_so(nobody: Path, monkeypatch: pyt
 
 def test_files_in_the_cache_need_no_network(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = timm.create_model("test_vit", pretrained=False)
-    weights = put(nobody, "timm/test_vit.r160_in1k", "pytorch_model.bin")  # timm itself would ask for the other format first
+    weights = put(nobody, "timm/test_vit.r160_in1k", "pytorch_model.bin")  # timm would look for the other format first
     torch.save(module.state_dict(), weights)
     encoder = load_ssl(SslSpec(model="test_vit.r160_in1k"))
     module.reset_classifier(0)  # type: ignore[operator]

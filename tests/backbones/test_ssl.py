@@ -1,4 +1,4 @@
-"""timm models from a folder and from a checkpoint file, with their own transforms, and the ways in which loading one can fail."""
+"""timm models from a folder and from a checkpoint file, with their own transforms, and all errors of loading one."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_width_is_what_the_model_returns(tmp_path: Path) -> None:
 
 
 def write_headed(folder: Path, *, drop: str = "") -> Path:
-    """A timm folder whose model has a classifier, as supervised ones have."""
+    """A timm folder whose model has a classifier, like a supervised model."""
     write_ssl(folder)
     config = json.loads((folder / "config.json").read_text())
     config["num_classes"] = config["pretrained_cfg"]["num_classes"] = config["model_args"]["num_classes"] = 5

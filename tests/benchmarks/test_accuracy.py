@@ -1,4 +1,4 @@
-"""The table of accuracies: what it says of one seed, and that the page is made of it."""
+"""The table of accuracies for a single seed, and the page written from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class lists: what cannot be read, printed or told apart is one sentence."""
+"""Class lists: names that cannot be read, printed or distinguished give a clear message."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_names_of_any_script_are_kept_as_they_are(tmp_path: Path) -> None:
         "猫",
         "=HYPERLINK(1)",
         "n" * 200,
-    ]  # the second holds the joiner that Persian is written with
+    ]  # the second contains the joiner used in Persian
     assert names_of(tmp_path, names) == [(name, name) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""data/<name>.yaml: what one can get wrong in it."""
+"""data/<name>.yaml: valid definitions and all mistakes in one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage prepare on real folders: everything found is recorded, and what cannot work is one sentence."""
+"""Stage prepare on real folders: every file is recorded, and errors are clear messages."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def found_of(names: list[str]) -> list[Found]:
 
 @dataclass
 class Listed:
-    """A reader that lists and never opens."""
+    """A reader that lists entries but cannot open them."""
 
     found: list[Found]
 

@@ -1,4 +1,4 @@
-"""The fingerprint of a source moves when a file that may be read comes, goes or changes, and nothing makes it hang."""
+"""The fingerprint of a source changes if a readable file is added, removed or changed, and nothing makes it hang."""
 
 from __future__ import annotations
 

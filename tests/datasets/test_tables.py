@@ -1,4 +1,4 @@
-"""Tables and Hugging Face data sets: every row once, its own bytes, its split, and its label apart."""
+"""Tables and Hugging Face data sets: every row once, with its bytes, split and label."""
 
 from __future__ import annotations
 

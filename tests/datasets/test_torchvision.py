@@ -1,4 +1,4 @@
-"""Torchvision's classes over small folders in their own layouts: files as they are, arrays without loss, nothing fetched."""
+"""Torchvision's classes over small folders in their own layouts: files unchanged, arrays without loss, no downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards: every image by the byte its header begins at, whatever stands beside it."""
+"""Shards: every image is found by the byte position of its header, whatever else the shard contains."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def write_claim(path: Path, name: str, size: int, *, sparse: bool, beside: str =
 
 
 def _end(path: Path) -> int:
-    """Where the archive's end is marked."""
+    """The position of the end-of-archive marker."""
     with tarfile.open(path) as tar:
         tar.getmembers()
         return int(tar.offset)

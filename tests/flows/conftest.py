@@ -1,4 +1,4 @@
-"""A toy project of the real shape (a git and DVC repository with quick stages) and one Prefect server for all tests."""
+"""A toy project (a git and DVC repository with quick stages) and one Prefect server for all tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-# Before Prefect is imported: nothing of these tests may land in the user's or the project's own server.
+# Set before Prefect is imported: these tests must not write to the user's or the project's own server.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="nola-prefect-")
 os.environ["PREFECT_SERVER_LOGGING_LEVEL"] = "ERROR"
 os.environ.pop("PREFECT_API_URL", None)
@@ -134,7 +134,7 @@ stages:
 
 @pytest.fixture
 def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRepo:
-    """Make a toy project with data sets (name -> mood, e.g. `fail-tune`) and go there."""
+    """Create a toy project with data sets (name -> mood, e.g. `fail-tune`) and change to it."""
 
     def make(**moods: str) -> Path:
         root = tmp_path / "project"
@@ -155,7 +155,7 @@ def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRepo:
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
-    """The API address of a real Prefect server with a database of its own."""
+    """The API address of a real Prefect server with its own database."""
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 

@@ -21,7 +21,7 @@ def files(root: Path) -> set[str]:
 
 @pytest.fixture
 def project(make_repo: Callable[..., Path]) -> Path:
-    """`digits` has run, and so has `gone`, which was taken out of params.yaml since."""
+    """`digits` has run, and so has `gone`, which was then removed from params.yaml."""
     root = make_repo(digits="", gone="")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "prepare@digits", "embed@gone-clip"], cwd=root, check=True)
     parameters = yaml.safe_load((root / "params.yaml").read_text())

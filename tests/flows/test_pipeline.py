@@ -56,7 +56,7 @@ def task_states(flow_run_id: UUID, expected: int) -> dict[str, str]:
 
 
 def edges(flow_run_id: UUID) -> set[tuple[str, str]]:
-    """The graph as the interface draws it: (upstream, task run)."""
+    """The edges of the graph in the interface: (upstream, task run)."""
     with get_client(sync_client=True) as client:
         graph = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": flow_run_id}).json()
     names = {name: node["label"] for name, node in graph["nodes"]}

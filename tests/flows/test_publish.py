@@ -27,7 +27,7 @@ KINDS = st.sampled_from(["metrics", "per_class", "report"]) | NAMES.map(lambda s
 
 
 def fill(root: Path, *datasets: str) -> None:
-    """What the stages write, without DVC."""
+    """The outputs of the stages, without DVC."""
     for dataset in datasets:
         for stage in ("prepare", "select", "evaluate", "report"):
             subprocess.run([sys.executable, "stages.py", stage, dataset], cwd=root, check=True, capture_output=True)
@@ -58,7 +58,7 @@ def test_plain_names_stay_readable() -> None:
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=60), st.integers(1, 40))
 def test_the_sample_is_even_over_classes_and_takes_the_selected_first(rows: list[tuple[int, bool]], limit: int) -> None:
     table = pd.DataFrame(rows, columns=["class_id", "selected"])
-    table["rank"] = table[::-1].groupby("class_id").cumcount() + 1  # the table comes in no order of rank
+    table["rank"] = table[::-1].groupby("class_id").cumcount() + 1  # the table is not sorted by rank
     table["image_id"] = [str(row) for row in range(len(table))]
     sample = sample_pseudo_labels(table, limit)
     assert len(sample) == min(limit, len(table))

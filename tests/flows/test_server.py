@@ -120,7 +120,7 @@ def test_a_server_ends_with_the_process_that_started_it(
     process = started(free_port())
     until(server_file(tmp_path / "home").exists)
     child = child_of(process)
-    process.kill()  # SIGKILL: it can tidy up nothing
+    process.kill()  # SIGKILL: no cleanup
     until(lambda: is_gone(child))
     assert running_server(tmp_path / "home") is None
 

@@ -1,4 +1,4 @@
-"""The checker counts what is there, names what is not, and says how to get it."""
+"""The inventory counts existing images, names missing ones and says how to get them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.datasets.catalog.fixtures import dtd as make_dtd
 
 
 def small(name: str, **counts: int) -> Entry:
-    """The entry of a data set that has only so many images."""
+    """The entry of a data set with this many images."""
     entry = load_entry(name)
     layouts = [layout.model_copy(update={"counts": counts}) for layout in entry.layouts]
     return entry.model_copy(update={"layouts": layouts})

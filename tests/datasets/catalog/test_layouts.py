@@ -1,4 +1,4 @@
-"""Every data set of the catalog is read from the layouts it is distributed in, and from nothing that only looks like one."""
+"""Every data set of the catalog is read from its distributed layouts; similar but wrong layouts are refused."""
 
 from __future__ import annotations
 
