@@ -125,4 +125,4 @@ def guard(student: Mapping[str, Any], teacher: Mapping[str, Any], *, title: str)
     ]
     if not fallen:
         return None
-    return f"By the scores that need no label, {title} is worse than its teacher: {' and '.join(fallen)}."
+    return f"By the scores that need no labels, {title} is worse than its teacher: {' and '.join(fallen)}."

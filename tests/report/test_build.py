@@ -21,8 +21,9 @@ from nola_core.methods.method import InForce, Listed
 from nola_core.neighbors import DUPLICATES_SCHEMA
 from nola_core.report import build
 from nola_core.report.build import draw
-from nola_core.report.content import headline, load
+from nola_core.report.content import headline
 from nola_core.report.samples import judged
+from nola_core.report.tables import load
 from tests.report.example import LADDER, SETTINGS, image_of, in_force_of, write_example
 
 
