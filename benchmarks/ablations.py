@@ -1,13 +1,14 @@
-"""The papers' ablations, from a finished data set: each command makes one table and one picture.
+"""The papers' ablations on a finished data set. Each command makes one table and one picture.
 
     dvc repro                                                   # first
-    python -m benchmarks.ablations k --dataset digits           # pseudo-labels a class against head accuracy (paper: Fig. 4)
+    python -m benchmarks.ablations k --dataset digits           # pseudo-labels per class against head accuracy (paper: Fig. 4)
     python -m benchmarks.ablations descriptions --dataset digits  # names, templates, descriptions, both
     python -m benchmarks.ablations ssl --dataset digits         # the head on CLIP's own features, and on other pairs' `ssl`
-    python -m benchmarks.ablations tokens --dataset digits      # prompt tokens against student accuracy (tunes once a value)
+    python -m benchmarks.ablations tokens --dataset digits      # prompt tokens against student accuracy (tunes once per value)
     python -m benchmarks.ablations tsne --dataset digits        # features before and after tuning (paper: Fig. 3)
 
-Writes benchmarks/results/ablation-<what>-<dataset>.{csv,png} and leaves data/ alone. Labels are read to measure, never to train.
+Writes benchmarks/results/ablation-<what>-<dataset>.{csv,png}; data/ does not change. Labels are used for evaluation, never for
+training.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ TOKENS = (0, 1, 4, 8, 16, 32)
 
 
 class Finished:
-    """A data set whose stages have run, with its truth beside it."""
+    """A data set whose stages have run, and its ground truth."""
 
     def __init__(self, root: Path, dataset: str) -> None:
         self.paths = Paths(root, dataset)
@@ -62,7 +63,9 @@ class Finished:
         self.names: list[str] = self.classes["name"].tolist()
         self.truth = read_table(self.paths["labels.parquet"]).set_index("image_id")["class_id"]
         if self.truth.empty:
-            raise NolaError(f"data set '{dataset}' has no ground truth, so an ablation has nothing to measure with.")
+            raise NolaError(
+                f"data set '{dataset}' has no ground truth, so accuracy cannot be measured; choose a data set with labels."
+            )
         self.split = reported_split(read_table(self.paths["manifest.parquet"]))
         self.pair_name = self.definition.backbones or self.settings.embed.backbones
 
@@ -71,13 +74,13 @@ class Finished:
         return FeatureStore.open(self.paths.store(role, split))
 
     def top1(self, ids: Sequence[str], answers: np.ndarray) -> float:
-        """Share of right answers among the labelled images."""
+        """Accuracy on the labelled images."""
         known = self.truth.reindex(list(ids)).to_numpy()
         labelled = ~np.isnan(known.astype(float))
         return float((answers[labelled] == known[labelled]).mean())
 
     def head_top1(self, chosen: pd.DataFrame, gallery: FeatureStore, queries: FeatureStore, seeds: Sequence[int]) -> list[float]:
-        """Accuracy of a head trained on these pseudo-labels, once a seed."""
+        """Accuracy of a head trained on these pseudo-labels, one value per seed."""
         features = torch.from_numpy(gallery.rows(chosen["image_id"].tolist()))
         targets = torch.from_numpy(chosen["class_id"].to_numpy(dtype="int64", copy=True))
         asked, ids = torch.from_numpy(queries.normalized()), queries.index["image_id"].tolist()
@@ -90,7 +93,7 @@ class Finished:
         return scores
 
     def chosen(self, predictions: pd.DataFrame, **options: Any) -> pd.DataFrame:
-        """Pseudo-labels from train predictions, with `select`'s options but for those given."""
+        """Pseudo-labels from train predictions, with the options of `select` except those given."""
         given = self.settings.select.model_dump() | options
         k = pseudo_labels.per_class(
             len(predictions),
@@ -116,7 +119,7 @@ def ablate_k(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
 
 
 def ablate_descriptions(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
-    """Zero-shot and head accuracy by what the text classifier averages."""
+    """Zero-shot and head accuracy by the texts that the text classifier averages."""
     clip = load_clip(load_pair(data.pair_name).clip, root=data.paths.root, device=device())
     displayed = data.classes["display_name"].tolist()
     filled = text_classifier.fill(data.definition.templates, displayed)
@@ -145,7 +148,7 @@ def zero_shot(store: FeatureStore, phi: Tensor, scale: float, split: str) -> pd.
 
 
 def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd.DataFrame:
-    """Head accuracy by the features it stands on: the pair's own, CLIP's, and those of other pairs' `ssl` models."""
+    """Head accuracy by the features it is trained on: the pair's own, CLIP's, and those of other pairs' `ssl` models."""
     chosen = read_table(data.paths["pseudo_labels.parquet"])
     chosen = chosen[chosen["selected"]]
     manifest = read_table(data.paths["manifest.parquet"])
@@ -221,7 +224,7 @@ def embed_tsne(data: Finished, seed: int) -> pd.DataFrame:
 
 
 def true_names(data: Finished, ids: Sequence[str]) -> list[str]:
-    """The true class name of every image, '' where nobody knows it."""
+    """The true class name of every image, '' if it is unknown."""
     return [data.names[int(row)] if row == row else "" for row in data.truth.reindex(list(ids)).to_numpy(dtype=float)]
 
 
@@ -232,7 +235,7 @@ def spread(scores: Sequence[float]) -> dict[str, float]:
 
 
 def draw_line(table: pd.DataFrame, x: str, title: str) -> Figure:
-    """Accuracy against a number; a second line for the share of right pseudo-labels where the table has it."""
+    """Accuracy against a number; a second line for the pseudo-label accuracy if the table has it."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.errorbar(table[x], 100 * table["top1_mean"], yerr=100 * table["top1_std"], marker="o", capsize=3, label="top-1")
@@ -247,7 +250,7 @@ def draw_line(table: pd.DataFrame, x: str, title: str) -> Figure:
 
 
 def draw_bars(table: pd.DataFrame, x: str, title: str) -> Figure:
-    """Accuracy by a name; a lighter bar for zero-shot where the table has it."""
+    """Accuracy by a name; a lighter bar for zero-shot if the table has it."""
     figure = Figure(figsize=(6, 1.2 + 0.5 * len(table)), layout="constrained")
     axes = figure.subplots()
     rows = np.arange(len(table))
@@ -264,7 +267,7 @@ def draw_bars(table: pd.DataFrame, x: str, title: str) -> Figure:
 
 
 def draw_tsne(table: pd.DataFrame, title: str) -> Figure:
-    """One panel a feature space, a colour a class (at most twenty differ)."""
+    """One panel per feature space, one colour per class (at most twenty distinct colours)."""
     import matplotlib
 
     names, palette = sorted(set(table["class"]) - {""}), matplotlib.colormaps["tab20"]
@@ -282,7 +285,7 @@ def draw_tsne(table: pd.DataFrame, title: str) -> Figure:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one ablation, print its table and write it with its picture."""
+    """Run one ablation, print its table, and write the table and picture."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("k", "descriptions", "ssl", "tokens", "tsne"))
     parser.add_argument("--root", type=Path, default=Path())

@@ -1,12 +1,11 @@
-"""Accuracy over seeds: what the methods reach on finished data sets, and what labels would have reached.
+"""Accuracy over several seeds: the methods on finished data sets, and a supervised probe for comparison.
 
     dvc repro                                         # features, classifiers and pseudo-labels: no seed in them
     python -m benchmarks.accuracy --dataset digits    # fit, tune, predict and evaluate once a seed
     python -m benchmarks.accuracy --photographs       # Caltech101 and CIFAR-10 with the offline pair (benchmarks/photographs.py)
 
-Seeds run in a scratch folder and leave data/ alone; the table goes to benchmarks/results/accuracy.csv, .md and .png, how it came
-about to accuracy.json.
-Labels are read by `evaluate` and by the supervised linear probe, the ceiling, alone.
+Seeds run in a scratch folder; data/ does not change. The table goes to benchmarks/results/accuracy.csv, .md and .png, and the
+command and machine to accuracy.json. Only `evaluate` and the supervised linear probe (the upper reference) read labels.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True, per_c
         per_class: so many pseudo-labels a class at most; None: what params.yaml says.
 
     Raises:
-        NolaError: a stage failed (its own sentence stands above this one).
+        NolaError: a stage failed (it has printed its own message above).
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -91,7 +90,7 @@ def seed_params(root: Path, dataset: str, seed: int, *, student: bool, per_class
 
 
 def linear_probe(root: Path, dataset: str) -> float:
-    """The ceiling: top-1 of a logistic regression on CLIP's features of the train images with their true labels."""
+    """The upper reference: top-1 of a logistic regression on CLIP's features of the train images with their true labels."""
     from sklearn.linear_model import LogisticRegression
 
     paths = Paths(root, dataset)
@@ -99,7 +98,7 @@ def linear_probe(root: Path, dataset: str) -> float:
     split = reported_split(read_table(paths["manifest.parquet"]))
     stores = {name: FeatureStore.open(paths.store("clip", name)) for name in ("train", split)}
     ids = {name: [i for i in store.index["image_id"] if i in truth.index] for name, store in stores.items()}
-    probe = LogisticRegression(C=100.0, max_iter=2000)  # features are of unit length, so a weak penalty
+    probe = LogisticRegression(C=100.0, max_iter=2000)  # weak penalty because the features have unit length
     probe.fit(stores["train"].rows(ids["train"]), truth.loc[ids["train"]])
     return float(np.mean(probe.predict(stores[split].rows(ids[split])) == truth.loc[ids[split]].to_numpy()))
 
@@ -128,7 +127,7 @@ def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], c
 
 
 def write(table: pd.DataFrame, command: str, folder: Path, *, note: str = "") -> None:
-    """Put rows into accuracy.csv and how they came about into accuracy.json; rows of other data sets stay. Then the page."""
+    """Write rows to accuracy.csv and their origin to accuracy.json, then write the page. Rows of other data sets stay."""
     folder.mkdir(parents=True, exist_ok=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "open_clip_torch", "timm"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
@@ -137,7 +136,7 @@ def write(table: pd.DataFrame, command: str, folder: Path, *, note: str = "") ->
         earlier = pd.read_csv(folder / "accuracy.csv", dtype={"seeds": str})
         table = pd.concat([earlier[~earlier["dataset"].isin(told)], table], ignore_index=True)
         told = {name: told.get(name) or read_json(folder / "accuracy.json")[name] for name in table["dataset"].unique()}
-    table.loc[~table["seeds"].str.contains(" "), "top1_std"] = float("nan")  # one seed deviates from nothing
+    table.loc[~table["seeds"].str.contains(" "), "top1_std"] = float("nan")  # one seed has no deviation
     write_json(folder / "accuracy.json", told)
     with replacing(folder / "accuracy.csv") as scratch:
         table.to_csv(scratch, index=False)
@@ -153,9 +152,11 @@ def write_page(folder: Path) -> None:
     rows = [["" if pd.isna(value) else str(value) for value in row] for row in table.itertuples(index=False)]
     lines = ["# Accuracy", "", *dict.fromkeys(f"    {one['command']}" for one in told.values()), ""]
     lines += [f"Machine: {'; '.join(dict.fromkeys(one['machine'] for one in told.values()))}.", ""]
-    lines += ["Top-1 in percent on the reported split,"]
-    lines += ["mean and standard deviation over seeds (empty where one was run). Gap closed: share of the way from zero-shot to"]
-    lines += ["the supervised linear probe on the same CLIP features (the one row, with `ssl_knn`, that learns from labels).", ""]
+    lines += [
+        "Top-1 accuracy in percent on the reported split: mean and standard deviation over seeds (empty for a single seed)."
+    ]
+    lines += ["`gap_closed` is the share of the gap between zero-shot and a supervised linear probe on the same CLIP features."]
+    lines += ["Only `linear_probe` and `ssl_knn` learn from labels.", ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     notes = [f"- {name}: {one['note']}" for name, one in told.items() if one["note"]]
@@ -176,7 +177,7 @@ def write_page(folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run all data sets and seeds, print and write the table."""
+    """Run all data sets and seeds, then print and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--dataset", action="append", help="may be repeated; default: all of params.yaml")
@@ -186,16 +187,14 @@ def main(argv: list[str] | None = None) -> int:
         choices=photographs.DATASETS,
         help="also Caltech101 and CIFAR-10, or one of them; see benchmarks/photographs.py",
     )
-    parser.add_argument("--tune-epochs", type=int, help="of the photographs, where the preset's would take too long")
-    parser.add_argument("--tune-batch", type=int, help="of the photographs: images a step")
-    parser.add_argument("--per-class", type=int, help="pseudo-labels a class at most; default: as params.yaml has it")
+    parser.add_argument("--tune-epochs", type=int, help="epochs for the photographs, if the preset takes too long")
+    parser.add_argument("--tune-batch", type=int, help="images per step for the photographs")
+    parser.add_argument("--per-class", type=int, help="maximum pseudo-labels per class; default: the value in params.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7777, 1, 2])
-    parser.add_argument("--students", type=int, help="tune a student with this many of the seeds only; default: with all")
+    parser.add_argument("--students", type=int, help="tune a student for only this many seeds; default: all")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--note", default="", help="a sentence the page keeps beside these rows")
-    parser.add_argument(
-        "--page", action="store_true", help="run nothing, write the page again from accuracy.csv and accuracy.json"
-    )
+    parser.add_argument("--note", default="", help="a sentence shown on the page for these rows")
+    parser.add_argument("--page", action="store_true", help="run nothing; rewrite the page from accuracy.csv and accuracy.json")
     arguments = parser.parse_args(argv)
     if arguments.page:
         write_page(arguments.results)

@@ -1,8 +1,8 @@
-"""Two collections of real photographs as a project of their own: Caltech101 in its official split, and CIFAR-10.
+"""A separate project with two collections of real photographs: Caltech101 in its official split, and CIFAR-10.
 
-The files lie beside the project and are never part of it: NOLA_BENCH_DATA, by default ../shared/benchdata, holds
+The files are kept next to the project and are never part of it: NOLA_BENCH_DATA, by default ../shared/benchdata, holds
 caltech101-180px.tar, caltech101-split.csv, cifar10-train.parquet, cifar10-test.parquet and descriptions/*.json (sentences written
-by GPT-3.5). The models are the pair `offline`. Stages run here without DVC; features are cached in the project all the same.
+by GPT-3.5). The models are the pair `offline`. Stages run without DVC; features are still cached in the project.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 STAGES = ("resolve", "prepare", "describe", "embed --role clip", "embed --role ssl", "duplicates", "classify", "select")
 TEMPLATES = {"caltech101": ["a photo of a {}."], "cifar10": ["a photo of a {}."]}
 DATASETS = tuple(TEMPLATES)
-BACKBONES = {  # CIFAR-10's images have 32 pixels: 128 is large enough, and faster
+BACKBONES = {  # CIFAR-10's images have 32 pixels, so 128 is large enough and faster
     "caltech101": "offline",
     "cifar10": {
         "clip": {"model": "conse:tf_efficientnet_lite2", "image_size": 128},
@@ -36,16 +36,16 @@ def bench_data() -> Path:
     """The folder of the benchmark data.
 
     Raises:
-        NolaError: it is not there.
+        NolaError: it does not exist.
     """
     folder = Path(os.environ.get("NOLA_BENCH_DATA") or ROOT.parent / "shared" / "benchdata")
     if not (folder / "caltech101-split.csv").is_file():
-        raise NolaError(f"the benchmark's photographs are not in {folder}; set NOLA_BENCH_DATA to the folder that has them.")
+        raise NolaError(f"the benchmark photographs are not in {folder}; set NOLA_BENCH_DATA to the folder that contains them.")
     return folder.resolve()
 
 
 def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: int | None = None) -> Path:
-    """Images, definitions and params.yaml of both collections below `root`; what is there already is kept.
+    """Images, definitions and params.yaml of both collections below `root`; existing images are kept.
 
     Args:
         source: see `bench_data`.

@@ -1,7 +1,7 @@
-"""The stages that need no image, on made features: the mode `--made` of benchmarks.scale.
+"""The stages that need no images, on synthetic features: the mode `--made` of benchmarks.scale.
 
-`predict` needs images for the tuned student alone. Here it runs without one (`python -m benchmarks.scale_made ROOT`): all that
-the stage does with features, and in the student's place one more text classifier.
+`predict` needs images only for the tuned student. Here it runs without one (`python -m benchmarks.scale_made ROOT`): it does
+everything the stage does with features, and uses another text classifier instead of the student.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def run(sizes: Sequence[int], classes: int, *, stages: Sequence[str], results: P
     """Make a collection of each size, run the stages on it and write the results after each.
 
     Args:
-        sizes: images.
-        classes: in all of them.
-        stages: those of `STAGES` to run; each needs those before it.
+        sizes: numbers of images.
+        classes: number of classes in each collection.
+        stages: the stages from `STAGES` to run; each needs the ones before it.
         results: folder of scale-made.csv, .md and .png.
-        folder: where collections are made, and found again by a later run; None for a temporary one.
+        folder: where collections are created and reused by a later run; None for a temporary folder.
     """
     for rows in sizes:
         with ExitStack() as stack:
@@ -120,18 +120,22 @@ def page(table: pd.DataFrame) -> str:
     environ = " ".join(f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ)
     return "\n".join(
         [
-            "# Scale of what needs no image",
+            "# Scale: the stages that need no images",
             "",
             f"    {environ} python -m benchmarks.scale --made {sizes} --classes {classes}",
             "",
             f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}.",
             "",
-            f"Made features, float16, CLIP's {CLIP_DIM} and SSL's {SSL_DIM} wide, a tenth of the images held out",
-            "(benchmarks/made.py). Every stage is a process of its own and the real one, with the parameters of the preset",
-            "`paper`; `classify` with a CLIP of random weights whose text tower is tiny, `predict` with one more text classifier",
-            "in the place of the tuned student, which alone needs images. `seconds` are by the clock, `cpu_seconds` of all",
-            "threads, `peak_mb` the largest resident memory, mapped files included. `load` is the load average at the end: above",
-            "the number of cores, other programs were running, and the seconds are too many.",
+            f"Synthetic float16 features, {CLIP_DIM} wide for CLIP and {SSL_DIM} for SSL; a tenth of the images is held out",
+            "(benchmarks/made.py).",
+            "Every stage is the real one in its own process, with the parameters of the preset `paper`. Two parts are replaced:",
+            "`classify` uses a CLIP with random weights and a tiny text tower, and `predict` uses another text classifier",
+            "instead of",
+            "the tuned student, which is the only method that needs images. `seconds` is wall-clock time, `cpu_seconds` the",
+            "time of",
+            "all threads, `peak_mb` the largest resident memory including mapped files. `load` is the load average at the end.",
+            "If it",
+            "is above the number of cores, other programs were running and `seconds` is too high.",
             "",
             *_rows(sums),
             "",
@@ -151,7 +155,7 @@ def _rows(table: pd.DataFrame) -> list[str]:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """CPU seconds of each stage against the number of images, both by powers of ten; dashed: twice the images, twice the time."""
+    """CPU seconds of each stage against the number of images, on log scales; the dashed line shows linear growth."""
     with styled():
         figure = new_figure(5.6, 3.6)
         axes = figure.subplots()
@@ -166,7 +170,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.grid()
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-        axes.set_title("Stages that need no image")
+        axes.set_title("Stages that need no images")
         save(figure, path)
 
 

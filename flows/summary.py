@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +34,7 @@ def print_summary(root: Path, results: Results, console: Console | None = None) 
     for dataset in datasets:
         report = root / "data" / dataset / "report.html"
         if report.is_file():
-            console.print(f"report: {os.path.relpath(report)}", highlight=False)
+            console.print(str(report.absolute()), highlight=False, markup=False)
 
 
 def _top1(path: Path) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Look at what the stages wrote: pages of tables, similar images, contact sheets. `nola inspect` prints them.
 
-Nothing here reads ground truth: a class is always the class that was predicted or described.
+Nothing here reads ground truth: a class is always the predicted or described class.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHOWN_VALUES = 6
 
 @dataclass(frozen=True)
 class Page:
-    """Rows `offset` to `offset + len(table)` of a table of `whole` rows."""
+    """Rows `offset` to `offset + len(table)` of a table with `whole` rows."""
 
     table: pd.DataFrame
     offset: int
@@ -55,7 +55,7 @@ def features(
         class_name: images that the final method predicts to be of this class (the text classifier, before `predict` has run).
         image_id: one image.
         rows: at most this many; all if None.
-        offset: the first row, from 0.
+        offset: the first row, starting at 0.
 
     Raises:
         NolaError: a name is unknown, or a stage has not run yet.
@@ -98,7 +98,7 @@ def pseudo_labels(
     rows: int | None = None,
     offset: int = 0,
 ) -> Page:
-    """The candidates, best rank first inside each class: `image_id, class, rank, confidence, margin, selected, why`.
+    """The pseudo-label candidates, best rank first within each class: `image_id, class, rank, confidence, margin, selected, why`.
 
     Args and errors as of `features`; with `selected`, only those that were selected.
     """
@@ -109,7 +109,7 @@ def pseudo_labels(
 
 
 def descriptions(root: Path, dataset: str, *, class_name: str | None = None, rows: int | None = None, offset: int = 0) -> Page:
-    """The descriptions: `class, margin, text, note, provider`, best margin first inside each class.
+    """The descriptions: `class, margin, text, note, provider`, best margin first within each class.
 
     Before `classify` has scored them: `class, text, prompt, provider, model`. Args and errors as of `features`.
     """
@@ -118,11 +118,11 @@ def descriptions(root: Path, dataset: str, *, class_name: str | None = None, row
     columns, notes = ["class", "text", "prompt", "provider", "model"], []
     scores = folder / "description_quality.parquet"
     if table.empty:
-        notes.append("no class descriptions: templates alone")
+        notes.append("no class descriptions; only templates are used")
     elif scores.is_file():
         judged = table.merge(files.read_table(scores).drop(columns="class"), on=["class_id", "text"])
         if len(judged) < len(table):
-            notes.append("the descriptions are newer than their scores: run the stage classify")
+            notes.append("the descriptions are newer than their scores; run the stage classify")
         else:
             table = judged.sort_values(["class_id", "margin"], ascending=[True, False])
             table["note"] = [_note(row) for row in table.to_dict("records")]
@@ -144,7 +144,7 @@ def predictions(
 ) -> Page:
     """The predictions of one method, the final one if None: `image_id, split, class, probability`.
 
-    Args and errors as of `features`.
+    Args and errors as for `features`.
     """
     folder = dataset_folder(root, dataset)
     table = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
@@ -199,11 +199,13 @@ def contact_sheet(root: Path, dataset: str, *, class_name: str, count: int = 40,
     Raises:
         NolaError: a name is unknown, nothing was selected, or a stage has not run yet.
     """
-    from nola_core.report.style import percent  # loads Matplotlib, which tables can do without
+    from nola_core.report.style import percent  # loads Matplotlib, which tables do not need
 
     table = _candidates(dataset_folder(root, dataset), class_name, selected=True).head(count)
     if table.empty:
-        raise NolaError(f"no pseudo-label of the class '{class_name}' was selected, so there is nothing to show.")
+        raise NolaError(
+            f"no pseudo-label of the class '{class_name}' was selected, so there is nothing to draw; choose another class."
+        )
     name = str(table["class"].iloc[0])
     safe = "".join(letter if letter.isalnum() else "-" for letter in name)
     captions = [f"{rank}. {percent(value, 0)}" for rank, value in zip(table["rank"], table["confidence"], strict=True)]
@@ -213,10 +215,10 @@ def contact_sheet(root: Path, dataset: str, *, class_name: str, count: int = 40,
 
 
 def find_class(folder: Path, wanted: str) -> str:
-    """The class of that name or display name, in any case.
+    """The class with that name or display name, ignoring case.
 
     Raises:
-        NolaError: there is none; names the nearest.
+        NolaError: there is none; the message lists similar names.
     """
     classes = files.read_table(folder / "classes.parquet")
     for column in ("name", "display_name"):
@@ -238,7 +240,7 @@ def _note(row: Mapping[Hashable, Any]) -> str:
         "repeats another": row["repeats"],
         "does not name its class": not row["names_own"],
         f"names {', '.join(row['names_others'])}": len(row["names_others"]),
-        f"nearer to {row['rival']}": row["own_cosine"] <= row["rival_cosine"],
+        f"closer to {row['rival']}": row["own_cosine"] <= row["rival_cosine"],
         "not used": not row["kept"],
     }
     return "; ".join(note for note, applies in notes.items() if applies)
@@ -248,7 +250,7 @@ def _splits(folder: Path, role: str) -> list[str]:
     """The splits that have a feature store, train first."""
     found = {path.parent.name for path in (folder / "features" / role).glob("[!.]*/meta.json")}
     if not found:
-        raise NolaError(f"{folder / 'features' / role} holds no feature store: run the stage embed with --role {role}.")
+        raise NolaError(f"{folder / 'features' / role} has no feature store; run the stage embed with --role {role}.")
     return [split for split in SPLITS if split in found]
 
 
@@ -285,7 +287,7 @@ def _names(folder: Path) -> pd.Series[str]:
 
 
 def _candidates(folder: Path, wanted: str | None, selected: bool) -> pd.DataFrame:
-    """The table of pseudo-labels with the name of each `class`, of one class or all, in order of class and rank."""
+    """The table of pseudo-labels with class names, for one class or all, sorted by class and rank."""
     table = files.read_table(folder / "pseudo_labels.parquet").sort_values(["class_id", "rank"], ignore_index=True)
     table["class"] = table["class_id"].map(_names(folder))
     if wanted is not None:

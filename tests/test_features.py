@@ -136,7 +136,7 @@ def test_a_row_that_was_never_filled_is_named(tmp_path: Path) -> None:
     cache = RowCache(tmp_path / "rows", 4)
     cache.append([sha("a"), sha("c")], random_rows(2))
     part = pd.DataFrame({"image_id": ["a", "b", "c"], "sha256": [sha("a"), sha("b"), sha("c")]})
-    with pytest.raises(NolaError, match=r"1 of 3 rows were never filled \(image 'b'\)"):
+    with pytest.raises(NolaError, match=r"1 of 3 images have no features \(first: 'b'\)"):
         write_store(tmp_path / "store", part, cache, META)
     assert not (tmp_path / "store" / "meta.json").exists()
 
@@ -189,7 +189,7 @@ def test_a_cut_chunk_is_dropped_with_one_line_and_the_others_stay(
     chunk.write_bytes(chunk.read_bytes()[:size])
     cache = RowCache(tmp_path, 4)
     assert read(cache, [0, 1, 2, 3]) == {2: rows[2], 3: rows[3]} and not chunk.exists()
-    assert capsys.readouterr().err == f"{chunk} is damaged: it is dropped, and its images are embedded again\n"
+    assert capsys.readouterr().err == f"{chunk} is damaged: NoLA deletes it and embeds its images again\n"
     cache.append([sha(0), sha(1)], np.array([rows[0], rows[1]]))
     assert read(RowCache(tmp_path, 4), [0, 1, 2, 3]) == rows
 
@@ -213,7 +213,7 @@ def test_a_chunk_damaged_while_it_is_in_use_fills_no_row(tmp_path: Path) -> None
     chunk.write_bytes(data)
     assert read(cache, [0, 1, 2, 3]) == {2: rows[2], 3: rows[3]}
     part = pd.DataFrame({"image_id": ["a"], "sha256": [sha(0)]})
-    with pytest.raises(NolaError, match=r"1 of 1 rows were never filled \(image 'a'\); run embed again"):
+    with pytest.raises(NolaError, match=r"1 of 1 images have no features \(first: 'a'\); run embed again"):
         write_store(tmp_path / "store", part, cache, META)
 
 

@@ -204,7 +204,7 @@ def test_an_old_folder_whose_target_is_missing_comes_back(tmp_path: Path, capsys
     write_folder(left / "old", "old")
     sweep(tmp_path)
     assert names(tmp_path) == ["store"] and complete(tmp_path / "store") == "old"
-    assert "store is as it was before a run that was killed while it replaced it" in capsys.readouterr().err
+    assert "store: a run was killed while replacing it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["text", "table", "tensors"])
@@ -237,7 +237,7 @@ def test_a_table_has_the_schemas_columns_and_types_and_no_others(tmp_path: Path)
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        ({"name": ["a"]}, "lacks the columns count"),
+        ({"name": ["a"]}, "has no columns count"),
         ({"name": ["a"], "count": ["many"]}, "does not fit its type"),
         ({"name": ["a"], "count": [1.5]}, "does not fit its type"),
         ({"name": ["a"], "count": [2**40]}, "does not fit its type"),
@@ -278,7 +278,7 @@ def test_reading_errors_say_what_to_do(tmp_path: Path) -> None:
         read_json(tmp_path / "absent.json")
     for bad in (b'{"a": ', b"\xff\xfe{}"):
         (tmp_path / "bad.json").write_bytes(bad)
-        with pytest.raises(NolaError, match=re.escape("bad.json is no JSON")):
+        with pytest.raises(NolaError, match=re.escape("bad.json is not valid JSON")):
             read_json(tmp_path / "bad.json")
 
 

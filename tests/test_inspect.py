@@ -74,7 +74,7 @@ def test_pages_join_to_the_whole_table(root: Path) -> None:
 
 def test_descriptions_come_with_what_speaks_against_them(root: Path) -> None:
     one = inspect.descriptions(root, "pets", class_name="dog & <wolf>").table
-    assert one[["text", "margin", "note"]].values.tolist() == [["It looks like dog & <wolf>.", 0.2, "nearer to cat"]]
+    assert one[["text", "margin", "note"]].values.tolist() == [["It looks like dog & <wolf>.", 0.2, "closer to cat"]]
     assert inspect.descriptions(root, "pets").table["margin"].tolist() == [0.3, 0.2, 0.4]
 
 
@@ -83,10 +83,10 @@ def test_descriptions_that_were_never_judged_are_not_dropped(root: Path) -> None
     table = pd.read_parquet(path)
     try:
         table.iloc[:0].to_parquet(path)
-        assert inspect.descriptions(root, "pets").notes == ("no class descriptions: templates alone",)
+        assert inspect.descriptions(root, "pets").notes == ("no class descriptions; only templates are used",)
         table.assign(text=[f"Newer {number}." for number in range(len(table))]).to_parquet(path)
         newer = inspect.descriptions(root, "pets")
-        assert newer.notes == ("the descriptions are newer than their scores: run the stage classify",)
+        assert newer.notes == ("the descriptions are newer than their scores; run the stage classify",)
         assert newer.table["text"].tolist() == ["Newer 0.", "Newer 1.", "Newer 2."]
     finally:
         table.to_parquet(path)
@@ -167,13 +167,13 @@ def test_sheets_show_the_right_images(tmp_path: Path, root: Path, monkeypatch: p
 
 
 def test_a_wrong_name_is_one_sentence_with_what_there_is(root: Path) -> None:
-    with pytest.raises(NolaError, match=r"holds no feature store: run the stage embed with --role clip"):
+    with pytest.raises(NolaError, match=r"has no feature store; run the stage embed with --role clip"):
         inspect.features(root, "pets", role="clip")
     with pytest.raises(NolaError, match=r"no split 'val'; there are: train, test\."):
         inspect.features(root, "pets", role="ssl", split="val")
     with pytest.raises(NolaError, match=r"there is no class 'cta'; there are: cat, dog & <wolf>, owl\."):
         inspect.pseudo_labels(root, "pets", class_name="cta")
-    with pytest.raises(NolaError, match=r"no image 'pictures/0655.png'; nearest of 90: pictures/065.png"):
+    with pytest.raises(NolaError, match=r"no image 'pictures/0655.png'; most similar of 90: pictures/065.png"):
         inspect.similar(root, "pets", "pictures/0655.png")
     with pytest.raises(NolaError, match=r"no method 'nila'; there are: zero_shot, cde, alignment, nola\."):
         inspect.predictions(root, "pets", method="nila")
@@ -182,9 +182,9 @@ def test_a_wrong_name_is_one_sentence_with_what_there_is(root: Path) -> None:
 def test_a_data_set_that_has_not_been_run(root: Path, tmp_path: Path) -> None:
     with pytest.raises(NolaError, match=r"there is no data set 'pet'; there are: pets\."):
         dataset_folder(root, "pet")
-    with pytest.raises(NolaError, match="holds no prepared data set yet: `nola run`"):
+    with pytest.raises(NolaError, match="has no prepared data set yet; run `nola run`"):
         dataset_folder(tmp_path, "pets")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "pets.yaml").write_text("{}")
-    with pytest.raises(NolaError, match="pets holds nothing yet: `nola run --dataset pets` prepares it"):
+    with pytest.raises(NolaError, match="pets has no results yet; run `nola run --dataset pets`"):
         dataset_folder(tmp_path, "pets")

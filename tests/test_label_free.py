@@ -115,7 +115,7 @@ def test_nothing_to_score_and_mixed_class_counts_are_refused() -> None:
         LabelFreeScores().result()
     accumulator = LabelFreeScores()
     accumulator.add(torch.eye(3))
-    with pytest.raises(NolaError, match="2 classes, the batches before it 3"):
+    with pytest.raises(NolaError, match="2 classes, but earlier batches have 3"):
         accumulator.add(torch.eye(2))
 
 

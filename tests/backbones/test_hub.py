@@ -91,7 +91,7 @@ def test_the_first_file_there_is_with_its_size(hub: None) -> None:
 @pytest.mark.parametrize(
     ("repo", "sentence"),
     [
-        ("me/gated", r"model m: me/gated is gated; accept its licence on its page of the hub and put a token into HF_TOKEN"),
+        ("me/gated", r"model m: me/gated is gated; accept its licence on its hub page and put a token into HF_TOKEN"),
         ("me/secret", r"model m: the hub has no repository me/secret that this account can see"),
         ("me/empty", r"model m: me/empty has none of the files a.safetensors, b.bin"),
     ],
@@ -103,7 +103,8 @@ def test_what_cannot_be_had_is_one_sentence(hub: None, repo: str, sentence: str)
 
 def test_no_network_is_one_sentence_for_every_kind_of_model(nobody: Path) -> None:
     sentence = (
-        r"its weights are not here, and the hub cannot be asked for {} \(.*refused.*copy the model here as docs/backbones.md"
+        r"its weights are not on this machine, and the hub cannot be reached for {} \(.*refused"
+        r".*copy the model here \(see docs/backbones.md"
     )
     with pytest.raises(
         NolaError, match=r"ViT-B-32-quickgelu / openai: " + sentence.format("timm/vit_base_patch32_clip_224.openai")
@@ -121,7 +122,7 @@ def test_no_network_is_one_sentence_for_every_kind_of_model(nobody: Path) -> Non
 
 def test_a_client_told_to_stay_offline_is_told_so(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(NolaError, match=r"me/mine is not in the cache .*, and HF_HUB_OFFLINE forbids to fetch it"):
+    with pytest.raises(NolaError, match=r"me/mine is not in the cache .*, and HF_HUB_OFFLINE does not allow a download"):
         locate("me/mine", NAMES, what="model m")
 
 

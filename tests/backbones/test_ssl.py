@@ -64,7 +64,7 @@ def test_checkpoint_files_of_both_formats_are_the_same_weights(root: Path) -> No
     assert one.meta["weights"] == "test_vit.safetensors" and one.dim == features_of(one).shape[1]
     digest = one.meta["weights_sha256"]
     assert load_ssl(spec("test_vit", "test_vit.pt", digest), root=root).meta == two.meta
-    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair names 0{16}"):
+    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair specifies 0{16}"):
         load_ssl(spec("test_vit", "test_vit.pt", "0" * 64), root=root)
 
 
@@ -142,7 +142,10 @@ def test_a_pickle_that_is_more_than_weights_is_refused_and_not_run(root: Path, t
     [
         (spec("local-dir:sls"), r"model 'local-dir:sls': the folder .*/sls does not exist"),
         (spec("test_vit", "gone.pt"), r"SSL model test_vit: the checkpoint .*/gone.pt does not exist"),
-        (spec("dino:x"), r"model 'dino:x': no model begins with 'dino:'; known are local-dir:, hf-hub:, wheel: and plain names"),
+        (
+            spec("dino:x"),
+            r"model 'dino:x': no model begins with 'dino:'; known are local-dir:, package:, hf-hub:, wheel: and plain names",
+        ),
         (SslSpec(model="vit_base_patch14_dinov2", image_size=256), r"image_size 256 .* 14 pixels; take 252 or 266"),
         (SslSpec(model="local-dir:ssl", image_size=32), r"its config says its image size; drop image_size"),
         (spec("vit_base_patch16_dinov4"), r"timm has no model 'vit_base_patch16_dinov4'; near: vit_base_patch16_dinov3"),

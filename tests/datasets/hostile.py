@@ -166,9 +166,9 @@ def write_odd_paths(folder: Path) -> dict[str, str]:
         "link.jpg": "",
         "gone.jpg": "cannot be read: No such file",
         "circle.jpg": "cannot be read: .*symbolic links",
-        "pipe.jpg": "no regular file",
-        "device.jpg": "no regular file",
-        "not utf-8 \\udcff.jpg": "no UTF-8",
+        "pipe.jpg": "not a regular file",
+        "device.jpg": "not a regular file",
+        "not utf-8 \\udcff.jpg": "not UTF-8",
     }
 
 

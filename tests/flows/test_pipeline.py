@@ -177,7 +177,7 @@ def test_cancelling_ends_the_stages(make_repo: Callable[..., Path], prefect_serv
         process.kill()
     assert "Traceback" not in errors
     if how == "signal":
-        assert errors.splitlines()[-1] == f"Interrupted: what was running has been ended. {AGAIN}"
+        assert errors.splitlines()[-1] == f"Interrupted: the running stages were stopped. {AGAIN}"
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
     assert last_flow_run().state.name == "Cancelled"
 

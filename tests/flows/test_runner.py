@@ -138,7 +138,7 @@ def test_a_stage_waits_for_another_dvc_command(make_repo: Callable[..., Path]) -
         assert lines == [
             f"waiting for `{sys.executable} -m dvc repro -q prepare@digits` (process {other.pid}, since "
             f"{time.strftime('%H:%M:%S', time.localtime(psutil.Process(other.pid).create_time()))}), "
-            "which works on the same files"
+            "which uses the same files"
         ]
         (root / "go").touch()
         thread.join(60)

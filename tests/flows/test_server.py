@@ -131,6 +131,6 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(NolaError, match=f"^port {port} is taken by another program.*--port {port + 1}$"):
+        with pytest.raises(NolaError, match=f"^port {port} is in use by another program.*--port {port + 1}$"):
             serve(port)
     assert not server_file(tmp_path).exists()

@@ -166,7 +166,7 @@ def test_a_name_that_is_not_in_the_catalog_gets_a_hint() -> None:
 
 def test_the_reader_needs_to_know_which(tmp_path: Path) -> None:
     root = write_collection(tmp_path, images={"reader": "catalog", "holdout": 0, "labels": "none"})
-    with pytest.raises(NolaError, match=r"images.dataset is missing: a data set of the catalog, for example dtd"):
+    with pytest.raises(NolaError, match=r"images.dataset is missing; set it to a data set of the catalog, for example dtd"):
         load_definition(root, "toy")
 
 

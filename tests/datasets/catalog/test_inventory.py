@@ -34,7 +34,7 @@ def test_images_that_are_listed_and_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_what_torchvision_cannot_fetch_gets_an_instruction(tmp_path: Path) -> None:
-    with pytest.raises(NolaError, match=r"cannot be fetched automatically.*cars_train/00001.jpg"):
+    with pytest.raises(NolaError, match=r"cannot be downloaded automatically.*cars_train/00001.jpg"):
         fetch(load_entry("stanford_cars"), tmp_path)
     with pytest.raises(NolaError, match=r"ILSVRC2012_devkit_t12.tar.gz is not present.*\). By hand: https://image-net"):
         fetch(load_entry("imagenet"), tmp_path)

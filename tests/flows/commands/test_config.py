@@ -33,4 +33,4 @@ def test_a_wrong_key_is_named(tmp_path: Path, nola: Nola, monkeypatch: pytest.Mo
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("  hidden:", "  hiden:"))
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert "unknown key 'align.hiden': did you mean 'hidden'?" in nola("config", status=1)[1]
+    assert "unknown key 'alignment.hiden': did you mean 'hidden'?" in nola("config", status=1)[1]
