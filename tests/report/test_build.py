@@ -245,7 +245,7 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
         "NoLA is not the most accurate method here: Alignment head 70.0 %, Descriptions (CDE) 60.0 % and Zero-shot 50.0 %."
     ) in text
     assert "Consider the predictions of the teacher, Alignment head, instead." in text
-    assert "the nuclear norm of the answers fell from 0.800 to 0.400" in text
+    assert "the nuclear norm of the predicted classes fell from 0.800 to 0.400" in text
 
 
 def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:
