@@ -107,10 +107,10 @@ class LabelFreeScores:
 def guard(student: Mapping[str, Any], teacher: Mapping[str, Any], *, title: str) -> str | None:
     """The warning about a student whose predictions are less varied than its teacher's, or None.
 
-    A student that collapses into few classes loses nuclear norm of its predicted classes and entropy of its mean prediction. A fall
-    of more than `GUARD_TOLERANCE` below the teacher in either is reported. Confidence is not compared: the student learns smoothed
-    labels and predicts without a temperature, so it is less confident even where it is more accurate, and the nuclear norm of its
-    probabilities falls with that.
+    A student that collapses into few classes loses nuclear norm of its predicted classes and entropy of its mean prediction. A
+    fall of more than `GUARD_TOLERANCE` below the teacher in either is reported. Confidence is not compared: the student learns
+    smoothed labels and predicts without a temperature, so it is less confident even where it is more accurate, and the nuclear
+    norm of its probabilities falls with that.
 
     Args:
         student: `LabelFreeScores.result` of the student.
