@@ -10,6 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from flows.environment import child_environment
+
 TITLES = {
     "zero_shot": "zero-shot, class name in one template",
     "templates": "zero-shot, all templates",
@@ -23,7 +25,7 @@ def main() -> int:
     """Run the pipeline and print the table; the exit status is DVC's."""
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--glob", "*@digits*"]
-    status = subprocess.run(command, cwd=root).returncode
+    status = subprocess.run(command, cwd=root, env=child_environment()).returncode
     if status == 0:
         show(root / "data" / "digits")
     return status
