@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands import backbones, catalog, clean, collection, config, describe, init, inspect, run
+from flows.commands import backbones, catalog, clean, collection, config, describe, init, inspect, methods, predict, run
 from flows.commands.options import Command, Group, example, help_if_alone
 from flows.commands.output import error, notice
 from nola_core.errors import NolaError, system_sentence
@@ -26,9 +26,10 @@ class Nola(Group):
 PANELS = {
     "Start": ("init", "add", "remove", "catalog"),
     "Run": ("run", "server", "publish"),
+    "Use": ("predict", "export"),
     "Look": ("inspect",),
     "Describe": ("describe",),
-    "Set up": ("config", "backbones", "clean"),
+    "Set up": ("config", "methods", "backbones", "clean"),
 }
 PANEL = {name: panel for panel, names in PANELS.items() for name in names}
 
@@ -68,7 +69,10 @@ COMMANDS: dict[Callable[..., None], str] = {
     run.run: "nola run --dataset digits --target tune",
     run.server: "nola server --port 4201",
     run.publish: "nola publish --dataset digits",
+    predict.predict: "nola predict pets ~/new-photos -o predictions.csv",
+    predict.export: "nola export pets -o pets-model",
     config.config: "nola config --preset best",
+    methods.methods: "nola methods",
     clean.clean: "nola clean",
     backbones.backbones: "nola backbones openai-b16+dinov3 --check",
 }

@@ -268,17 +268,14 @@ class _Resolver:
             "templates": digest(self.texts["templates"]),
             "clip": self._model("clip"),
             "ssl": self._model("ssl"),
+            "licences": {role: getattr(self._pair, role).licence for role in ROLES},
         }
 
     def evaluate(self) -> Entry:
-        return {"options": self.settings.evaluate.model_dump(), "in_force": self._in_force}
+        return {"options": self.settings.evaluate.model_dump(), "in_force": in_force(self.settings, self.root).values()}
 
     def report(self) -> Entry:
-        return {"settings": digest(self.texts["report"]), "in_force": self._in_force}
-
-    @cached_property
-    def _in_force(self) -> dict[str, Any]:
-        return in_force(self.settings, self.root).values()
+        return {"settings": digest(self.texts["report"])}
 
     def _methods(self, kind: Kind | None) -> dict[str, Any]:
         """Method -> its options: those in force, and, of one kind, those that the others need."""
@@ -351,7 +348,7 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     """A model after all names are resolved, and the hashes of its files where these are the project's or the package's own."""
-    entry: Entry = {"spec": spec.model_dump(exclude_none=True)}
+    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence"})}
     folder = model_folder(spec.model, root)
     if folder is not None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))

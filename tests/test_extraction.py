@@ -1,4 +1,4 @@
-"""Extraction on real image files with a tiny ViT: the plain loop as oracle, and nothing computed twice."""
+"""Extraction on real image files with a tiny ViT, compared with a plain loop; nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from nola_core import extraction
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.backbones.pairs import SslSpec
 from nola_core.backbones.ssl import load_ssl
-from nola_core.schema import Precision
 from nola_core.datasets.opener import image_opener
 from nola_core.errors import NolaError
 from nola_core.extraction import BATCHES_PER_CHUNK, extract, loaded_batches
 from nola_core.features import FeatureStore
 from nola_core.files import read_table
+from nola_core.schema import Precision
 from nola_core.stages.__main__ import main as stage
 from tests.collection import write_collection
 from tests.tiny import write_photos, write_ssl
@@ -229,7 +229,7 @@ class Broken(nn.Module):
 def test_features_that_are_no_numbers_name_the_image(root: Path, encoder: ImageEncoder, value: float) -> None:
     image = encoder.preprocess(image_opener(root, "toy")("013.png"))
     broken = replace(encoder, module=Broken(encoder.module, image, value))
-    with pytest.raises(NolaError, match=r"embed ssl: local-dir:ssl gives NaN or infinite features .* image '013.png' \(1 of"):
+    with pytest.raises(NolaError, match=r"embed ssl: local-dir:ssl returns NaN or infinite features .* image '013.png' \(1 in"):
         embed(root, broken)
     assert not (root / "ssl").exists()
     assert embed(root, encoder) == 30

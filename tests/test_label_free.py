@@ -1,4 +1,4 @@
-"""The accumulator against the plain formulas on the whole matrix, and what its scores mean."""
+"""The accumulator compared with the plain formulas on the whole matrix, and the meaning of its scores."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_scores_equal_the_slow_formulas(p: torch.Tensor) -> None:
     images, classes = p.shape
     result = scores(p)
     nuclear = torch.linalg.matrix_norm(p, ord="nuc").item() / math.sqrt(images * min(images, classes))
-    # The Gram matrix squares the singular values, so one of zero is known to the root of the rounding error only.
+    # The Gram matrix squares the singular values, so the error of a zero is the square root of the rounding error.
     assert result["nuclear_norm"] == pytest.approx(nuclear, abs=1e-6)
     if classes > 1:
         mean = p.mean(dim=0).tolist()
@@ -115,7 +115,7 @@ def test_nothing_to_score_and_mixed_class_counts_are_refused() -> None:
         LabelFreeScores().result()
     accumulator = LabelFreeScores()
     accumulator.add(torch.eye(3))
-    with pytest.raises(NolaError, match="2 classes, the batches before it 3"):
+    with pytest.raises(NolaError, match="2 classes, but earlier batches have 3"):
         accumulator.add(torch.eye(2))
 
 
@@ -128,16 +128,16 @@ def test_a_refused_batch_leaves_the_scores_as_they_were() -> None:
     assert accumulator.result() == before
 
 
-def test_guard_speaks_of_the_score_that_fell_and_only_beyond_the_tolerance() -> None:
+def test_guard_warns_of_the_score_that_fell_and_only_beyond_the_tolerance() -> None:
     teacher = {"answer_nuclear_norm": 0.8, "mean_prediction_entropy": 0.95}
-    assert guard(teacher, teacher) is None
-    assert guard({"answer_nuclear_norm": 0.9, "mean_prediction_entropy": 0.99}, teacher) is None
-    assert guard({"answer_nuclear_norm": 0.795, "mean_prediction_entropy": 0.945}, teacher) is None
-    collapsed = guard({"answer_nuclear_norm": 0.85, "mean_prediction_entropy": 0.5}, teacher)
-    assert collapsed is not None and "entropy" in collapsed and "0.950 to 0.500" in collapsed
+    assert guard(teacher, teacher, title="NoLA") is None
+    assert guard({"answer_nuclear_norm": 0.9, "mean_prediction_entropy": 0.99}, teacher, title="NoLA") is None
+    assert guard({"answer_nuclear_norm": 0.795, "mean_prediction_entropy": 0.945}, teacher, title="NoLA") is None
+    collapsed = guard({"answer_nuclear_norm": 0.85, "mean_prediction_entropy": 0.5}, teacher, title="NoLA")
+    assert collapsed is not None and "NoLA is worse" in collapsed and "entropy" in collapsed and "0.950 to 0.500" in collapsed
     assert "nuclear" not in collapsed
-    narrower = guard({"answer_nuclear_norm": 0.7, "mean_prediction_entropy": 0.95}, teacher)
-    assert narrower is not None and "nuclear norm" in narrower and "entropy" not in narrower
+    narrower = guard({"answer_nuclear_norm": 0.7, "mean_prediction_entropy": 0.95}, teacher, title="Other")
+    assert narrower is not None and "Other is worse" in narrower and "nuclear norm" in narrower and "entropy" not in narrower
 
 
 def test_a_student_that_is_only_less_sure_is_not_rejected() -> None:
@@ -145,7 +145,7 @@ def test_a_student_that_is_only_less_sure_is_not_rejected() -> None:
     sure.add(torch.eye(4).repeat(3, 1))
     unsure.add(0.6 * torch.eye(4).repeat(3, 1) + 0.1)
     assert unsure.result()["nuclear_norm"] < sure.result()["nuclear_norm"] - 0.2
-    assert guard(unsure.result(), sure.result()) is None
+    assert guard(unsure.result(), sure.result(), title="NoLA") is None
 
 
 def test_the_answers_nuclear_norm_is_that_of_the_one_hot_matrix() -> None:

@@ -1,4 +1,4 @@
-"""`nola add`: what it finds, what it writes, and that it writes nothing when anything is wrong."""
+"""`nola add`: what it finds and writes, and that it writes nothing if anything is wrong."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_what_lies_in_the_project_is_named_from_there(project: Path, monkeypatch
 
 def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     (project / "data" / "pets.yaml").write_text("mine\n")
-    with pytest.raises(NolaError, match="there is a data set 'pets' already"):
+    with pytest.raises(NolaError, match="a data set 'pets' already exists"):
         add(project, "pets", "../photos", classes="cat,dog", backbones="demo")
     for names in ("cat,dog", "cow,hen"):
         add(project, "pets", "../photos", classes=names, backbones="demo", force=True)
@@ -92,18 +92,18 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
         ("[", "../photos", {"classes": "a,b"}, r"'\[' may hold only a-z"),
         ("../pets", "../photos", {"classes": "a,b"}, r"'../pets' may hold only a-z"),
         ("Pets", "../photos", {"classes": "a,b"}, r"'Pets' may hold only a-z"),
-        ("pets", "../photos", {}, r"names no classes of its own; list them under `classes`, for `nola add` by --classes"),
+        ("pets", "../photos", {}, r"contains no class names; list them under `classes`, or for `nola add` with --classes"),
         ("pets", "../photos", {"classes": "names.txt"}, r"--classes names.txt cannot be read"),
         ("pets", "../photos", {"classes": "a,A"}, r"duplicate class names"),
-        ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must hold \{\} once"),
-        ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must hold"),
+        ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must contain \{\} exactly once"),
+        ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must contain"),
         ("pets", "../photos", {"classes": "a,b", "reader": "foldr"}, r"images.reader = 'foldr'"),
         ("pets", "../photos", {"classes": "a,b", "backbones": "papr"}, r"did you mean 'paper'"),
-        ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions gone.csv do not exist"),
+        ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions file gone.csv does not exist"),
         ("pets", "data", {"classes": "a,b"}, r"overlaps with the images"),
         ("pets", ".", {"classes": "a,b"}, r"overlaps with the images"),
         ("pets", "..", {"classes": "a,b"}, r"overlaps with the images"),
-        ("pets", "../photos", {"classes": "a,b", "catalog": "dtd"}, r"--catalog brings its own"),
+        ("pets", "../photos", {"classes": "a,b", "catalog": "dtd"}, r"--catalog provides reader"),
         ("pets", "../photos", {"catalog": "dtt"}, r"did you mean 'dtd'"),
         ("pets", "params.yaml", {"classes": "a,b"}, r"neither a table .* nor a .tar shard"),
     ],
@@ -134,7 +134,9 @@ def test_the_results_of_no_data_set_are_a_source(project: Path) -> None:
 def test_a_table_of_images_elsewhere_needs_a_word(project: Path, tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "list.csv").write_text(f"path\n../photos/000.png\n{tmp_path}/photos/001.png\n")
-    with pytest.raises(NolaError, match=r"list.csv: row 1 names the image '../photos/000.png' outside of .*lists; move it there"):
+    with pytest.raises(
+        NolaError, match=r"list.csv: row 1 refers to the image '../photos/000.png' outside .*lists; move the image there"
+    ):
         add(project, "pets", "../lists/list.csv", classes="cat,dog", backbones="demo")
     assert cli.main(["add", "pets", "../lists/list.csv", "--classes", "cat,dog", "--backbones", "demo", "--outside"]) == 0
     assert load_definition(project, "pets").images.outside is True

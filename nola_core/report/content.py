@@ -15,21 +15,16 @@ import pandas as pd
 from nola_core import files
 from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.errors import NolaError
-from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods, truth_of
+from nola_core.evaluation import SPLITS, check_labels, read_metrics, truth_of
+from nola_core.methods.method import InForce, Kind, Listed
 from nola_core.prediction import Predictions
 from nola_core.report.intervals import Gain, accuracy_interval, paired_gain
-from nola_core.report.style import method_name, percent, signed
+from nola_core.report.style import Look, looks, percent, signed
 from nola_core.text import as_written
 
-BASELINE = "zero_shot"
-
-EXPLANATIONS: Mapping[str, str] = {
-    "zero_shot": "CLIP with each class name in one sentence",
-    "templates": "CLIP with the data set's templates",
-    "cde": "CLIP with templates and class descriptions",
-    "alignment": "head on self-supervised features, taught by the most confident CDE answers",
-    "nola": "CLIP with visual prompts, taught by the alignment head",
-}
+KINDS: Mapping[Kind, str] = {"text": "text method", "features": "feature method", "student": "student"}
+NAMED_METHODS = 5
+"""A sentence names at most this many methods."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +57,14 @@ class Tables:
         return [str(name) for name in self.classes.sort_values("class_id")["name"]]
 
     @cached_property
-    def methods(self) -> list[str]:
-        """The methods that predicted the reported split, in order."""
-        return ordered_methods(self.predictions["method"].unique())
+    def in_force(self) -> InForce:
+        """The methods that were run, in the order of all tables, and the parts they play."""
+        return InForce.of(self.metrics["in_force"])
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """Title and colour of every method."""
+        return looks(self.in_force)
 
     @cached_property
     def answers(self) -> pd.DataFrame:
@@ -73,14 +73,43 @@ class Tables:
         return pd.concat({method: mine.set_index("image_id")["class_id"] for method, mine in rows}, axis=1)
 
     @property
+    def methods(self) -> list[str]:
+        """The names of the methods, in order."""
+        return self.in_force.names
+
+    @property
     def final(self) -> str:
         """The method whose predictions are the product."""
-        return final_method(self.methods)
+        return self.in_force.final
 
     @property
     def baseline(self) -> str:
-        """The method the others are held against."""
-        return BASELINE if BASELINE in self.methods else self.methods[0]
+        """The method that gains are measured from."""
+        return self.in_force.baseline
+
+    @property
+    def students(self) -> list[str]:
+        """The methods that tune CLIP, in order."""
+        return [one.name for one in self.in_force.methods if one.kind == "student"]
+
+    @property
+    def compared(self) -> list[str]:
+        """The methods shown where there is no room for all: baseline, text classifier, teacher and final method."""
+        roles = self.in_force
+        return [name for name in roles.names if name in (roles.baseline, roles.text_classifier, roles.teacher, roles.final)]
+
+    def title(self, method: str) -> str:
+        """The name a reader sees; a teacher or text classifier that is not in force goes by its name."""
+        return self.looks[method].title if method in self.looks else method.replace("_", " ")
+
+    def label_free(self) -> dict[str, dict[str, Any]]:
+        """Method -> the scores of the reported split that need no label."""
+        return self.metrics["label_free"].get(self.metrics["split"], {})
+
+    def warnings(self) -> dict[str, str]:
+        """Student -> what the guard says of it on the reported split; only where it says something."""
+        scores = self.label_free()
+        return {name: scores[name]["warning"] for name in self.students if "warning" in scores.get(name, {})}
 
 
 def load(folder: Path) -> Tables:
@@ -89,7 +118,7 @@ def load(folder: Path) -> Tables:
     Raises:
         NolaError: a file is absent or damaged.
     """
-    metrics = files.read_json(folder / "metrics.json")
+    metrics, _ = read_metrics(folder / "metrics.json")
     manifest = files.read_table(folder / "manifest.parquet", ["image_id", "split", "ok", "reason"])
     classes = files.read_table(folder / "classes.parquet")
     predictions = Predictions.open(folder / "predictions.parquet")
@@ -146,65 +175,59 @@ def interval_of(tables: Tables, method: str) -> tuple[float, float]:
 
 
 def headline(tables: Tables) -> list[str]:
-    """One to three sentences: what came out, against what it started from, and how sure that is."""
+    """One to three sentences: the accuracy of the final method, against the baseline's, and how certain the difference is."""
     metrics = tables.metrics
-    final, baseline = method_name(tables.final), _start_name(tables)
-    held_out = metrics["protocol"] == "inductive"
+    final, baseline = tables.title(tables.final), f"the baseline, {tables.title(tables.baseline)}"
+    kind = "held-out images" if metrics["protocol"] == "inductive" else "train images"
     gain = gain_of(tables, tables.final)
     if gain is None:
-        answers = tables.answers
-        changed = float((answers[tables.final] != answers[tables.baseline]).mean())
-        kind = "held-out images" if held_out else "images it learnt on"
-        return [
-            f"{final} put {metrics['images']:,} {kind} into {metrics['classes']:,} classes.",
-            "No ground truth is known here, so nothing on this page says how many of them are right.",
-            f"{percent(changed)} of its answers differ from those of {baseline}.",
+        sentences = [
+            f"{final} sorts {metrics['images']:,} {kind} into {metrics['classes']:,} classes.",
+            "There is no ground truth, so this page cannot say how many of its predictions are right.",
         ]
+        if tables.final != tables.baseline:
+            changed = float((tables.answers[tables.final] != tables.answers[tables.baseline]).mean())
+            sentences.append(f"{percent(changed)} of them differ from those of {baseline}.")
+        return sentences
     labelled = metrics["labelled"]
-    partly = "labelled " if labelled < metrics["images"] else ""
-    images = f"{labelled:,} {partly}held-out images" if held_out else f"the {labelled:,} {partly}images it learnt on"
+    images = f"{labelled:,} {'labelled ' if labelled < metrics['images'] else ''}{kind}"
     after, before = (percent(metrics["methods"][method]["top1"]) for method in (tables.final, tables.baseline))
     if tables.final == tables.baseline:
-        return [f"{final} reads {after} of {images} correctly.", "No label was used."]
+        return [f"{final} classifies {after} of {images} correctly.", "No label was used."]
     if gain.mean == 0:
-        first = f"{final} made no difference here: it and {baseline} both read {after} of {images} correctly."
+        first = f"No gain: {final} and {baseline}, both classify {after} of {images} correctly."
     elif gain.mean < 0:
-        first = f"{final} did not help here: it reads {after} of {images} correctly, {baseline} {before}."
+        first = f"{final} is worse than {baseline}: it classifies {after} of {images} correctly, the baseline {before}."
     else:
-        first = f"{final} reads {after} of {images} correctly; {baseline} {before}."
+        first = f"{final} classifies {after} of {images} correctly; {baseline}, {before}."
     sentences = [first, "No label was used."]
     if gain.mean != 0:
         p = f"p = {gain.p:.3f}" if gain.p >= 0.0005 else "p < 0.001"
         doubt = ", so it could be chance" if gain.may_be_chance else ""
         sentences.append(
-            f"The change is {signed(gain.mean)} points (95\u00a0% interval {signed(gain.low)} to {signed(gain.high)}; "
+            f"The difference is {signed(gain.mean)} points (95\u00a0% interval {signed(gain.low)} to {signed(gain.high)}; "
             f"{gain.won:,} images won, {gain.lost:,} lost, exact McNemar {p}{doubt})."
         )
     return sentences
 
 
-def _start_name(tables: Tables) -> str:
-    if tables.baseline == BASELINE:
-        return "the zero-shot classifier it started from"
-    return f"the method {method_name(tables.baseline)}"
-
-
 def notices(tables: Tables) -> list[str]:
     """Whatever a reader must know before trusting the figures; empty if there is nothing."""
     found: list[str] = []
-    split = tables.metrics["split"]
-    warning = tables.metrics["label_free"].get(split, {}).get(tables.final, {}).get("warning")
+    split, final = tables.metrics["split"], tables.title(tables.final)
+    warning = tables.warnings().get(tables.final)
     if warning:
-        found.append(f"{warning} Consider the predictions of the {method_name(TEACHER).lower()} instead.")
+        found.append(f"{warning} Consider the predictions of the teacher, {tables.title(tables.in_force.teacher)}, instead.")
     scores = {method: values["top1"] for method, values in tables.metrics["methods"].items()}
-    better = [method for method, value in scores.items() if value > scores[tables.final]]
+    better = sorted((name for name in scores if scores[name] > scores[tables.final]), key=lambda name: -scores[name])
     if better:
-        listed = ", ".join(f"{method_name(method)} {percent(scores[method])}" for method in better)
-        found.append(f"{method_name(tables.final)} is not the best method here: {listed}.")
+        shown = [f"{tables.title(name)} {percent(scores[name])}" for name in better[:NAMED_METHODS]]
+        rest = [f"{len(better) - NAMED_METHODS} more"] if len(better) > NAMED_METHODS else []
+        found.append(f"{final} is not the most accurate method here: {listed(shown + rest)}.")
     mine = tables.per_class[tables.per_class["method"] == tables.final]
     nobody = [str(name) for name in mine.loc[mine["predicted"] == 0, "class"]]
     if nobody:
-        found.append(f"{method_name(tables.final)} puts no image of the {split} split into {_several(nobody, 'class')}.")
+        found.append(f"{final} predicts no image of the {split} split to be of {_several(nobody, 'class')}.")
     chosen = tables.pseudo_labels.loc[tables.pseudo_labels["selected"].astype(bool), "class_id"]
     without = [name for class_id, name in enumerate(tables.names) if class_id not in set(chosen)]
     if without:
@@ -219,12 +242,18 @@ def notices(tables: Tables) -> list[str]:
         )
     leaked = leaked_images(tables.near_duplicates, split)
     if leaked:
-        doubt = "; the figures may flatter" if scores else ""
-        found.append(f"Images of the {split} split with a near copy in another split: {leaked:,}{doubt}.")
+        subject = f"1 image of the {split} split has" if leaked == 1 else f"{leaked:,} images of the {split} split have"
+        doubt = ", so the accuracies may be too high" if scores else ""
+        found.append(f"{subject} a near copy in another split{doubt}.")
     unreadable = int((~tables.manifest["ok"].astype(bool)).sum())
     if unreadable:
         found.append(f"{unreadable:,} of {len(tables.manifest):,} files could not be used; they are listed under Data.")
     return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _several(names: Sequence[str], noun: str, most: int = 8) -> str:
@@ -246,16 +275,16 @@ def leaked_images(near_duplicates: pd.DataFrame, split: str) -> int:
 def method_rows(tables: Tables) -> list[dict[str, str]]:
     """The table of methods on the reported split: texts ready to show; figures are empty without ground truth."""
     rows = []
-    for method in tables.methods:
-        row = {"method": method, "name": method_name(method), "what": EXPLANATIONS.get(method, "")}
-        scores = tables.metrics["methods"].get(method)
+    for one in tables.in_force.methods:
+        row = {"method": one.name, "name": one.title, "what": f"{_roles(tables.in_force, one)}: {one.summary}"}
+        scores = tables.metrics["methods"].get(one.name)
         if scores:
-            low, high = interval_of(tables, method)
+            low, high = interval_of(tables, one.name)
             row |= {key: percent(scores[key]) for key in ("top1", "top5", "mean_per_class", "ece")}
             row["interval"] = f"{100 * low:.1f} – {100 * high:.1f}"
-            gain = gain_of(tables, method)
-            row["gain"] = "" if method == tables.baseline or gain is None else signed(gain.mean)
-        free = tables.metrics["label_free"].get(tables.metrics["split"], {}).get(method)
+            gain = gain_of(tables, one.name)
+            row["gain"] = "" if one.name == tables.baseline or gain is None else signed(gain.mean)
+        free = tables.label_free().get(one.name)
         if free:
             row["nuclear_norm"] = f"{free['nuclear_norm']:.3f}"
             row["variety"] = f"{free['answer_nuclear_norm']:.3f}"
@@ -265,14 +294,26 @@ def method_rows(tables: Tables) -> list[dict[str, str]]:
     return rows
 
 
+def _roles(in_force: InForce, one: Listed) -> str:
+    """The kind of a method and the parts it plays: `Feature method, teacher`."""
+    parts = {
+        "baseline": in_force.baseline,
+        "text classifier": in_force.text_classifier,
+        "teacher": in_force.teacher,
+        "final method": in_force.final,
+    }
+    words = ", ".join([KINDS[one.kind], *(part for part, name in parts.items() if name == one.name)])
+    return words[0].upper() + words[1:]
+
+
 def renamed_classes(tables: Tables) -> list[tuple[str, str]]:
     """(name, name in texts) of the classes that prompts and templates call otherwise than the data set does."""
     ordered = tables.classes.sort_values("class_id")
     return changed_names(ordered["name"].tolist(), ordered["display_name"].tolist())
 
 
-def split_rows(tables: Tables) -> list[dict[str, Any]]:
-    """For every split: how many images there are, how many of them readable and labelled, and top-1 per method."""
+def split_rows(tables: Tables) -> list[dict[str, str]]:
+    """For every split: how many images there are, and how many of them are readable and labelled."""
     rows = []
     readable = tables.manifest["ok"].astype(bool)
     for split in SPLITS:
@@ -280,21 +321,19 @@ def split_rows(tables: Tables) -> list[dict[str, Any]]:
         if not inside.any():
             continue
         ids = tables.manifest.loc[inside & readable, "image_id"]
-        scores = tables.metrics["splits"].get(split, {})
-        rows.append(
-            {
-                "split": split,
-                "files": f"{int(inside.sum()):,}",
-                "readable": f"{len(ids):,}",
-                "labelled": f"{int((truth_of(ids, tables.truth) >= 0).sum()):,}",
-                "top1": [percent(scores[method]["top1"]) if method in scores else "" for method in tables.methods],
-            }
-        )
+        labelled = int((truth_of(ids, tables.truth) >= 0).sum())
+        rows.append({"split": split, "files": f"{int(inside.sum()):,}", "readable": f"{len(ids):,}", "labelled": f"{labelled:,}"})
     return rows
 
 
+def accuracy_rows(tables: Tables) -> list[tuple[str, str, list[str]]]:
+    """(name, title, top-1 on each labelled split, in order of `metrics["splits"]`) of every method."""
+    splits = tables.metrics["splits"].values()
+    return [(name, tables.title(name), [percent(scores[name]["top1"]) for scores in splits]) for name in tables.methods]
+
+
 def class_rows(tables: Tables) -> list[dict[str, str]]:
-    """One row a class: accuracy before and after, images predicted so, and its pseudo-labels."""
+    """One row a class: accuracy and predicted images of the baseline and the final method, and its pseudo-labels."""
 
     def rows_of(method: str) -> list[dict[str, Any]]:
         mine = tables.per_class[tables.per_class["method"] == method].sort_values("class_id")

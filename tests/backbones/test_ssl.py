@@ -1,4 +1,4 @@
-"""timm models from a folder and from a checkpoint file, with their own transforms, and the ways in which loading one can fail."""
+"""timm models from a folder and from a checkpoint file, with their own transforms, and all errors of loading one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_checkpoint_files_of_both_formats_are_the_same_weights(root: Path) -> No
     assert one.meta["weights"] == "test_vit.safetensors" and one.dim == features_of(one).shape[1]
     digest = one.meta["weights_sha256"]
     assert load_ssl(spec("test_vit", "test_vit.pt", digest), root=root).meta == two.meta
-    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair names 0{16}"):
+    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair specifies 0{16}"):
         load_ssl(spec("test_vit", "test_vit.pt", "0" * 64), root=root)
 
 
@@ -89,7 +89,7 @@ def test_the_width_is_what_the_model_returns(tmp_path: Path) -> None:
 
 
 def write_headed(folder: Path, *, drop: str = "") -> Path:
-    """A timm folder whose model has a classifier, as supervised ones have."""
+    """A timm folder whose model has a classifier, like a supervised model."""
     write_ssl(folder)
     config = json.loads((folder / "config.json").read_text())
     config["num_classes"] = config["pretrained_cfg"]["num_classes"] = config["model_args"]["num_classes"] = 5

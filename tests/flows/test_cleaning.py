@@ -21,7 +21,7 @@ def files(root: Path) -> set[str]:
 
 @pytest.fixture
 def project(make_repo: Callable[..., Path]) -> Path:
-    """`digits` has run, and so has `gone`, which was taken out of params.yaml since."""
+    """`digits` has run, and so has `gone`, which was then removed from params.yaml."""
     root = make_repo(digits="", gone="")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "prepare@digits", "embed@gone-clip"], cwd=root, check=True)
     parameters = yaml.safe_load((root / "params.yaml").read_text())
@@ -84,6 +84,6 @@ def test_nothing_outside_the_data_folder_is_taken_for_an_output(project: Path) -
 
 
 def test_nothing_is_cleaned_under_a_run(project: Path) -> None:
-    with run_lock(project, pytest.fail), pytest.raises(NolaError, match=r"is at work in .*; wait for it or stop it"):
+    with run_lock(project, pytest.fail), pytest.raises(NolaError, match=r"is running in .*; wait until it ends or stop it"):
         list(clean(project))
     assert (project / "data/digits/classes.parquet").is_file()

@@ -28,7 +28,7 @@ CALL = "import sys, flows.cli; sys.exit(flows.cli.main(sys.argv[1:]))"
 
 
 def run(code: str, *words: str, cwd: Path, stdout: int = subprocess.PIPE, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run some Python elsewhere, without the settings of these tests for Prefect."""
+    """Run Python code in another folder, without these tests' Prefect settings."""
     mine = {name: value for name, value in os.environ.items() if name != "PREFECT_HOME"}
     path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     command = [sys.executable, "-c", code, *words]
@@ -37,7 +37,7 @@ def run(code: str, *words: str, cwd: Path, stdout: int = subprocess.PIPE, **envi
 
 
 def pages(command: Any, *words: str) -> Iterator[list[str]]:
-    """The words of every page of help, but of those that are the core's own."""
+    """The words of every help page, except those of commands from the core."""
     yield [*words, "--help"]
     for name, inner in getattr(command, "commands", {}).items():
         if words != ("describe",):

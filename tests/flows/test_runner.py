@@ -134,11 +134,11 @@ def test_a_stage_waits_for_another_dvc_command(make_repo: Callable[..., Path]) -
         wait_until(lambda: (root / "waits-prepare").is_file())
         thread.start()
         wait_until(lambda: any(line.startswith("waiting") for line in lines))
-        time.sleep(1.5)  # three looks at it, and no second word
+        time.sleep(1.5)  # three polls, but only one message
         assert lines == [
             f"waiting for `{sys.executable} -m dvc repro -q prepare@digits` (process {other.pid}, since "
             f"{time.strftime('%H:%M:%S', time.localtime(psutil.Process(other.pid).create_time()))}), "
-            "which works on the same files"
+            "which uses the same files"
         ]
         (root / "go").touch()
         thread.join(60)

@@ -38,7 +38,9 @@ def test_a_full_disk_is_one_sentence_that_names_the_file(stages: Stages, root: P
     *progress, sentence = said.splitlines()
     assert status == 1 and not any("Traceback" in line for line in progress)
     assert sentence.startswith((f"error: {root}/data/blobs/", f"error: {root}/.nola/"))
-    assert sentence.endswith(": File too large; the file system, or `ulimit -f`, allows no larger file, then run this again.")
+    assert sentence.endswith(
+        ": File too large; the file system, or `ulimit -f`, does not allow a larger file, then run this again."
+    )
     assert not scratch(root)
 
 
@@ -48,18 +50,18 @@ def test_what_stands_in_the_way_of_a_folder_is_named(root: Path, capsys: pytest.
     plots.write_text("")
     capsys.readouterr()
     assert run(root, "evaluate") == 1
-    expected = f"error: {plots}: File exists; move away what stands in its way, then run this again.\n"
+    expected = f"error: {plots}: File exists; remove or rename what is there, then run this again.\n"
     assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (OSError(errno.ENOSPC, "x", "data/a"), "data/a: No space left on device; make room there, then run this again."),
-        (OSError(errno.EROFS, "x", b"a"), "a: Read-only file system; make it writable, or put the project, or NOLA_CACHE, else"),
-        (PermissionError(errno.EACCES, "x", Path("a")), "a: Permission denied; see with `ls -ld` who may read and write there,"),
+        (OSError(errno.ENOSPC, "x", "data/a"), "data/a: No space left on device; free some space there, then run this again."),
+        (OSError(errno.EROFS, "x", b"a"), "a: Read-only file system; make it writable, or move the project or NOLA_CACHE else"),
+        (PermissionError(errno.EACCES, "x", Path("a")), "a: Permission denied; check the permissions with `ls -ld`,"),
         (FileNotFoundError(errno.ENOENT, "x", "a", 0, "b"), "a: No such file or directory; restore it, or run the stage that"),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "Connection refused; see to that, then run this again."),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "Connection refused; fix this, then run this again."),
     ],
 )
 def test_the_systems_errors_in_words(error: OSError, sentence: str) -> None:

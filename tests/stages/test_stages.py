@@ -200,7 +200,7 @@ def test_bad_input_is_one_sentence_that_says_what_to_do(
     shutil.rmtree(root / "photos")
     assert "does not exist" in says(capsys, root, "prepare")
     (root / "photos").mkdir()
-    assert "photos holds no image: NoLA looks for JPEG" in says(capsys, root, "prepare")
+    assert "photos contains no images; NoLA looks for JPEG" in says(capsys, root, "prepare")
 
 
 def test_new_clip_weights_behind_old_features_are_noticed(

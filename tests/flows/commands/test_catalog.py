@@ -41,4 +41,4 @@ def test_check(tmp_path: Path, nola: Nola) -> None:
 
 def test_what_torchvision_cannot_fetch_gets_an_instruction(tmp_path: Path, nola: Nola) -> None:
     out, err = nola("catalog", "prepare", "stanford_cars", str(tmp_path), status=1)
-    assert out == "" and "cannot be fetched automatically" in err and "cars_train/00001.jpg" in err
+    assert out == "" and "cannot be downloaded automatically" in err and "cars_train/00001.jpg" in err

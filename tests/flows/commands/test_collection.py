@@ -37,7 +37,7 @@ def test_paths_are_relative_to_where_the_user_stands(tmp_path: Path, nola: Nola,
     found = json.loads(out)
     assert sum(found.pop("images").values()) == 4
     assert found == {"definition": "../../data/pets.yaml", "reader": "folder", "classes": ["cat", "dog"], "warning": ""}
-    assert nola("add", "pets", "photos", *words, status=1)[1].startswith("error: there is a data set 'pets' already")
+    assert nola("add", "pets", "photos", *words, status=1)[1].startswith("error: a data set 'pets' already exists")
     out, err = nola("remove", "pets")
     assert out == "" and err.startswith("removed data/pets.yaml")
     assert (tmp_path / "params.yaml").read_text() == before and not (tmp_path / "data" / "pets.yaml").exists()

@@ -1,4 +1,4 @@
-"""`nola config` checks params.yaml, says what differs from its preset, and writes one."""
+"""`nola config` checks params.yaml, prints the differences from its preset, and writes a preset."""
 
 from __future__ import annotations
 
