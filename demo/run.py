@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from flows.environment import child_environment
 from nola_core.methods.method import InForce
 
 
@@ -17,7 +18,7 @@ def main() -> int:
     """Run the pipeline and print the table; the exit status is DVC's."""
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--glob", "*@digits*"]
-    status = subprocess.run(command, cwd=root).returncode
+    status = subprocess.run(command, cwd=root, env=child_environment()).returncode
     if status == 0:
         show(root / "data" / "digits")
     return status

@@ -31,7 +31,7 @@ FILES = {
 }
 """File of a project -> file of this folder."""
 PIPELINE = ("dvc.yaml", "data/dvc.yaml")
-"""Without these very files there is no project; the others may be somebody's own, `params.yaml` of a project alone."""
+"""Without these very files there is no project; the others may be the user's own, if `params.yaml` holds settings of NoLA."""
 SCRATCH = Path(".dvc") / "tmp"
 """Where files are made before they get their names; git and DVC ignore it."""
 
@@ -89,14 +89,28 @@ def _compare(folder: Path) -> tuple[list[str], list[str]]:
     """
     there = [name for name in FILES if os.path.lexists(folder / name)]
     others = [name for name in there if not _holds(folder / name, content(name))]
-    ours = [name for name in PIPELINE if name in there and name not in others]
     for name in others:
-        if name in PIPELINE or (name == "params.yaml" and len(ours) < len(PIPELINE)):
+        reason = "it is not the pipeline of this version of NoLA" if name in PIPELINE else ""
+        if name == "params.yaml":
+            reason = _unfit(folder)
+        if reason:
             raise NolaError(
-                f"{folder / name} is in the way: it is not the file that `nola init` writes. Nothing was changed; "
-                "move it away, or make the project in another folder."
+                f"{folder / name} is in the way: {reason}. Nothing was changed; move it away and run this again, "
+                "or make the project in another folder."
             )
     return [name for name in FILES if name not in there], others
+
+
+def _unfit(folder: Path) -> str:
+    """Why the params.yaml of a folder cannot be that of a project; empty if it can."""
+    from nola_core.config import load
+
+    path = folder / "params.yaml"
+    try:
+        load(folder)
+    except NolaError as error:
+        return f"it does not hold settings of this version ({str(error).removeprefix(f'{path}: ').rstrip('.')})"
+    return ""
 
 
 def _holds(path: Path, wanted: bytes) -> bool:

@@ -76,8 +76,9 @@ def test_changed_settings_stay_and_what_is_missing_comes_back(tmp_path: Path, fr
     (root / "params.yaml").write_text("datasets: []\nseed: 3\n")
     (root / ".dvc" / "config").write_text("[core]\n    remote = mine\n")
     (root / "README.md").unlink()
+    (root / "dvc.yaml").unlink()  # as one does for the pipeline of another version
     done = starter.make_project(root)
-    assert (done.written, sorted(done.kept)) == (["README.md"], [".dvc/config", "params.yaml"])
+    assert (done.written, sorted(done.kept)) == (["README.md", "dvc.yaml"], [".dvc/config", "params.yaml"])
     assert load(root).seed == 3 and (root / "README.md").read_bytes() == fresh["README.md"]
     assert (root / ".dvc" / "config").read_text() == "[core]\n    remote = mine\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,12 @@ def test_both_backbones_of_a_pair_that_comes_with_nola_are_there_without_a_proje
     assert sum(line.startswith("  weights_sha256: ") and len(line) == 18 + 64 for line in out) == 2
     checked = nola("backbones", "demo", "--check")[0].splitlines()
     assert checked[0] == "clip: package:demo/clip" and checked[1].endswith("demo/clip (3.7 MB)")
+    files = json.loads(nola("backbones", "demo", "--check", "--json")[0])["ssl"]["files"]
+    assert len(files) == 1 and files[0]["here"] and files[0]["place"].endswith("demo/ssl")
+    assert json.loads(nola("backbones", "demo", "--json")[0])["clip"]["features"] == 96
 
 
 def test_pairs_are_listed_and_a_wrong_one_is_one_sentence(nola: Nola) -> None:
+    assert nola("backbones")[0].splitlines() == json.loads(nola("backbones", "--json")[0])
     assert "demo" in nola("backbones")[0].splitlines()
     assert nola("backbones", "dmeo", status=1)[1] == "error: pairs.yaml has no backbone pair 'dmeo'; did you mean 'demo'?\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -32,6 +33,10 @@ def test_paths_are_relative_to_where_the_user_stands(tmp_path: Path, nola: Nola,
     assert (definition.classes, definition.templates) == (["cat", "dog"], ["a {}.", "the {}."])
     monkeypatch.chdir(here)
     assert nola("add", "pets", "photos", *words, "--force", "--quiet") == ("../../data/pets.yaml\n", "")
+    out = nola("add", "pets", "photos", *words, "--force", "--quiet", "--json")[0]
+    found = json.loads(out)
+    assert sum(found.pop("images").values()) == 4
+    assert found == {"definition": "../../data/pets.yaml", "reader": "folder", "classes": ["cat", "dog"], "warning": ""}
     assert nola("add", "pets", "photos", *words, status=1)[1].startswith("error: a data set 'pets' already exists")
     out, err = nola("remove", "pets")
     assert out == "" and err.startswith("removed data/pets.yaml")
