@@ -5,6 +5,7 @@ from nola_core.config import Evaluate
 from nola_core.features import FeatureStore
 from nola_core.files import read_json, read_table
 from nola_core.inputs import Inputs
+from nola_core.methods.method import InForce
 from nola_core.prediction import Predictions
 from nola_core.stages.paths import Paths
 
@@ -14,6 +15,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
     options = inputs.options(Evaluate)
     result = evaluation.evaluate(
         dataset=paths.dataset,
+        in_force=InForce.of(inputs.values["in_force"]),
         manifest=read_table(paths["manifest.parquet"], ["image_id", "split", "ok"]),
         classes=read_table(paths["classes.parquet"]),
         labels=read_table(paths["labels.parquet"]),

@@ -81,7 +81,7 @@ def test_a_mistake_of_ours_still_traces_back(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_stage_with_one_line_and_its_status(stages: Stages, root: Path, number: signal.Signals) -> None:
-    change(root / "params.yaml", "tune", "epochs", value=100_000)
+    change(root / "params.yaml", "nola", "epochs", value=100_000)
     process = stages.start(root, "tune")
     while not list((root / ".nola" / "checkpoints").rglob("*.pt")):
         os.kill(process, 0)  # an error if it has ended

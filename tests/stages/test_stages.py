@@ -193,9 +193,9 @@ def test_bad_input_is_one_sentence_that_says_what_to_do(
     change(definition, "backbones", value="dem")
     assert "no backbone pair 'dem'; did you mean 'demo'?" in says(capsys, root, "embed clip")
     change(definition, "backbones", value="demo")
-    change(root / "params.yaml", "tune", "epochs", value=0)
-    assert "tune.epochs = 0: must be greater than or equal to 1" in says(capsys, root, "tune")
-    change(root / "params.yaml", "tune", "epochs", value=3)
+    change(root / "params.yaml", "nola", "epochs", value=0)
+    assert "nola.epochs = 0: must be greater than or equal to 1" in says(capsys, root, "tune")
+    change(root / "params.yaml", "nola", "epochs", value=3)
     shutil.rmtree(root / "photos")
     assert "does not exist" in says(capsys, root, "prepare")
     (root / "photos").mkdir()
@@ -217,7 +217,7 @@ def test_nan_features_are_named(finished: Path, tmp_path: Path, capsys: pytest.C
     features = np.load(path)
     features[:] = np.nan
     np.save(path, features)
-    assert "NaN" in says(capsys, root, "align")
+    assert "NaN" in says(capsys, root, "fit")
     assert "NaN" in says(capsys, root, "duplicates")
 
 
@@ -252,9 +252,8 @@ def test_without_descriptions_the_templates_stand_alone(
     for stage in ("describe", "classify"):
         assert run(root, stage) == 0
     assert "no descriptions: templates alone" in capsys.readouterr().out
-    table = read_table(root / "data" / "blobs" / "zero_shot.parquet")
-    by_method = {method: part["class_id"].tolist() for method, part in table.groupby("method")}
-    assert by_method["cde"] == by_method["templates"]
+    folder = root / "data" / "blobs" / "fitted" / "text"
+    assert torch.equal(load_file(folder / "cde.safetensors")["weights"], load_file(folder / "templates.safetensors")["weights"])
 
 
 def test_published_descriptions_are_read_as_they_are_and_separating_ones_kept(
@@ -275,7 +274,7 @@ def test_published_descriptions_are_read_as_they_are_and_separating_ones_kept(
     assert scores["text"].tolist() == read_table(folder / "descriptions.parquet")["text"].tolist()
     kept = scores[scores["kept"]]
     assert (kept.groupby("class_id").size() >= 3).all() and 9 <= len(kept) < 18
-    assert f"{len(kept) + 3 * 2} texts in the class-description embedding" in said
+    assert f"{len(kept) + 3 * 2} texts in the text classifier cde" in said
     features = load_file(folder / "description_features.safetensors")["features"].float()
     assert features.shape == (18, 16)
     torch.testing.assert_close(features.norm(dim=1), torch.ones(18), atol=2e-3, rtol=0)
