@@ -295,6 +295,7 @@ def test_a_registered_method_is_an_input_with_its_file(project: Path, monkeypatc
 
 
 def test_an_absent_file_and_entry_say_what_to_do(project: Path) -> None:
+    (project / "data" / "inputs" / "blobs.json").unlink(missing_ok=True)
     with pytest.raises(NolaError, match=r"blobs\.json does not exist; run `dvc repro` or `nola run`"):
         inputs.read(project, "blobs", "tune")
     inputs.write(project)
