@@ -200,6 +200,9 @@ def parse(values: Mapping[str, Any], *, source: str = "params.yaml", root: Path 
     for name in preset_values("paper"):
         if name not in Settings.model_fields and name not in methods:
             methods[name] = registry.find(name, root)
+    for name in methods:
+        if hasattr(Settings, name) or name in Settings.model_fields:
+            raise NolaError(f"{source}: a method cannot be called '{name}', which means something else there; rename it.")
     sections: dict[str, Any] = {name: (method.section, method.section()) for name, method in sorted(methods.items())}
     settings = validate(create_model("Settings", __base__=Settings, **sections), values, source=source)
     for key, kinds in PARTS.items():
