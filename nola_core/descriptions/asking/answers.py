@@ -1,0 +1,127 @@
+"""Answers to questions: what the cache knows, what the rest would cost, and asking for it in the mode of the settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from nola_core.config import Describe
+from nola_core.descriptions.asking import batch
+from nola_core.descriptions.asking.cache import Responses
+from nola_core.descriptions.asking.cost import Price, tokens_likely
+from nola_core.descriptions.asking.endpoint import Endpoint
+from nola_core.descriptions.asking.live import Live
+from nola_core.descriptions.asking.request import GOOD, ImageLoader, grouped, requests, texts
+from nola_core.descriptions.texts.prompts import Question
+from nola_core.descriptions.texts.table import COLUMNS
+from nola_core.errors import NolaError
+
+LISTED = 10  # classes named in a message
+
+
+class Plan(NamedTuple):
+    """What would be asked, and what it would cost in dollars with one attempt each; None where the price is unknown."""
+
+    lines: list[str]  # for a reader
+    cost: float | None  # likely
+    most: float | None
+
+
+def plan(questions: Sequence[Question], settings: Describe, responses: Responses) -> Plan:
+    """Count what would be asked; nothing is asked, nothing written."""
+    wanted, known, price = requests(questions, settings), responses.known(), Price.of(settings)
+    missing = known.lacking(wanted, attempts=settings.attempts)
+    groups = list(grouped(missing, settings))
+    tokens_in, tokens_out = (
+        sum(part) for part in zip((0, 0), *(tokens_likely(group, settings) for group in groups), strict=True)
+    )
+    cached = sum(request.key in known.good for request in wanted)
+    lines = [
+        f"{len(wanted):,} answers of {settings.model} ({settings.style}): {cached:,} in the cache, "
+        f"{len(wanted) - cached - len(missing):,} given up, {len(missing):,} to ask",
+        f"tokens: about {tokens_in:,} in, {tokens_out:,} out",
+    ]
+    cost = most = None
+    if price is None:
+        lines.append("cost: unknown: neither describe.price nor prices.yaml has a price for this model")
+    else:
+        cost, most = price.cost(tokens_in, tokens_out), sum(price.most(group, settings) for group in groups)
+        cap = "no cap" if settings.max_cost is None else f"describe.max_cost = ${settings.max_cost:g}"
+        money = f"about ${cost:.4f}, at most ${most:.4f} with one attempt each; ${known.spent:.4f} spent so far, {cap}"
+        lines.append(f"cost: {money}")
+    if missing:
+        lines.append(f"to ask: {_listed(Counter(request.question.class_name for request in missing))}")
+    return Plan(lines, cost, most)
+
+
+def collect(
+    questions: Sequence[Question],
+    settings: Describe,
+    responses: Responses,
+    *,
+    endpoint: Endpoint | None,
+    load_image: ImageLoader | None = None,
+    poll: float | None = batch.POLL_SECONDS,
+) -> pd.DataFrame:
+    """The answers to `questions`, asked for where the mode allows it: the good rows of the cache, in the order of asking.
+
+    Empty where nothing is cached and no endpoint is configured (None). `load_image` is that of `request.body`; `poll` are the
+    seconds between two looks at a batch, None to look once and not to wait.
+
+    Raises:
+        NolaError: `replay` lacks an answer, `plan` (always, after it was printed), or not everything could be asked.
+    """
+    if settings.mode == "plan":
+        print("\n".join(plan(questions, settings, responses).lines))
+        raise NolaError("describe.mode is plan: nothing was asked and nothing written; set it to live to go on.")
+    wanted, known = requests(questions, settings), responses.known()
+    missing = known.lacking(wanted, attempts=settings.attempts)
+    if missing and (settings.mode == "replay" or endpoint is None):
+        counts = Counter(request.question.class_name for request in missing)
+        lacking = f"{len(missing):,} answers are not in the cache: {_listed(counts)}"
+        if settings.mode == "replay":
+            raise NolaError(f"{lacking}; describe.mode is replay, so nothing was asked: set it to live, or restore responses/.")
+        if any(request.key in known.good for request in wanted):
+            raise NolaError(f"{lacking}, and no language model is configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL.")
+        return responses.read().iloc[:0]
+    if missing and endpoint is not None:
+        with responses.recording() as recorder:  # another run may have asked while this one waited for its turn
+            if settings.mode == "batch":
+                batch.Job(recorder, settings, endpoint, load_image=load_image).run(wanted, poll=poll)
+            elif {request.key for request in missing} & batch.submitted(responses):
+                raise NolaError(
+                    "some of these answers are on their way in a batch; set describe.mode to batch and fetch them first."
+                )
+            else:
+                Live(recorder, settings, endpoint, load_image=load_image).run(wanted)
+        known = responses.known()
+    answered = [request for request in wanted if request.key in known.good]
+    if failures := known.summary(wanted):
+        if not answered:
+            raise NolaError(f"{settings.model} gave no usable answer in {settings.attempts} attempts each: {failures}.")
+        print(f"no usable answer after {settings.attempts} attempts: {failures}")
+    rows = responses.read()
+    rows = rows[rows["finish_reason"] == GOOD].set_index("key", drop=False).loc[[request.key for request in answered]]
+    # a class may have had another name when it was asked about
+    return rows.reset_index(drop=True).assign(**{"class": [request.question.class_name for request in answered]})
+
+
+def sentences(answers: pd.DataFrame, questions: Sequence[Question], settings: Describe, classes: pd.DataFrame) -> pd.DataFrame:
+    """Answers as a provided table (`class, prompt, text, provider, model`): one row a text, see `request.texts`."""
+    names = dict(zip(classes["name"], classes["display_name"], strict=True))
+    forms = {request.key: request.question.form for request in requests(questions, settings)}
+    rows = [
+        (row["class"], row["prompt"], text, row["provider"], row["returned_model"] or row["model"])
+        for row in answers.to_dict("records")
+        for text in texts(row["text"], form=forms[row["key"]], name=names[row["class"]])
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """`dog (3), cat (9)`, the first ten."""
+    more = f", and {len(counts) - LISTED} more classes" if len(counts) > LISTED else ""
+    return ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:LISTED]) + more
