@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -14,12 +14,11 @@ from nola_core.descriptions.asking.cache import Responses
 from nola_core.descriptions.asking.cost import Price, tokens_likely
 from nola_core.descriptions.asking.endpoint import Endpoint
 from nola_core.descriptions.asking.live import Live
-from nola_core.descriptions.asking.request import GOOD, ImageLoader, grouped, requests, texts
+from nola_core.descriptions.asking.request import GOOD, ImageLoader, Request, grouped, requests, texts
+from nola_core.descriptions.texts.grammar import listed
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
-
-LISTED = 10  # classes named in a message
 
 
 class Plan(NamedTuple):
@@ -35,25 +34,22 @@ def plan(questions: Sequence[Question], settings: Describe, responses: Responses
     wanted, known, price = requests(questions, settings), responses.known(), Price.of(settings)
     missing = known.lacking(wanted, attempts=settings.attempts)
     groups = list(grouped(missing, settings))
-    tokens_in, tokens_out = (
-        sum(part) for part in zip((0, 0), *(tokens_likely(group, settings) for group in groups), strict=True)
-    )
+    tokens = [tokens_likely(group, settings) for group in groups]
+    tokens_in, tokens_out = sum(sent for sent, _ in tokens), sum(answered for _, answered in tokens)
+    cost = most = None
+    money = "unknown: neither describe.price nor prices.yaml has a price for this model"
+    if price is not None:
+        cost, most = price.cost(tokens_in, tokens_out), sum(price.most(group, settings) for group in groups)
+        cap = "no cap" if settings.max_cost is None else f"describe.max_cost = ${settings.max_cost:g}"
+        money = f"about ${cost:.4f}, at most ${most:.4f} with one attempt each; ${known.spent:.4f} spent so far, {cap}"
     cached = sum(request.key in known.good for request in wanted)
     lines = [
         f"{len(wanted):,} answers of {settings.model} ({settings.style}): {cached:,} in the cache, "
         f"{len(wanted) - cached - len(missing):,} given up, {len(missing):,} to ask",
         f"tokens: about {tokens_in:,} in, {tokens_out:,} out",
+        f"cost: {money}",
+        *([f"to ask: {_classes(missing)}"] if missing else []),
     ]
-    cost = most = None
-    if price is None:
-        lines.append("cost: unknown: neither describe.price nor prices.yaml has a price for this model")
-    else:
-        cost, most = price.cost(tokens_in, tokens_out), sum(price.most(group, settings) for group in groups)
-        cap = "no cap" if settings.max_cost is None else f"describe.max_cost = ${settings.max_cost:g}"
-        money = f"about ${cost:.4f}, at most ${most:.4f} with one attempt each; ${known.spent:.4f} spent so far, {cap}"
-        lines.append(f"cost: {money}")
-    if missing:
-        lines.append(f"to ask: {_listed(Counter(request.question.class_name for request in missing))}")
     return Plan(lines, cost, most)
 
 
@@ -78,25 +74,23 @@ def collect(
         print("\n".join(plan(questions, settings, responses).lines))
         raise NolaError("describe.mode is plan: nothing was asked and nothing written; set it to live to go on.")
     wanted, known = requests(questions, settings), responses.known()
-    missing = known.lacking(wanted, attempts=settings.attempts)
-    if missing and (settings.mode == "replay" or endpoint is None):
-        counts = Counter(request.question.class_name for request in missing)
-        lacking = f"{len(missing):,} answers are not in the cache: {_listed(counts)}"
+    if missing := known.lacking(wanted, attempts=settings.attempts):
+        lacking = f"{len(missing):,} answers are not in the cache: {_classes(missing)}"
         if settings.mode == "replay":
             raise NolaError(f"{lacking}; describe.mode is replay, so nothing was asked: set it to live, or restore responses/.")
-        if any(request.key in known.good for request in wanted):
-            raise NolaError(f"{lacking}, and no language model is configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL.")
-        return responses.read().iloc[:0]
-    if missing and endpoint is not None:
-        with responses.recording() as recorder:  # another run may have asked while this one waited for its turn
+        if endpoint is None:
+            if any(request.key in known.good for request in wanted):
+                raise NolaError(f"{lacking}, and no language model is configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL.")
+            return responses.read().iloc[:0]
+        with responses.recording() as recorder:
             if settings.mode == "batch":
-                batch.Job(recorder, settings, endpoint, load_image=load_image).run(wanted, poll=poll)
-            elif {request.key for request in missing} & batch.submitted(responses):
+                batch.Job(recorder, settings, endpoint, load_image).run(wanted, poll=poll)
+            elif batch.submitted(responses).intersection(request.key for request in missing):
                 raise NolaError(
-                    "some of these answers are on their way in a batch; set describe.mode to batch and fetch them first."
+                    "some of these answers are on their way in a batch: set describe.mode to batch and fetch them first."
                 )
             else:
-                Live(recorder, settings, endpoint, load_image=load_image).run(wanted)
+                Live(recorder, settings, endpoint, load_image).run(wanted)
         known = responses.known()
     answered = [request for request in wanted if request.key in known.good]
     if failures := known.summary(wanted):
@@ -121,7 +115,7 @@ def sentences(answers: pd.DataFrame, questions: Sequence[Question], settings: De
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    """`dog (3), cat (9)`, the first ten."""
-    more = f", and {len(counts) - LISTED} more classes" if len(counts) > LISTED else ""
-    return ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:LISTED]) + more
+def _classes(missing: Sequence[Request]) -> str:
+    """`dog (3), cat (9)`: the classes, and how many requests each lacks."""
+    counts = Counter(request.question.class_name for request in missing)
+    return listed(f"{name} ({count})" for name, count in counts.items())

@@ -17,7 +17,7 @@ from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder, Responses
 from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint
-from nola_core.descriptions.asking.request import PARAMETERS, STRUCTURES, Answer, ImageLoader, Request, body
+from nola_core.descriptions.asking.request import PARAMETERS, Answer, ImageLoader, Manner, Request, body
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from nola_core.files import read_json, remove, write_json
@@ -41,9 +41,7 @@ def submitted(responses: Responses) -> set[str]:
 class Job:
     """One visit to the Batch API."""
 
-    def __init__(
-        self, recorder: Recorder, settings: Describe, endpoint: Endpoint, *, load_image: ImageLoader | None = None
-    ) -> None:
+    def __init__(self, recorder: Recorder, settings: Describe, endpoint: Endpoint, load_image: ImageLoader | None) -> None:
         self.recorder, self.settings, self.endpoint, self.load_image = recorder, settings, endpoint, load_image
         self.price = Price.of(settings, share=REBATE, capped=True)
         self.path: Any = f"/v1{PATHS[settings.style]}"
@@ -122,7 +120,7 @@ class Job:
         part: dict[bytes, Request] = {}
         size = 0
         for request in requests:
-            sent = body([request], self.settings, structure=STRUCTURES[0], load_image=self.load_image)
+            sent = body([request], self.settings, Manner(), load_image=self.load_image)
             line = {"custom_id": request.key, "method": "POST", "url": self.path, "body": sent}
             data = json.dumps(line).encode() + b"\n"
             if part and (len(part) == room or size + len(data) > MOST_BYTES):
@@ -135,7 +133,7 @@ class Job:
     async def _submit(self, part: dict[bytes, Request]) -> None:
         uploaded = await self.api.files.create(file=("nola.jsonl", b"".join(part)), purpose="batch")
         token, requests = uuid.uuid4().hex, [asdict(request) for request in part.values()]
-        sampling = self.settings.model_dump(include={"model", *PARAMETERS})
+        sampling = self.settings.model_dump(include=PARAMETERS | {"model"})
         entry: Entry = {"token": token, "id": None, "sampling": sampling, "requests": requests}
         self._save([*self.entries, entry])  # before the batch is made: a kill in between leaves a token to look for
         made = await self.api.batches.create(
@@ -169,7 +167,7 @@ class Job:
                     reasons.append("a line that is no answer")
                     continue
                 try:
-                    (answer,) = self.endpoint.read(response["body"], [request], settings, structure=STRUCTURES[0])
+                    (answer,) = self.endpoint.read(response["body"], [request], settings, Manner())
                 except NO_ANSWER:
                     answer = Answer("", "malformed")  # and paid for
                 pairs.append((request, answer))

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.request import GOOD, Answer, Request
+from nola_core.descriptions.texts.grammar import listed
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
 from nola_core.files import digest, write_table
@@ -58,8 +59,7 @@ class Known:
         for request in requests:
             if request.key not in self.good and (reasons := self.failures.get(request.key)):
                 found[reasons[-1]][request.question.class_name] += 1
-        some = {reason: [*list(classes)[:5], *(["..."] if len(classes) > 5 else [])] for reason, classes in found.items()}
-        return ", ".join(f"{reason} {found[reason].total()} ({', '.join(some[reason])})" for reason in sorted(found))
+        return ", ".join(f"{reason} {found[reason].total()} ({listed(found[reason], most=5)})" for reason in sorted(found))
 
 
 class Responses:
@@ -153,17 +153,17 @@ class Responses:
             part = self.folder / f"{number:06d}-{uuid.uuid4().hex[:8]}.parquet"
             write_table(part, pa.Table.from_pylist(list(rows), schema=SCHEMA).to_pandas(), SCHEMA)
 
-    def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("*.parquet"))
-
     def _compact(self) -> None:
         """Merge all small parts if there are many. A kill halfway leaves rows twice, and `read` takes them once."""
         small = [part for part in self._parts() if pq.read_metadata(part).num_rows < SMALL_ROWS]
         if len(small) > COMPACT_PARTS:
-            merged = pa.concat_tables([_read_part(part) for part in small]).to_pandas()
+            merged = pa.concat_tables(map(_read_part, small)).to_pandas()
             write_table(self.folder / f"{small[0].name[:6]}-{uuid.uuid4().hex[:8]}.parquet", merged, SCHEMA)
             for part in small:
                 part.unlink(missing_ok=True)
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("*.parquet"))
 
 
 class Recorder:
@@ -176,12 +176,7 @@ class Recorder:
         self.known = responses.known()
 
     def keep(
-        self,
-        pairs: Sequence[tuple[Request, Answer]],
-        settings: Describe,
-        price: Price | None,
-        *,
-        fallback: float | None = None,
+        self, pairs: Sequence[tuple[Request, Answer]], settings: Describe, price: Price | None, *, fallback: float | None = None
     ) -> float:
         """Record answers; the dollars booked: for one whose tokens were not counted `fallback`, or the most it can cost."""
         rows: list[dict[str, Any]] = []

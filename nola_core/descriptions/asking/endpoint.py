@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cost import counted
-from nola_core.descriptions.asking.request import Answer, Request, Structure, judged
+from nola_core.descriptions.asking.request import Answer, Manner, Request, judged
 from nola_core.errors import NolaError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Endpoint:
         base_url = (os.environ.get("NOLA_LLM_BASE_URL") or os.environ.get("OPENAI_BASE_URL") or "").strip()
         if not key and not base_url:
             return None
-        limits = [_number(f"NOLA_LLM_{name}") for name in ("CONCURRENCY", "RPM", "TPM", "TIMEOUT")]
-        found = cls(base_url or cls.base_url, key, limits[0] or cls.concurrency, *limits[1:3], limits[3] or cls.timeout)
+        concurrency, rpm, tpm, timeout = (_number(f"NOLA_LLM_{name}") for name in ("CONCURRENCY", "RPM", "TPM", "TIMEOUT"))
+        found = cls(base_url or cls.base_url, key, concurrency or cls.concurrency, rpm, tpm, timeout or cls.timeout)
         if not found.base_url.startswith(("http://", "https://")) or not found.host:
             raise NolaError("the base URL of the language model must look like http://localhost:8000/v1 (NOLA_LLM_BASE_URL).")
         if not key.isascii() or not key.isprintable():
@@ -90,7 +90,7 @@ class Endpoint:
         options: Any = {"max_retries": max_retries, "timeout": self.timeout, "http_client": http}
         return openai.AsyncOpenAI(api_key=self.key or "none", base_url=self.base_url, **options)
 
-    def read(self, reply: Any, group: Sequence[Request], settings: Describe, *, structure: Structure) -> list[Answer]:
+    def read(self, reply: Any, group: Sequence[Request], settings: Describe, manner: Manner) -> list[Answer]:
         """The answers in the JSON of a reply; one of `NO_ANSWER` is raised where it holds none."""
         choices = reply["choices"][: len(group)]
         if not choices:
@@ -111,9 +111,9 @@ class Endpoint:
             elif completion and form == "sentences":
                 text, reason = judged(" ".join(text.split()), form=form, structure="lines")
             else:
-                text, reason = judged(text, form=form, structure=structure)
-            parts = (None if count is None else (count + number) // len(choices) for count in tokens)  # they add up to it
-            answers.append(Answer(self.redact(text), reason, *parts, model))
+                text, reason = judged(text, form=form, structure=manner.structure)
+            tokens_in, tokens_out = (None if count is None else (count + number) // len(choices) for count in tokens)
+            answers.append(Answer(self.redact(text), reason, tokens_in, tokens_out, model))
         return answers
 
 

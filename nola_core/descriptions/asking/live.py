@@ -16,7 +16,7 @@ from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder
 from nola_core.descriptions.asking.cost import Budget, Price, tokens_likely
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint, retry_after
-from nola_core.descriptions.asking.request import GOOD, STRUCTURES, ImageLoader, Request, body, grouped
+from nola_core.descriptions.asking.request import GOOD, Answer, ImageLoader, Manner, Request, body, grouped
 from nola_core.errors import NolaError
 from nola_core.progress import progress
 
@@ -28,6 +28,7 @@ GRACE_SECONDS = 10.0
 LONGEST_WAIT = 300.0  # seconds; a run ends where the endpoint asks for a longer pause
 MALFORMED = 3  # so many malformed answers without a well-formed one: the endpoint ignores that structure
 SETTINGS = ("temperature", "reasoning_effort")  # those that some models do not know
+STRUCTURE_WORDS = ("response_format", "json_", "schema", "structured", "guided")  # an error about one of them
 
 
 class NoAnswerError(Exception):
@@ -41,20 +42,18 @@ class NoAnswerError(Exception):
 class Live:
     """One run that asks a model; what its requests share."""
 
-    def __init__(
-        self, recorder: Recorder, settings: Describe, endpoint: Endpoint, *, load_image: ImageLoader | None = None
-    ) -> None:
+    def __init__(self, recorder: Recorder, settings: Describe, endpoint: Endpoint, load_image: ImageLoader | None) -> None:
         self.recorder, self.settings, self.endpoint, self.load_image = recorder, settings, endpoint, load_image
         self.price = Price.of(settings, capped=True)
         self.budget = Budget(settings.max_cost, spent=recorder.known.spent)
+        limits = (endpoint.requests_per_minute, endpoint.tokens_per_minute)  # in portions of a second's worth
+        self.pace = [AsyncLimiter(max(limit // 60, 1), max(60 / limit, 1)) if limit else None for limit in limits]
+        self.resume_at = 0.0  # on the loop's clock: no request is sent before
+        self.manner = Manner()
+        self.answered = self.well_formed = False  # whether anything was, in this manner
         self.stopped = ""  # why the run ended before its time
         self.failed: Counter[str] = Counter()  # why requests got no answer at all
-        self.reserving = self.in_flight = self.cut_off = self.exhausted = 0
-        self.manner = (STRUCTURES[0], "max_tokens")  # how the endpoint takes a form, and what it calls the token limit
-        self.malformed = 0
-        self.answered = self.well_formed = False
-        self.resume_at = 0.0  # on the loop's clock
-        self.pace = [_limiter(limit) for limit in (endpoint.requests_per_minute, endpoint.tokens_per_minute)]
+        self.reserving = self.in_flight = self.malformed = self.exhausted = 0
 
     def run(self, wanted: Sequence[Request]) -> None:
         """Ask for what is missing of `wanted`. SIGTERM and SIGINT end the run after the answers under way.
@@ -62,20 +61,12 @@ class Live:
         Raises:
             NolaError: not everything could be asked; says why and how much is kept.
         """
-        asyncio.run(self._ask_all(self.recorder.known.lacking(wanted, attempts=self.settings.attempts)))
-        left = self.recorder.known.lacking(wanted, attempts=self.settings.attempts)
-        if not left:
-            return
-        kept = f"{len(wanted) - len(left):,} of {len(wanted):,} answers are kept"
-        if self.stopped == "budget":
-            raise NolaError(
-                f"stopped before describe.max_cost = ${self.budget.limit:g} is crossed (${self.budget.spent:.4f} spent); "
-                f"{kept}. Raise it and run again to ask for the rest."
-            )
-        if not self.stopped:
-            (reason, count), *_ = self.failed.most_common(1)
-            self.stopped = f"{count} requests got no answer ({reason})"
-        raise NolaError(f"{self.stopped}; {kept}. Run again to ask for the rest.")
+        asyncio.run(self._ask_all(self._lacking(wanted)))
+        if left := self._lacking(wanted):
+            for reason, count in self.failed.most_common(1):
+                self._stop(f"{count} requests got no answer ({reason})")
+            kept = f"{len(wanted) - len(left):,} of {len(wanted):,} answers are kept"
+            raise NolaError(f"{self.stopped}; {kept}. Run again to ask for the rest.")
 
     async def _ask_all(self, missing: Sequence[Request]) -> None:
         slots, loop = asyncio.Semaphore(self.endpoint.concurrency), asyncio.get_running_loop()
@@ -91,8 +82,8 @@ class Live:
                     with suppress(ValueError, RuntimeError):  # only the main thread gets signals
                         loop.add_signal_handler(number, end, number.name)
                 await asyncio.gather(*(self._ask(group, slots) for group in grouped(missing, self.settings)))
-        if self.cut_off:
-            left = f"{self.cut_off} requests under way got no answer within {GRACE_SECONDS:g} s"
+        if self.in_flight:
+            left = f"{self.in_flight} requests under way got no answer within {GRACE_SECONDS:g} s"
             self.stopped += f", {left} and may be charged"
 
     async def _ask(self, group: Sequence[Request], slots: asyncio.Semaphore) -> None:
@@ -100,8 +91,7 @@ class Live:
         async with slots:
             tried = 0
             while group and not self.stopped:
-                # our own loop, not the SDK's retries or a library's: each try is reserved, paced and booked
-                if tried:
+                if tried:  # our own tries, not a library's: each is reserved, paced and booked
                     await asyncio.sleep(min(self.endpoint.backoff * 2 ** (tried - 1), 30.0) * random.uniform(0.75, 1.0))
                 try:
                     group, tried = await self._once(group), 0
@@ -120,7 +110,8 @@ class Live:
         most = self.price.most(group, self.settings) if self.price else 0.0
         while not self.budget.reserve(most):
             if not self.reserving:
-                self._stop("budget")
+                spent = f"${self.budget.spent:.4f} spent; raise it to go on"
+                self._stop(f"stopped before describe.max_cost = ${self.budget.limit:g} is crossed ({spent})")
             if self.stopped:
                 raise NoAnswerError("not sent", again=False)
             await asyncio.sleep(0.01)  # what is under way may cost less than was reserved for it
@@ -135,30 +126,29 @@ class Live:
         finally:
             self.reserving -= 1
             self.budget.settle(most, cost)
-        lacking = self.recorder.known.lacking(group, attempts=self.settings.attempts)
+        lacking = self._lacking(group)
         self.advance(len(group) - len(lacking), note=f"${self.budget.spent:.2f}" if self.price else "")
         return lacking
 
-    async def _answers(self, group: Sequence[Request]) -> list[Any]:
-        """The answers of one request; it is sent again at once where the endpoint does not know the manner."""
+    async def _answers(self, group: Sequence[Request]) -> list[Answer]:
+        """The answers of one request, which is sent again at once where the endpoint does not know the manner."""
         import openai
 
-        while True:
-            manner = self.manner
-            try:
-                answers = self.endpoint.read(await self._post(group), group, self.settings, structure=manner[0])
-                break
-            except openai.APIStatusError as error:
-                if not self._adapt(error, group, manner):
-                    raise self._failure(error) from None
-            except (openai.APITimeoutError, TimeoutError):
-                raise NoAnswerError(f"no answer within {self.endpoint.timeout:g} s", charged=True) from None
-            except (openai.APIConnectionError, BodyError) as error:
-                cause = error.__cause__ or error
-                said = str(cause) if isinstance(cause, BodyError) else f"the connection failed ({type(cause).__name__})"
-                raise NoAnswerError(said, charged=True) from None
-            except (openai.APIError, *NO_ANSWER):
-                raise NoAnswerError("an answer that is no completion", charged=True) from None
+        manner = self.manner
+        try:
+            answers = self.endpoint.read(await self._post(group, manner), group, self.settings, manner)
+        except openai.APIStatusError as error:
+            if self._adapt(error, group, manner):
+                return await self._answers(group)
+            raise self._failure(error) from None
+        except (openai.APITimeoutError, TimeoutError):
+            raise NoAnswerError(f"no answer within {self.endpoint.timeout:g} s", charged=True) from None
+        except (openai.APIConnectionError, BodyError) as error:
+            cause = error.__cause__ or error
+            said = str(cause) if isinstance(cause, BodyError) else f"the connection failed ({type(cause).__name__})"
+            raise NoAnswerError(said, charged=True) from None
+        except (openai.APIError, *NO_ANSWER):
+            raise NoAnswerError("an answer that is no completion", charged=True) from None
         self.answered, self.exhausted = True, 0
         if group[0].question.form != "plain" and manner == self.manner:
             self.well_formed = self.well_formed or any(answer.finish_reason == GOOD for answer in answers)
@@ -167,11 +157,9 @@ class Live:
                 self._lower()
         return answers
 
-    async def _post(self, group: Sequence[Request]) -> Any:
+    async def _post(self, group: Sequence[Request], manner: Manner) -> Any:
         """The JSON of a reply, asked for when the limits allow it and unless the run is stopped."""
-        structure, limit = self.manner
-        options: Any = {"structure": structure, "limit": limit, "load_image": self.load_image}
-        sent = await asyncio.to_thread(body, group, self.settings, **options)  # which may load images
+        sent = await asyncio.to_thread(body, group, self.settings, manner, load_image=self.load_image)  # may load images
         for limiter, amount in zip(self.pace, (1, sum(tokens_likely(group, self.settings))), strict=True):
             while limiter and amount > 0 and not self.stopped:
                 await limiter.acquire(min(limiter.max_rate, amount))
@@ -183,66 +171,56 @@ class Live:
         self.in_flight += 1
         try:
             async with asyncio.timeout(self.endpoint.timeout):
-                return await self.api.post(PATHS[self.settings.style], cast_to=object, body=sent)
-        except asyncio.CancelledError:
-            self.cut_off += 1
-            raise
-        finally:
+                reply = await self.api.post(PATHS[self.settings.style], cast_to=object, body=sent)
+        except Exception:
             self.in_flight -= 1
+            raise  # one that is cancelled stays in flight: nobody knows what becomes of it
+        self.in_flight -= 1
+        return reply
+
+    def _lacking(self, requests: Sequence[Request]) -> list[Request]:
+        return self.recorder.known.lacking(requests, attempts=self.settings.attempts)
 
     def _stop(self, why: str) -> None:
         self.stopped = self.stopped or why
 
     def _lower(self) -> None:
-        structure, limit = self.manner
-        self.manner = (STRUCTURES[min(STRUCTURES.index(structure) + 1, len(STRUCTURES) - 1)], limit)
-        self.well_formed, self.malformed = False, 0
+        self.manner, self.well_formed, self.malformed = self.manner.lower(), False, 0
 
-    def _adapt(self, error: openai.APIStatusError, group: Sequence[Request], manner: tuple[str, str]) -> bool:
-        """Whether the request should be sent again in another manner, because the endpoint does not know this one."""
+    def _adapt(self, error: openai.APIStatusError, group: Sequence[Request], sent: Manner) -> bool:
+        """Whether to send the request again in another manner, because the endpoint does not know the one it was sent in."""
         words, status = str(error.message).lower(), error.status_code
         if status not in (400, 404, 422, 500, 501) or error.code == "content_filter":
             return False
-        if manner != self.manner:
+        if sent != self.manner:
             return True  # another request has found out already
-        structure, limit = manner
-        if status != 404 and "max_completion_tokens" in words and limit == "max_tokens":
-            self.manner = (self.manner[0], "max_completion_tokens")
-            return True
-        structured = self.settings.style == "chat" and group[0].question.form != "plain"
-        if not structured or self.well_formed or structure == STRUCTURES[-1] or any(name in words for name in SETTINGS):
-            return False  # a setting is part of the request's key: left out, it would be another request
-        if status in (400, 422) or any(word in words for word in ("response_format", "json_", "schema", "structured", "guided")):
+        structured = self.settings.style == "chat" and group[0].question.form != "plain" and not self.well_formed
+        doubted = status in (400, 422) or any(word in words for word in STRUCTURE_WORDS)
+        if status != 404 and "max_completion_tokens" in words and sent.limit == "max_tokens":
+            self.manner = sent._replace(limit="max_completion_tokens")
+        elif structured and doubted and not any(name in words for name in SETTINGS):  # without a setting it is another request
             self._lower()
-            return True
-        return False
+        return sent != self.manner
 
     def _failure(self, error: openai.APIStatusError) -> NoAnswerError:
         """What a status means for its request; stops the run where it means the same for all."""
-        host, status, failed = self.endpoint.host, error.status_code, ""
+        host, status = self.endpoint.host, error.status_code
         message = error.body.get("message") if isinstance(error.body, dict) else None
         words = " ".join(message.split())[:200] if isinstance(message, str) else ""
         said = self.endpoint.redact(f"{status}: {words}" if words else f"status {status}")
         wait = retry_after(error.response.headers) if status == 429 else 0.0
         self.resume_at = max(self.resume_at, asyncio.get_running_loop().time() + wait)  # a 429 speaks for all requests
         if status in (401, 403):
-            failed = f"{host} refuses the key; set NOLA_LLM_KEY or OPENAI_API_KEY ({said})"
+            self._stop(f"{host} refuses the key; set NOLA_LLM_KEY or OPENAI_API_KEY ({said})")
         elif status == 404:
-            failed = f"{host} has no model '{self.settings.model}', or its base URL is wrong ({said})"
+            self._stop(f"{host} has no model '{self.settings.model}', or its base URL is wrong ({said})")
         elif status == 429 and error.code == "insufficient_quota":
-            failed = f"the quota at {host} is used up ({said})"
+            self._stop(f"the quota at {host} is used up ({said})")
         elif wait > LONGEST_WAIT:
-            failed = f"{host} asks to come back in {wait:.0f} s; run again then"
+            self._stop(f"{host} asks to come back in {wait:.0f} s; run again then")
         elif status in (408, 409, 429) or status >= 500:
             return NoAnswerError(said)
         elif not self.answered and error.code != "content_filter":
-            refused = [name for name in SETTINGS if name in said]
-            failed = f"{host} refuses the request ({said})" + (f"; set describe.{refused[0]} to null" if refused else "")
-        if failed:
-            self._stop(failed)
+            null = "".join(f"; set describe.{name} to null" for name in SETTINGS if name in said)
+            self._stop(f"{host} refuses the request ({said}){null}")
         return NoAnswerError(said, again=False)
-
-
-def _limiter(per_minute: int | None) -> AsyncLimiter | None:
-    """At most so many a minute, in portions of a second's worth."""
-    return AsyncLimiter(max(per_minute // 60, 1), max(60 / per_minute, 1)) if per_minute else None

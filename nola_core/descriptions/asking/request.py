@@ -8,19 +8,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from nola_core.config import Describe
 from nola_core.descriptions.texts.prompts import Form, Question
 from nola_core.errors import NolaError
 from nola_core.files import digest
 
-Structure = Literal["schema", "json", "lines"]
-STRUCTURES: tuple[Structure, ...] = ("schema", "json", "lines")
-"""How an endpoint can be made to keep to a form, strictest first."""
 ImageLoader = Callable[[str], bytes]
 """Name of an image in a question -> the bytes of a JPEG."""
-PARAMETERS = ("style", "temperature", "reasoning_effort", "max_tokens")
+PARAMETERS = {"style", "temperature", "reasoning_effort", "max_tokens"}
 """The settings that decide about an answer, beside the model."""
 STOP = "."  # sent in completion style alone
 COMPLETION_SAMPLES = 20  # samples a request in completion style
@@ -45,6 +42,17 @@ INSTRUCTIONS = {
     ("attributes", "lines"): "Write each attribute as a short noun phrase on a line of its own and nothing else.",
 }
 """What is added to the prompt where the endpoint does not take a schema."""
+
+
+class Manner(NamedTuple):
+    """How an endpoint is made to keep to a form, strictest first, and what it calls the token limit."""
+
+    structure: Literal["schema", "json", "lines"] = "schema"
+    limit: str = "max_tokens"  # newer models: max_completion_tokens
+
+    def lower(self) -> Manner:
+        """With the next structure, less strict."""
+        return self._replace(structure="json" if self.structure == "schema" else "lines")
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def requests(questions: Iterable[Question], settings: Describe) -> list[Request]
         NolaError: completion style with images or attributes.
     """
     completion = settings.style == "completion"
-    sampling = settings.model_dump(include=set(PARAMETERS)) | ({"stop": STOP} if completion else {})
+    sampling = settings.model_dump(include=PARAMETERS) | ({"stop": STOP} if completion else {})
     if completion or settings.reasoning_effort is None:
         del sampling["reasoning_effort"]
     made: dict[str, Request] = {}
@@ -101,36 +109,26 @@ def grouped(requests: Iterable[Request], settings: Describe) -> Iterator[list[Re
 
 
 def body(
-    group: Sequence[Request],
-    settings: Describe,
-    *,
-    structure: Structure,
-    limit: str = "max_tokens",
-    load_image: ImageLoader | None = None,
+    group: Sequence[Request], settings: Describe, manner: Manner, *, load_image: ImageLoader | None = None
 ) -> dict[str, Any]:
-    """The JSON of one HTTP request for the samples of one question; in chat style there is one.
-
-    `structure` is how the endpoint is made to keep to the form, `limit` what it calls the token limit: newer models
-    `max_completion_tokens`. A question with images needs `load_image`.
-    """
+    """The JSON of one HTTP request for the samples of one question; a question with images needs `load_image`."""
     question = group[0].question
-    made: dict[str, Any] = {"model": settings.model}
     if settings.style == "completion":
-        made |= {"prompt": question.prompt, "n": len(group), "stop": STOP, "max_tokens": settings.max_tokens}
+        own = {"prompt": question.prompt, "n": len(group), "stop": STOP, "max_tokens": settings.max_tokens}
     else:
         if question.images and load_image is None:
             raise NolaError(f"'{question.prompt}' is about images, and there is nothing here to load them with.")
         jpegs = [load_image(image) for image in question.images] if load_image else []
         urls = ["data:image/jpeg;base64," + base64.b64encode(jpeg).decode() for jpeg in jpegs]
-        made |= {"messages": _messages(question, urls, structure=structure), limit: settings.max_tokens}
-        if question.form != "plain" and structure == "schema":
+        own = {"messages": _messages(question, urls, structure=manner.structure), manner.limit: settings.max_tokens}
+        own["reasoning_effort"] = settings.reasoning_effort
+        if question.form != "plain" and manner.structure == "schema":
             strict = {"name": question.form, "strict": True, "schema": schema(question.form)}
-            made["response_format"] = {"type": "json_schema", "json_schema": strict}
-        elif question.form != "plain" and structure == "json":
-            made["response_format"] = {"type": "json_object"}
-        if settings.reasoning_effort is not None:
-            made["reasoning_effort"] = settings.reasoning_effort
-    return made if settings.temperature is None else made | {"temperature": settings.temperature}
+            own["response_format"] = {"type": "json_schema", "json_schema": strict}
+        elif question.form != "plain" and manner.structure == "json":
+            own["response_format"] = {"type": "json_object"}
+    made = {"model": settings.model, "temperature": settings.temperature, **own}
+    return {name: value for name, value in made.items() if value is not None}
 
 
 def schema(form: Form) -> dict[str, Any] | None:
@@ -143,7 +141,7 @@ def schema(form: Form) -> dict[str, Any] | None:
     return {"additionalProperties": False, **made}
 
 
-def judged(text: str, *, form: Form, structure: Structure) -> tuple[str, str]:
+def judged(text: str, *, form: Form, structure: str) -> tuple[str, str]:
     """(text to keep, finish reason) of an answer that came to its end.
 
     A structured answer is kept as canonical JSON of its form, however it arrived; one that failed is kept as it came.
@@ -177,7 +175,7 @@ def texts(text: str, *, form: Form, name: str) -> list[str]:
     return items if form == "sentences" else [f"{name}, which has {item.rstrip('.')}" for item in items]
 
 
-def _messages(question: Question, images: Sequence[str], *, structure: Structure = "schema") -> list[dict[str, Any]]:
+def _messages(question: Question, images: Sequence[str], *, structure: str = "schema") -> list[dict[str, Any]]:
     """The chat messages of a question; `images` are URLs."""
     instruction = INSTRUCTIONS.get((question.form, structure), "")
     content: Any = f"{question.prompt}\n\n{instruction}" if instruction else question.prompt

@@ -42,19 +42,10 @@ def confused_pairs(predictions: pd.DataFrame, *, gap: float = GAP) -> pd.DataFra
     return table.sort_values("images", ascending=False, kind="stable", ignore_index=True)
 
 
-def ask(
-    pairs: pd.DataFrame,
-    classes: pd.DataFrame,
-    answer: Answer,
-    *,
-    prompt_set: PromptSet,
-    number: int,
-    provider: str = "refine",
-    model: str = "",
-) -> pd.DataFrame:
+def ask(pairs: pd.DataFrame, classes: pd.DataFrame, answer: Answer, *, prompt_set: PromptSet, number: int) -> pd.DataFrame:
     """Ask what tells the classes of each pair (see `confused_pairs`) apart, from either side: the rows of round `number`.
 
-    The prompt set is one with `pairs: true`; `provider` and `model` say who answers, for the record.
+    The prompt set is one with `pairs: true`. Who answered (`provider`, `model`) is left to the caller.
 
     Raises:
         NolaError: the prompt set asks about one class, or `answer` gives another number of answers than it got questions.
@@ -71,12 +62,12 @@ def ask(
     if len(answers) != len(asked):
         raise NolaError(f"the {len(asked)} questions of round {number} got {len(answers)} answers; nothing of it was kept.")
     rows = [
-        (number, question.class_name, other, images, question.prompt, text, provider, model)
+        (number, question.class_name, other, images, question.prompt, text)
         for (question, other, images), texts in zip(asked, answers, strict=True)
         for text in dict.fromkeys(" ".join(text.split()) for text in texts)
         if text
     ]
-    return pd.DataFrame(rows, columns=SCHEMA.names)
+    return pd.DataFrame(rows, columns=SCHEMA.names[:-2])
 
 
 def not_asked(pairs: pd.DataFrame, classes: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:

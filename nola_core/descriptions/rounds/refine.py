@@ -37,8 +37,9 @@ def refine(
         answer: answers the questions.
         rounds: how many there may be in all; `describe.rounds` of params.yaml if None, and never more.
         pairs: pairs of classes a round asks about at most, those with the most images first.
-        gap, provider, model: see `confused_pairs` and `ask`.
+        gap: see `confused_pairs`.
         prompts: name or path of a prompt set about pairs.
+        provider, model: who answers, for the record.
 
     Returns:
         How many rounds were run; fewer than asked for when no confused pair is left.
@@ -64,10 +65,10 @@ def refine(
         if fresh.empty:
             print(f"round {number}: no pair of classes is left that shares an image less than {gap} apart")
             return number - first
-        rows = ask(fresh, classes, answer, prompt_set=prompt_set, number=number, provider=provider, model=model)
+        rows = ask(fresh, classes, answer, prompt_set=prompt_set, number=number)
         if rows.empty:
             raise NolaError(f"round {number}: none of its {len(fresh)} pairs got an answer, so there is nothing to add.")
-        write_round(folder, number, rows)
+        write_round(folder, number, rows.assign(provider=provider, model=model))
         listed = [f"{names[a]} / {names[b]} ({count})" for a, b, count in fresh.itertuples(index=False)]
         print(f"round {number}: {len(rows)} answers about {', '.join(listed)}")
         for stage in ("describe", "classify"):

@@ -1,4 +1,4 @@
-"""The little English that prompts need: a, an or no article, singular or plural, and the closest spelling.
+"""The little English that prompts need: a, an or no article, singular or plural; and names in messages.
 
 Judged by spelling and lists of exceptions, so it can be wrong about rare names. Not done with inflect or pluralizer: they convert
 words, do not tell which number a word has, and take walrus, lens and canvas for plurals; inflect also takes 2 s to import.
@@ -36,6 +36,12 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that is spelled most like `name`; None where none is similar."""
     found = process.extractOne(name, names, scorer=fuzz.ratio, score_cutoff=60)
     return found and str(found[0])
+
+
+def listed(items: Iterable[str], *, most: int = 10) -> str:
+    """The first of `items`, and how many more there are."""
+    found = list(items)
+    return ", ".join([*found[:most], *([f"and {len(found) - most:,} more"] if len(found) > most else [])])
 
 
 def article(name: str) -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 from rapidfuzz import fuzz, process
 
 from nola_core.datasets.names import display_name
-from nola_core.descriptions.texts.grammar import closest, is_plural, singular
+from nola_core.descriptions.texts.grammar import closest, is_plural, listed, singular
 from nola_core.descriptions.texts.table import COLUMNS, check_file, first_empty, read_frame
 from nola_core.errors import NolaError
 
@@ -62,8 +62,7 @@ class Coverage:
         }
         total = len(names_of) + len(self.missing)
         head = f"{len(names_of)} of {total} classes described, {len(self.exact)} names matched exactly"
-        shown = {what: ", ".join([*items[:SHOWN], *(["..."] if items[SHOWN:] else [])]) for what, items in findings.items()}
-        return [head, *(f"  {what}: {len(items)}: {shown[what]}" for what, items in findings.items() if items)]
+        return [head, *(f"  {what}: {len(items)}: {listed(items, most=SHOWN)}" for what, items in findings.items() if items)]
 
 
 class Imported(NamedTuple):
@@ -207,7 +206,9 @@ def _read_columns(path: Path) -> pd.DataFrame:
     for column, names in (("class", CLASS_COLUMNS), ("text", TEXT_COLUMNS)):
         found = next((name for name in names if name in frame), None)
         if found is None:
-            raise NolaError(f"{path} has no column for the {column}: looked for {', '.join(names)}, found {', '.join(frame)}.")
+            raise NolaError(
+                f"{path} has no column for the {column}: looked for {', '.join(names)}, found {', '.join(frame.columns)}."
+            )
         frame[column] = frame[found].str.split().str.join(" ")
     first_empty(path, frame)
     return frame.reindex(columns=COLUMNS, fill_value="").assign(block=frame["class"])

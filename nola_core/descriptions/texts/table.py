@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from nola_core.descriptions.texts.grammar import closest
+from nola_core.descriptions.texts.grammar import closest, listed
 from nola_core.errors import NolaError
 
 SCHEMA = pa.schema([
@@ -50,13 +50,13 @@ def describe(provided: pd.DataFrame, classes: pd.DataFrame, *, source: str, advi
     extra = sorted(set(provided["class"]) - set(ids))
     lacking = classes.loc[~classes["class_id"].isin(provided["class"].map(ids)), "name"].tolist()
     if extra or lacking:
-        near = {name: closest(name, [*classes["name"], *classes["display_name"]]) for name in extra[:10]}
-        hints = [f"'{name}' is near '{known}'" for name, known in near.items() if known]
+        known = [*classes["name"], *classes["display_name"]]
+        hints = [f"'{name}' is near '{near}'" for name in extra[:10] if (near := closest(name, known))]
         raise NolaError(
             f"{source} does not fit the class list"
-            + (f"; classes without a description: {', '.join(lacking[:10])}" if lacking else "")
-            + (f"; descriptions of unknown classes: {', '.join(near)}" if extra else "")
-            + (f" ({', '.join(hints[:5])})" if hints else "")
+            + (f"; classes without a description: {listed(lacking)}" if lacking else "")
+            + (f"; descriptions of unknown classes: {listed(extra)}" if extra else "")
+            + (f" ({listed(hints, most=5)})" if hints else "")
             + f". {advice}"
         )
     table = provided.assign(class_id=provided["class"].map(ids)).drop_duplicates(["class_id", "text"])

@@ -19,7 +19,7 @@ from nola_core.descriptions import Responses
 from nola_core.descriptions.asking import answers
 from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, Endpoint, retry_after
-from nola_core.descriptions.asking.request import Request
+from nola_core.descriptions.asking.request import Manner, Request
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from tests.descriptions.asking.test_cache import answer
@@ -167,7 +167,7 @@ def test_whatever_a_server_says_the_cache_stays_readable(usage: Any, text: Any, 
         responses = Responses(Path(folder))
         with responses.recording() as recorder:
             try:
-                (found,) = Endpoint().read(reply, [request], asked, structure="schema")
+                (found,) = Endpoint().read(reply, [request], asked, Manner())
             except NO_ANSWER:
                 return
             recorder.keep([(request, found)], asked, Price.of(asked))

@@ -45,14 +45,14 @@ def test_both_sides_are_asked_and_answers_kept_with_their_pair() -> None:
         asked.extend(questions)
         return [["it  purrs", "it purrs"], [], ["two legs", " "], ["fur"]]
 
-    rows = ask(pairs((0, 1, 9), (0, 2, 4)), CLASSES, answer, prompt_set=PAIRS, number=3, model="m")
+    rows = ask(pairs((0, 1, 9), (0, 2, 4)), CLASSES, answer, prompt_set=PAIRS, number=3)
     assert [question.class_name for question in asked] == ["cat", "sea_dog", "cat", "jeans"]
     assert "What can be seen on a cat that cannot be seen on a sea dog?" in asked[0].prompt
     assert "What can be seen on jeans that cannot be seen on a cat?" in asked[3].prompt
-    assert rows[["round", "class", "other", "images", "text", "model"]].to_numpy().tolist() == [
-        [3, "cat", "sea_dog", 9, "it purrs", "m"],
-        [3, "cat", "jeans", 4, "two legs", "m"],
-        [3, "jeans", "cat", 4, "fur", "m"],
+    assert rows[["round", "class", "other", "images", "text"]].to_numpy().tolist() == [
+        [3, "cat", "sea_dog", 9, "it purrs"],
+        [3, "cat", "jeans", 4, "two legs"],
+        [3, "jeans", "cat", 4, "fur"],
     ]
     left = not_asked(pairs((0, 1, 1), (1, 2, 1)), CLASSES, rows)
     assert left.to_numpy().tolist() == [[1, 2, 1]]
