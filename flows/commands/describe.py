@@ -118,11 +118,11 @@ def caption(
     wanted = captions.wanted(paths, kind, subject=subject, seed=settings.seed)[:limit]
     questions, responses = [caption.question for caption in wanted], Responses(paths["caption_responses"])
     if only_plan:
-        print("\n".join(answers.plan(questions, settings.describe, responses).lines))
+        print("\n".join(answers.plan(questions, settings.describe, responses)))
         return
     endpoint, load_image = _endpoint(settings.describe), captions.image_loader(wanted, image_opener(paths.root, paths.dataset))
     found = answers.collect(questions, settings.describe, responses, endpoint=endpoint, load_image=load_image)
-    table, file = captions.caption_table(wanted, found, settings.describe), paths["captions.parquet"]
+    table, file = captions.caption_table(wanted, found), paths["captions.parquet"]
     old = read_table(file) if file.exists() else table.iloc[:0]
     write_table(file, pd.concat([old[old["kind"] != kind], table], ignore_index=True), captions.SCHEMA)
     print(f"{len(table):,} captions of kind {kind}")
@@ -178,7 +178,7 @@ def _ask(dataset: str, *, mode: str | None, wait: bool = True) -> None:
     asked = questions(load_prompt_set(settings.prompts, root=root), read_table(paths["classes.parquet"]))
     responses = Responses(paths["responses"])
     if mode is None:
-        print("\n".join(answers.plan(asked, settings, responses).lines))
+        print("\n".join(answers.plan(asked, settings, responses)))
         return
     settings = settings.model_copy(update={"mode": mode})
     rows = answers.collect(asked, settings, responses, endpoint=_endpoint(settings), poll=POLL_SECONDS if wait else None)

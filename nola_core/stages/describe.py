@@ -28,7 +28,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
     if options.provider == "llm":
         asked = questions(load_prompt_set(options.prompts, root=paths.root), classes)
         found = answers.collect(asked, options, responses, endpoint=Endpoint.from_environment())
-        provided = answers.sentences(found, asked, options, classes)
+        provided = answers.sentences(found, classes)
         if len(provided):
             advice = "Raise describe.max_tokens or describe.attempts, change the prompts, or remove the class from the list."
             table = descriptions.describe(provided, classes, source=f"what {options.model} answered", advice=advice)

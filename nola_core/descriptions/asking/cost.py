@@ -1,4 +1,4 @@
-"""What requests cost: a price table, estimates, an endpoint's own counts, and a budget that is never exceeded."""
+"""What requests cost: a price table, the most that a request can cost, a likely guess, and an endpoint's own counts."""
 
 from __future__ import annotations
 
@@ -55,25 +55,6 @@ class Price:
         """Dollars that one HTTP request for the samples of one question can cost: no token is shorter than a byte."""
         sent = _bytes(group) + self.image_tokens * len(group[0].question.images)
         return self.cost(sent, settings.max_tokens * len(group))
-
-
-@dataclass
-class Budget:
-    """Dollars: the most that a request can cost is reserved before it is sent; what it did cost is booked after."""
-
-    limit: float | None
-    spent: float
-    reserved: float = 0.0
-
-    def reserve(self, amount: float) -> bool:
-        """Reserve `amount`; False, and nothing is reserved, where spent and reserved money would exceed the limit."""
-        fits = self.limit is None or self.spent + self.reserved + amount <= self.limit
-        self.reserved += amount if fits else 0.0
-        return fits
-
-    def settle(self, reserved: float, cost: float) -> None:
-        """Book what a request did cost in place of what was reserved for it."""
-        self.reserved, self.spent = self.reserved - reserved, self.spent + cost
 
 
 def tokens_likely(group: Sequence[Request], settings: Describe) -> tuple[int, int]:

@@ -14,9 +14,9 @@ from aiolimiter import AsyncLimiter
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder
-from nola_core.descriptions.asking.cost import Budget, Price, tokens_likely
+from nola_core.descriptions.asking.cost import Price, tokens_likely
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint, retry_after
-from nola_core.descriptions.asking.request import GOOD, Answer, ImageLoader, Manner, Request, body, grouped
+from nola_core.descriptions.asking.request import GOOD, Answer, ImageLoader, Manner, Request, Structure, body, grouped
 from nola_core.errors import NolaError
 from nola_core.progress import progress
 
@@ -45,7 +45,7 @@ class Live:
     def __init__(self, recorder: Recorder, settings: Describe, endpoint: Endpoint, load_image: ImageLoader | None) -> None:
         self.recorder, self.settings, self.endpoint, self.load_image = recorder, settings, endpoint, load_image
         self.price = Price.of(settings, capped=True)
-        self.budget = Budget(settings.max_cost, spent=recorder.known.spent)
+        self.spent, self.reserved = recorder.known.spent, 0.0  # dollars; `reserved` for what is under way
         limits = (endpoint.requests_per_minute, endpoint.tokens_per_minute)  # in portions of a second's worth
         self.pace = [AsyncLimiter(max(limit // 60, 1), max(60 / limit, 1)) if limit else None for limit in limits]
         self.resume_at = 0.0  # on the loop's clock: no request is sent before
@@ -53,7 +53,7 @@ class Live:
         self.answered = self.well_formed = False  # whether anything was, in this manner
         self.stopped = ""  # why the run ended before its time
         self.failed: Counter[str] = Counter()  # why requests got no answer at all
-        self.reserving = self.in_flight = self.malformed = self.exhausted = 0
+        self.under_way = self.in_flight = self.malformed = self.exhausted = 0
 
     def run(self, wanted: Sequence[Request]) -> None:
         """Ask for what is missing of `wanted`. SIGTERM and SIGINT end the run after the answers under way.
@@ -108,14 +108,15 @@ class Live:
     async def _once(self, group: Sequence[Request]) -> Sequence[Request]:
         """Ask once and keep the answers: the samples that are still lacking."""
         most = self.price.most(group, self.settings) if self.price else 0.0
-        while not self.budget.reserve(most):
-            if not self.reserving:
-                spent = f"${self.budget.spent:.4f} spent; raise it to go on"
-                self._stop(f"stopped before describe.max_cost = ${self.budget.limit:g} is crossed ({spent})")
+        limit = self.settings.max_cost
+        while limit is not None and self.spent + self.reserved + most > limit:
+            if not self.under_way:
+                said = f"${self.spent:.4f} spent; raise it to go on"
+                self._stop(f"stopped before describe.max_cost = ${limit:g} is crossed ({said})")
             if self.stopped:
                 raise NoAnswerError("not sent", again=False)
             await asyncio.sleep(0.01)  # what is under way may cost less than was reserved for it
-        self.reserving += 1
+        self.under_way, self.reserved = self.under_way + 1, self.reserved + most
         cost = most  # a try that gets lost may be charged all the same
         try:
             pairs = list(zip(group, await self._answers(group), strict=False))
@@ -124,10 +125,9 @@ class Live:
             cost = most if error.charged else 0.0
             raise
         finally:
-            self.reserving -= 1
-            self.budget.settle(most, cost)
+            self.under_way, self.reserved, self.spent = self.under_way - 1, self.reserved - most, self.spent + cost
         lacking = self._lacking(group)
-        self.advance(len(group) - len(lacking), note=f"${self.budget.spent:.2f}" if self.price else "")
+        self.advance(len(group) - len(lacking), note=f"${self.spent:.2f}" if self.price else "")
         return lacking
 
     async def _answers(self, group: Sequence[Request]) -> list[Answer]:
@@ -185,7 +185,8 @@ class Live:
         self.stopped = self.stopped or why
 
     def _lower(self) -> None:
-        self.manner, self.well_formed, self.malformed = self.manner.lower(), False, 0
+        structure: Structure = "json" if self.manner.structure == "schema" else "lines"
+        self.manner, self.well_formed, self.malformed = self.manner._replace(structure=structure), False, 0
 
     def _adapt(self, error: openai.APIStatusError, group: Sequence[Request], sent: Manner) -> bool:
         """Whether to send the request again in another manner, because the endpoint does not know the one it was sent in."""

@@ -15,6 +15,7 @@ from nola_core.descriptions.texts.prompts import Form, Question
 from nola_core.errors import NolaError
 from nola_core.files import digest
 
+Structure = Literal["schema", "json", "lines"]
 ImageLoader = Callable[[str], bytes]
 """Name of an image in a question -> the bytes of a JPEG."""
 PARAMETERS = {"style", "temperature", "reasoning_effort", "max_tokens"}
@@ -47,12 +48,8 @@ INSTRUCTIONS = {
 class Manner(NamedTuple):
     """How an endpoint is made to keep to a form, strictest first, and what it calls the token limit."""
 
-    structure: Literal["schema", "json", "lines"] = "schema"
+    structure: Structure = "schema"
     limit: str = "max_tokens"  # newer models: max_completion_tokens
-
-    def lower(self) -> Manner:
-        """With the next structure, less strict."""
-        return self._replace(structure="json" if self.structure == "schema" else "lines")
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,7 @@ def schema(form: Form) -> dict[str, Any] | None:
     return {"additionalProperties": False, **made}
 
 
-def judged(text: str, *, form: Form, structure: str) -> tuple[str, str]:
+def judged(text: str, *, form: Form, structure: Structure) -> tuple[str, str]:
     """(text to keep, finish reason) of an answer that came to its end.
 
     A structured answer is kept as canonical JSON of its form, however it arrived; one that failed is kept as it came.
@@ -175,7 +172,7 @@ def texts(text: str, *, form: Form, name: str) -> list[str]:
     return items if form == "sentences" else [f"{name}, which has {item.rstrip('.')}" for item in items]
 
 
-def _messages(question: Question, images: Sequence[str], *, structure: str = "schema") -> list[dict[str, Any]]:
+def _messages(question: Question, images: Sequence[str], *, structure: Structure = "schema") -> list[dict[str, Any]]:
     """The chat messages of a question; `images` are URLs."""
     instruction = INSTRUCTIONS.get((question.form, structure), "")
     content: Any = f"{question.prompt}\n\n{instruction}" if instruction else question.prompt

@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image, ImageOps
 
-from nola_core.config import Describe, read_yaml
-from nola_core.descriptions.asking.request import ImageLoader, requests
+from nola_core.config import read_yaml
+from nola_core.descriptions.asking.request import ImageLoader
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from nola_core.files import digest, read_table
@@ -108,11 +108,9 @@ def grid(images: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def caption_table(captions: Sequence[Caption], answers: pd.DataFrame, settings: Describe) -> pd.DataFrame:
-    """The captions there are, in order; columns of `SCHEMA`."""
-    keys = {request.question: request.key for request in requests([caption.question for caption in captions], settings)}
-    asked = pd.DataFrame([(keys[caption.question], *caption) for caption in captions], columns=["key", *Caption._fields])
-    table = asked.merge(answers.drop_duplicates("key"), on="key")
+def caption_table(captions: Sequence[Caption], answers: pd.DataFrame) -> pd.DataFrame:
+    """The captions that `collect` has answers for, in order; columns of `SCHEMA`."""
+    table = pd.DataFrame(captions, columns=Caption._fields).merge(answers, on="question")
     return table.assign(
         kind=["image" if len(ids) == 1 else "group" for ids in table["image_ids"]],
         text=table["text"].str.split().str.join(" "),

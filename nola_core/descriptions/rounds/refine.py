@@ -81,7 +81,7 @@ def from_model(paths: Paths, settings: Describe, *, endpoint: Endpoint | None) -
 
     def answer(asked: Sequence[Question]) -> list[list[str]]:
         answers = collect(asked, settings, Responses(paths["responses"]), endpoint=endpoint)
-        table = sentences(answers, asked, settings, read_table(paths["classes.parquet"]))
+        table = sentences(answers, read_table(paths["classes.parquet"]))
         found = table.groupby(["class", "prompt"])["text"].agg(list).to_dict()
         return [found.get((question.class_name, question.prompt), []) for question in asked]
 

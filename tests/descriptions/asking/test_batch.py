@@ -11,7 +11,7 @@ from nola_core.descriptions import Responses
 from nola_core.descriptions.asking import answers
 from nola_core.descriptions.asking.endpoint import Endpoint
 from nola_core.errors import NolaError
-from tests.descriptions.asking.test_live import KEY, Run, questions_of, settings_of
+from tests.descriptions.asking.test_live import KEY, Run, most_of, questions_of, settings_of
 from tests.descriptions.llm_server import LLMServer
 
 QUESTIONS = questions_of("cat", "dog", samples=2)
@@ -69,8 +69,7 @@ def test_a_batch_that_might_cross_the_cap_or_gets_no_answer(tmp_path: Path) -> N
 def test_what_a_batch_says_is_bounded(tmp_path: Path) -> None:
     """Counts, a line sent twice, nested too deep or of no completion: each request is booked once, what was paid is kept."""
     run = Run(tmp_path)
-    most = answers.plan(QUESTIONS, settings_of(), run.responses).most
-    assert most is not None
+    most = most_of(QUESTIONS)
     counted = {"prompt_tokens": float("nan"), "completion_tokens": -(10**9)}
     with LLMServer(twist=lambda made: made["usage"].update(counted)) as server:
         assert submit(tmp_path, server) == 0

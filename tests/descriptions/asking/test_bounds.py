@@ -16,14 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nola_core.descriptions import Responses
-from nola_core.descriptions.asking import answers
 from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, Endpoint, retry_after
 from nola_core.descriptions.asking.request import Manner, Request
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from tests.descriptions.asking.test_cache import answer
-from tests.descriptions.asking.test_live import Run, questions_of, settings_of
+from tests.descriptions.asking.test_live import Run, most_of, questions_of, settings_of
 from tests.descriptions.llm_server import LLMServer, bomb
 
 
@@ -36,7 +35,7 @@ def run(tmp_path: Path) -> Run:
 @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
 def test_counts_no_server_can_mean_are_booked_as_the_most_it_can_cost(run: Run, name: str, said: Any) -> None:
     question = questions_of("cat", prompts=1)
-    most = answers.plan(question, settings_of(), run.responses).most
+    most = most_of(question)
     with LLMServer(twist=lambda made: made["usage"].update({name: said})) as server:
         assert len(run(server, question)) == 1
     row = run.responses.read().iloc[0]
@@ -48,8 +47,7 @@ def test_the_cap_holds_against_a_server_that_counts_backwards(run: Run) -> None:
     backwards = {"prompt_tokens": -(10**9), "completion_tokens": -(10**9)}
     with LLMServer(twist=lambda made: made["usage"].update(backwards)) as server:
         questions = questions_of("cat", samples=20, prompts=1)
-        most = answers.plan(questions, settings_of(), run.responses).most
-        assert most is not None
+        most = most_of(questions)
         with pytest.raises(NolaError, match=r"stopped before describe.max_cost"):
             run(server, questions, max_cost=most / 4)
         assert len(server.log) == 5, "a quarter of twenty"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from nola_core.config import Describe
 from nola_core.descriptions import Responses
 from nola_core.descriptions.asking import answers
+from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import Endpoint
 from nola_core.descriptions.asking.request import GOOD, requests
 from nola_core.descriptions.texts.prompts import Question
@@ -36,6 +38,14 @@ def questions_of(*names: str, samples: int = 1, form: Any = "sentences", prompts
 
 def classes_of(*names: str) -> pd.DataFrame:
     return pd.DataFrame({"class_id": range(len(names)), "name": names, "display_name": names})
+
+
+def most_of(questions: list[Question], **changes: Any) -> float:
+    """Dollars that the questions can cost at most, one request each."""
+    settings = settings_of(**changes)
+    price = Price.of(settings)
+    assert price is not None
+    return sum(price.most([request], settings) for request in requests(questions, settings))
 
 
 class Run:
@@ -147,7 +157,7 @@ def test_a_class_refused_for_ever_is_reported_and_not_paid_for_again(run: Run, c
         assert capsys.readouterr().out == "no usable answer after 3 attempts: refusal 1 (gun)\n"
         run(server, questions)
         assert len(server.log) == 8
-        assert len(answers.sentences(rows, questions, settings_of(), classes_of("cat", "gun", "dog"))) == 10
+        assert len(answers.sentences(rows, classes_of("cat", "gun", "dog"))) == 10
         run(server, questions, attempts=4)
         assert len(server.log) == 9
 
@@ -168,7 +178,7 @@ def test_structure_falls_back_once_and_is_remembered(run: Run, structures: tuple
         rows = run(server, questions, concurrency=1)
         assert sum(entry["fault"] == "unsupported" for entry in server.log) == rejected
         assert len(rows) == 10 and len(server.log) == 10 + rejected
-        table = answers.sentences(rows, questions, settings_of(), classes_of("cat", "dog"))
+        table = answers.sentences(rows, classes_of("cat", "dog"))
         assert len(table) == 20 and not table["text"].str.contains("Here they are").any()
         assert table["text"].str.match(r"cat, which has answer [\d.]+ (one|two)$").sum() == 4
 
@@ -218,8 +228,7 @@ def test_the_cap_is_not_crossed_not_even_over_runs(run: Run) -> None:
 def test_tries_that_got_lost_may_be_charged_and_count(run: Run) -> None:
     with LLMServer(rule=lambda body: "drop") as server:
         question = questions_of("cat", prompts=1)
-        most = answers.plan(question, settings_of(), run.responses).most
-        assert most is not None
+        most = most_of(question)
         with pytest.raises(NolaError, match=r"stopped before describe.max_cost .* is crossed .*0 of 1 answers are kept"):
             run(server, question, max_cost=3.5 * most)
         assert len(server.log) == 3
@@ -255,9 +264,9 @@ def test_plan_counts_and_asks_nothing(run: Run, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "8 answers of gpt-6-luna (chat): 2 in the cache, 0 given up, 6 to ask"
     assert said[-1] == "to ask: cat (2), dog (4)"
-    found = answers.plan(questions_of("cat", "dog", samples=2), settings_of(), run.responses)
-    assert found.cost is not None and found.most is not None and found.cost < found.most
-    assert 6 * 300 * 2e-6 < found.most < 3 * 6 * 300 * 2e-6
+    likely, most, *_ = map(float, re.findall(r"\$([\d.]+)", said[2]))
+    assert likely < most and 6 * 300 * 2e-6 < most < 3 * 6 * 300 * 2e-6
+    assert said[2].endswith("spent so far, describe.max_cost = $5")
 
 
 def test_without_a_model_and_without_a_cache_there_is_nothing(run: Run) -> None:
@@ -276,6 +285,6 @@ def test_answers_about_a_renamed_class_are_found(run: Run) -> None:
         run(server, old)
         rows = run(server, new)
         assert len(server.log) == 2, "the same words: nothing is paid for twice"
-    assert rows["class"].tolist() == ["sea lion"] * 2
-    table = answers.sentences(rows, new, settings_of(), classes_of("sea lion"))
+    assert [question.class_name for question in rows["question"]] == ["sea lion"] * 2
+    table = answers.sentences(rows, classes_of("sea lion"))
     assert set(table["class"]) == {"sea lion"} and table["text"].str.startswith("sea lion, which has").all() and len(table) == 4

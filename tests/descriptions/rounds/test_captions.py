@@ -55,7 +55,7 @@ def test_captions_are_asked_with_the_picture_and_cached_by_its_hash(tmp_path: Pa
         sent = [Image.open(io.BytesIO(base64.b64decode(images_of(e["body"])[0].split(",")[1]))) for e in server.log]
         assert [picture.size for picture in sent] == [(40, 20)] * 3 + [(512, 512)] * 3
         assert "response_format" not in server.log[0]["body"]
-    table = captions.caption_table(made, found, settings_of())
+    table = captions.caption_table(made, found)
     assert (
         table["kind"].tolist() == ["image"] * 3 + ["group"] * 3 and table["class_id"].isna().tolist() == [True] * 3 + [False] * 3
     )
