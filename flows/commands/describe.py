@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows.commands.options import Command, Group, example, help_if_alone
-from flows.commands.output import made
+from flows.commands.output import made, notice
 from flows.commands.project import complete_dataset, find_project
 from nola_core.errors import NolaError
 
@@ -174,7 +174,7 @@ def _ask(dataset: str, *, mode: str | None, wait: bool = True) -> None:
     root = find_project()
     settings, paths = load(root).describe, Paths(root, dataset)
     if settings.provider != "llm":
-        print(f"describe.provider is {settings.provider}: the stage reads what is asked here only when it is llm")
+        notice(f"describe.provider is {settings.provider}: the stage uses these answers only when it is llm")
     asked = questions(load_prompt_set(settings.prompts, root=root), read_table(paths["classes.parquet"]))
     responses = Responses(paths["responses"])
     if mode is None:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from nola_core import descriptions
 from nola_core.fingerprint import Package
 
 ROOMS = ("texts", "asking", "rounds")
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", ROOMS[:-1])
 def test_a_room_imports_from_those_before_it(room: str) -> None:
-    package = Package()
-    folder = package._root / "descriptions" / room
+    folder = Path(descriptions.__file__).parent / room
     modules = [f"nola_core.descriptions.{room}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"]
     assert len(modules) >= 3
+    reached = Package().reached(modules)
     for later in ROOMS[ROOMS.index(room) + 1 :]:
-        for module in modules:
-            assert not [name for name in package._imports(module) if name.startswith(f"nola_core.descriptions.{later}")], module
+        assert not {name for name in reached if name.startswith(f"nola_core.descriptions.{later}")}
 
 
 def test_the_stage_does_not_depend_on_what_only_refine_and_captions_need() -> None:

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder, Responses
 from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint
 from nola_core.descriptions.asking.request import PARAMETERS, Answer, ImageLoader, Manner, Request, body
-from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from nola_core.files import read_json, remove, write_json
 
@@ -152,7 +153,7 @@ class Job:
             return
         reasons = [str(error.message) for error in ((state.errors.data if state.errors else None) or [])]
         settings = self.settings.model_copy(update={name: entry["sampling"][name] for name in ("model", *PARAMETERS)})
-        requests = {made["key"]: _request(made) for made in entry["requests"]}
+        requests = {request.key: request for request in TypeAdapter(list[Request]).validate_python(entry["requests"])}
         pairs = []
         for name in filter(None, (state.output_file_id, state.error_file_id)):
             for line in filter(bytes.strip, (await self.api.files.content(name)).content.split(b"\n")):
@@ -184,7 +185,3 @@ class Job:
 def _entries(responses: Responses) -> list[Entry]:
     file = responses.folder / "_batches.json"
     return read_json(file) if file.exists() else []
-
-
-def _request(made: Entry) -> Request:
-    return Request(made["key"], Question(**made["question"] | {"images": tuple(made["question"]["images"])}), made["sample"])

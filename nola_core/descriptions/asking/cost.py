@@ -53,20 +53,17 @@ class Price:
 
     def most(self, group: Sequence[Request], settings: Describe) -> float:
         """Dollars that one HTTP request for the samples of one question can cost: no token is shorter than a byte."""
-        sent = _bytes(group) + self.image_tokens * len(group[0].question.images)
-        return self.cost(sent, settings.max_tokens * len(group))
+        return self.cost(_sent(group, self.image_tokens), settings.max_tokens * len(group))
 
 
 def tokens_likely(group: Sequence[Request], settings: Describe) -> tuple[int, int]:
     """A guess at the tokens (in, out) of one HTTP request: four bytes a token, half of what may be answered."""
-    pictures = IMAGE_TOKENS * len(group[0].question.images)
-    return _bytes(group) // 4 + pictures, settings.max_tokens * len(group) // 2
+    return _sent(group, 4 * IMAGE_TOKENS) // 4, settings.max_tokens * len(group) // 2
 
 
 def counted(usage: Any, group: Sequence[Request], settings: Describe) -> tuple[int | None, int | None]:
     """Tokens (in, out) by an endpoint's own count; None for what it does not say, or cannot mean (see `FAR`)."""
-    sent = _bytes(group) + MOST_IMAGE_TOKENS * len(group[0].question.images)
-    said = usage if isinstance(usage, dict) else {}
+    said, sent = usage if isinstance(usage, dict) else {}, _sent(group, MOST_IMAGE_TOKENS)
     return _meant(said.get("prompt_tokens"), sent), _meant(said.get("completion_tokens"), settings.max_tokens * len(group))
 
 
@@ -74,7 +71,8 @@ def _meant(said: Any, most: int) -> int | None:
     return int(said) if type(said) in (int, float) and 1 <= said <= FAR * most + SPARE else None  # NaN is neither
 
 
-def _bytes(group: Sequence[Request]) -> int:
+def _sent(group: Sequence[Request], image_tokens: int) -> int:
+    """Tokens in at most: one for each byte, and `image_tokens` for each picture."""
     question = group[0].question
     text = question.prompt + INSTRUCTIONS.get((question.form, "json"), "") + str(schema(question.form) or "")
-    return len(text.encode()) + MESSAGE_TOKENS
+    return len(text.encode()) + MESSAGE_TOKENS + image_tokens * len(question.images)
