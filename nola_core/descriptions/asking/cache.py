@@ -13,7 +13,7 @@ import sys
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,9 @@ class Responses:
         Raises:
             NolaError: a line is damaged.
         """
-        lines, rows = self.journal.read_bytes().split(b"\n") if self.journal.exists() else [b""], []
+        lines, rows = [b""], []
+        with suppress(FileNotFoundError):  # another process may remove it at any moment
+            lines = self.journal.read_bytes().split(b"\n")
         for number, line in enumerate(lines[:-1], start=1):  # after the last newline: nothing, or a line cut off
             try:
                 row = json.loads(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def test_many_small_parts_become_one(tmp_path: Path) -> None:
     before = responses.read()
     assert len(before) == 21 and len(list(tmp_path.glob("*.parquet"))) < 21
     responses.add(rows_of("last"))
+    part = sorted(tmp_path.glob("*.parquet"))[0]
+    shutil.copy(part, tmp_path / "000099-copied00.parquet")  # as a kill halfway leaves it
     assert responses.read()["text"].tolist() == [*before["text"], "last"] and before["text"][0] == "first"
 
 
