@@ -15,11 +15,11 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image, ImageOps
 
-from nola_core.config import read_yaml
 from nola_core.descriptions.asking.request import ImageLoader
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from nola_core.files import digest, read_table
+from nola_core.schema import read_yaml
 from nola_core.stages.paths import Paths
 
 Kind = Literal["image", "group"]

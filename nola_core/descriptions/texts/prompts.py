@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import Field, model_validator
 
-from nola_core.config import Section, read_yaml, validate
 from nola_core.descriptions.texts.grammar import article, closest, is_plural
 from nola_core.errors import NolaError
+from nola_core.schema import Section, read_yaml, validate
 
 Form = Literal["sentences", "attributes", "plain"]
 """What an answer is: a list of sentences, a list of noun phrases ("two pointed ears"), or text as it comes."""
