@@ -112,3 +112,24 @@ def test_a_project_runs_from_an_empty_folder_to_its_report(project: Path) -> Non
 def test_commands_work_from_any_folder_of_it(project: Path, call: Call) -> None:
     assert call(project / "data" / "digits", "nola", "inspect", "predictions", "digits", "--csv", "all.csv") == "all.csv\n"
     assert len((project / "data" / "digits" / "all.csv").read_text().splitlines()) == 1 + IMAGES
+
+
+def test_its_model_predicts_other_images_by_command_and_in_python(project: Path, call: Call, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    for number, pixels in enumerate(load_digits().images[IMAGES : IMAGES + 10]):
+        Image.fromarray((pixels * 15.9).astype("uint8")).save(new / f"{IMAGES + number:03d}.png")
+    (new / "torn.png").write_bytes(b"")
+    table = tmp_path / "predictions.parquet"
+    assert call(project, "nola", "predict", "digits", str(new), "-o", str(table)) == f"{table}\n"
+    rows = pd.read_parquet(table)
+    assert rows["image"].tolist() == [*(f"{IMAGES + number:03d}.png" for number in range(10)), "torn.png"]
+    assert rows["reason"].notna().tolist() == [False] * 10 + [True] and rows["class"][:10].isin(CLASSES).all()
+    model, image = project / "data" / "digits" / "model", new / "050.png"
+    code = f"import nola_core; print(*nola_core.load({str(model)!r}).predict([{str(image)!r}])[['class', 'probability']].iloc[0])"
+    shown, probability = call(tmp_path, "python", "-c", code).split()  # outside of the project
+    assert (shown, float(probability)) == (rows["class"][0], pytest.approx(float(rows["probability"][0]), abs=0))
+    away = call(project, "nola", "export", "digits", "-o", str(tmp_path / "away"), "--include-weights").strip()
+    again = tmp_path / "again.parquet"
+    call(tmp_path, "nola", "predict", away, str(new), "-o", str(again))
+    assert pd.read_parquet(again).equals(rows)
