@@ -23,9 +23,10 @@ import pandas as pd
 import yaml
 
 from nola_core.config import Describe
-from nola_core.descriptions import Responses, asking
-from nola_core.descriptions.client import Endpoint
-from nola_core.descriptions.request import Question
+from nola_core.descriptions import Responses
+from nola_core.descriptions.asking import answers
+from nola_core.descriptions.asking.endpoint import Endpoint
+from nola_core.descriptions.texts.prompts import Question
 from nola_core.files import replacing
 
 ROOT = Path(__file__).parent.parent
@@ -69,18 +70,18 @@ def main() -> int:
             assert server.stdout is not None
             endpoint = Endpoint(base_url=server.stdout.readline().split()[-1], concurrency=arguments.concurrency)
             folder = Path(scratch) / "responses"
-            asking.collect(questions[:200], settings, Responses(folder), endpoint=endpoint)  # imports, connections, caches
+            answers.collect(questions[:200], settings, Responses(folder), endpoint=endpoint)  # imports, connections, caches
             samples: list[tuple[float, int, float]] = []
             stop = threading.Event()
             watcher = threading.Thread(target=sampled, args=(folder, samples, stop))
             watcher.start()
             start, processor, before = time.monotonic(), time.process_time(), resident()
-            rows = asking.collect(questions, settings, Responses(folder), endpoint=endpoint)
+            rows = answers.collect(questions, settings, Responses(folder), endpoint=endpoint)
             seconds, processor = time.monotonic() - start, time.process_time() - processor
             stop.set()
             watcher.join()
             start = time.monotonic()
-            asking.collect(questions, settings.model_copy(update={"mode": "replay"}), Responses(folder), endpoint=None)
+            answers.collect(questions, settings.model_copy(update={"mode": "replay"}), Responses(folder), endpoint=None)
             replayed = time.monotonic() - start
             table = pd.read_parquet(folder)
             megabytes = sum(part.stat().st_size for part in folder.glob("*.parquet")) / 1e6

@@ -28,7 +28,7 @@ from nola_core import text_classifier
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import load_pair
 from nola_core.datasets.manifest import CLASSES_SCHEMA, LABELS_SCHEMA, MANIFEST_SCHEMA
-from nola_core.descriptions.table import SCHEMA as DESCRIPTIONS_SCHEMA
+from nola_core.descriptions.texts.table import SCHEMA as DESCRIPTIONS_SCHEMA
 from nola_core.features import INDEX_SCHEMA, normalized
 from nola_core.files import table_writer, write_json, write_table
 

@@ -28,7 +28,7 @@ def show(folder: Path) -> None:
     """Print the top-1 accuracy of every method, its gain over the baseline, and where the report is."""
     metrics = json.loads((folder / "metrics.json").read_text())
     in_force = InForce.of(metrics["in_force"])
-    table = Table(title=f"{metrics['images']} held-out handwritten digits, no label used", title_justify="left")
+    table = Table()
     table.add_column("method")
     table.add_column("top-1 %", justify="right")
     table.add_column("gain", justify="right")
@@ -38,6 +38,7 @@ def show(folder: Path) -> None:
         gain = "" if one.name == in_force.baseline else f"{100 * (top1 - start):+.1f}"
         table.add_row(one.title, f"{100 * top1:.1f}", gain, style="bold" if one.name == in_force.final else "")
     console = Console(width=80)
+    console.print(f"{metrics['images']} held-out handwritten digits, no label used", highlight=False)
     console.print(table)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 

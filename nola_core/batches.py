@@ -33,11 +33,13 @@ def in_batches(compute: Callable[..., Tensor], *inputs: Tensor, size: int) -> Te
         [B, ...].
     """
     count = len(inputs[0])
+    if not count:  # towers cannot be asked about no image; one batch of zeros tells the shape
+        return compute(*(tensor.new_zeros((size, *tensor.shape[1:])) for tensor in inputs))[:0]
     parts = []
-    for start in range(0, max(count, 1), size):
+    for start in range(0, count, size):
         rows = [tensor[start : start + size] for tensor in inputs]
         missing = size - len(rows[0])
-        if missing and count:
+        if missing:
             rows = [torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) for tensor in rows]
-        parts.append(compute(*rows)[: size - missing] if count else compute(*rows))
+        parts.append(compute(*rows)[: size - missing])
     return parts[0] if len(parts) == 1 else torch.cat(parts)

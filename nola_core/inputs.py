@@ -340,10 +340,18 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
             modules += [f"backbones.{role}"] * (stage == "embed")
             modules += ["backbones.conse"] * entry[role]["spec"]["model"].startswith(("conse:", "wheel:"))
     roots = [f"{NAME}.{module}" for module in modules]
+    unknown: list[str] = []  # code that no file holds: never the same in another process
     named = [*entry.get("methods", ()), *(entry[key] for key in ("text_classifier", "teacher") if key in entry)]
     for name in dict.fromkeys(named):
-        roots.append(str(registry.own_file(name, root)) if registry.is_own(name, root) else f"{NAME}.methods.{name}")
-    return package.code(roots, files=FILES.get(stage, ()))[:16]
+        own = registry.own_file(name, root)
+        if own is None:
+            roots.append(f"{NAME}.methods.{name}")
+        elif own.is_file():
+            roots.append(str(own))
+        else:
+            unknown.append(str(own))
+    code = package.code(roots, files=FILES.get(stage, ()))
+    return (digest([code, *unknown]) if unknown else code)[:16]
 
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:

@@ -107,10 +107,10 @@ class LabelFreeScores:
 def guard(student: Mapping[str, Any], teacher: Mapping[str, Any], *, title: str) -> str | None:
     """The warning about a student whose predictions are less varied than its teacher's, or None.
 
-    A student that collapses into few classes loses nuclear norm of its answers and entropy of its mean prediction. A fall of more
-    than `GUARD_TOLERANCE` below the teacher in either is reported. Confidence is not compared: the student learns smoothed labels
-    and predicts without a temperature, so it is less confident even where it is more accurate, and the nuclear norm of its
-    probabilities falls with that.
+    A student that collapses into few classes loses nuclear norm of its predicted classes and entropy of its mean prediction. A
+    fall of more than `GUARD_TOLERANCE` below the teacher in either is reported. Confidence is not compared: the student learns
+    smoothed labels and predicts without a temperature, so it is less confident even where it is more accurate, and the nuclear
+    norm of its probabilities falls with that.
 
     Args:
         student: `LabelFreeScores.result` of the student.
@@ -128,4 +128,4 @@ def guard(student: Mapping[str, Any], teacher: Mapping[str, Any], *, title: str)
     ]
     if not fallen:
         return None
-    return f"By the scores that need no label, {title} is worse than its teacher: {' and '.join(fallen)}."
+    return f"By the scores that need no labels, {title} is worse than its teacher: {' and '.join(fallen)}."

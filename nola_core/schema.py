@@ -57,7 +57,8 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         known = _known_keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "allowed are " + ", ".join(known)
+        others = f"allowed are {', '.join(known)}" if known else f"{'.'.join(map(str, problem['loc'][:-1]))} takes no keys"
+        hint = f"did you mean '{near[0]}'?" if near else others
         return f"unknown key '{key}': {hint}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing"
@@ -66,7 +67,9 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "model_type":
         return (f"'{key}'" if key else "the entry") + f" must hold `key: value` lines; found {problem['input']!r}"
     if problem["type"] in ("float_type", "int_type") and _is_number(problem["input"]):
-        number = yaml.safe_dump(float(problem["input"])).split()[0]
+        value = float(problem["input"])
+        whole = problem["type"] == "int_type" and value.is_integer()
+        number = yaml.safe_dump(int(value) if whole else value).split()[0]
         return f"{key} = {problem['input']!r} is text to YAML, not a number; write {number}"
     return f"{key} = {problem['input']!r}: {problem['msg'].replace('Input should be', 'must be')}"
 

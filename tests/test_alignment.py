@@ -1,13 +1,11 @@
-from pathlib import Path
-
 import pytest
 import torch
 
 from nola_core import alignment
-from nola_core.config import Align
 from nola_core.errors import NolaError
+from nola_core.methods.alignment import Options
 
-OPTIONS = Align(hidden=16, epochs=30, batch_size=8, learning_rate=0.01)
+OPTIONS = Options(hidden=16, epochs=30, batch_size=8, learning_rate=0.01)
 
 
 def blobs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -16,20 +14,19 @@ def blobs() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.eye(3)[targets].repeat(1, 2) + 0.2 * torch.randn(60, 6, generator=generator), targets
 
 
-def test_it_learns_separable_classes_and_repeats_with_the_seed(tmp_path: Path) -> None:
+def test_it_learns_separable_classes_and_repeats_with_the_seed() -> None:
     features, targets = blobs()
     before = torch.random.get_rng_state()
     head = alignment.train(features, targets, classes=3, options=OPTIONS, seed=1)
     assert torch.equal(torch.random.get_rng_state(), before), "the global generator is the caller's"
-    p = alignment.predict(head, features)
+    p = head.predict({"ssl": features})
     assert (p.argmax(1) == targets).all()
     torch.testing.assert_close(p.sum(1), torch.ones(60))
     again = alignment.train(features, targets, classes=3, options=OPTIONS, seed=1)
     other = alignment.train(features, targets, classes=3, options=OPTIONS, seed=2)
-    assert torch.equal(alignment.predict(again, features), p)
-    assert not torch.equal(alignment.predict(other, features), p)
-    alignment.save(head, tmp_path / "head.safetensors")
-    assert torch.equal(alignment.predict(alignment.load(tmp_path / "head.safetensors"), features), p)
+    assert torch.equal(again.predict({"ssl": features}), p)
+    assert not torch.equal(other.predict({"ssl": features}), p)
+    assert torch.equal(alignment.restore(head.tensors()).predict({"ssl": features}), p)
 
 
 def test_the_number_of_threads_changes_nothing_and_is_left_as_it_was() -> None:
@@ -60,7 +57,7 @@ def test_a_class_without_pseudo_labels_keeps_its_place_and_is_nobodys_answer(abs
     features, targets = blobs()
     there = targets != absent
     head = alignment.train(features[there], targets[there], classes=3, options=OPTIONS, seed=1)
-    p = alignment.predict(head, features)
+    p = head.predict({"ssl": features})
     assert p.shape == (60, 3)
     assert torch.equal(p[there].argmax(dim=1), targets[there]), "the others keep their numbers"
     assert p[:, absent].max() < 0.1

@@ -17,44 +17,66 @@ ROOT = PARAMS.parent
 
 
 def changed(key: str, value: Any) -> dict[str, Any]:
-    """The real params.yaml with one dotted key set, or taken away where the value is `...`."""
+    """The real params.yaml with one dotted key set."""
     values = yaml.safe_load(PARAMS.read_text())
     *sections, last = key.split(".")
     place = values
     for section in sections:
-        place = place[section]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
+        place = place.setdefault(section, {})
+    place[last] = value
     return values
 
 
 def test_the_projects_own_params_are_sound_and_equal_their_preset() -> None:
     settings = config.load(ROOT)
     assert settings.overrides() == []
-    assert settings.align.epochs == 50 and "digits" in settings.datasets
+    assert settings.alignment.epochs == 50 and "digits" in settings.datasets
+
+
+def test_params_show_every_setting_with_its_default() -> None:
+    values = yaml.safe_load(PARAMS.read_text())
+    shown = config.parse(values).model_dump()
+    assert config.parse({}).model_dump() == {**shown, "datasets": []}
+    sections = {key: set(value) for key, value in values.items() if isinstance(value, dict)}
+    assert sections == {key: set(value) for key, value in shown.items() if isinstance(value, dict) and value}
+    assert set(shown) - set(values) == {"zero_shot", "templates"}, "which have no options"
+    del values["seed"], values["nola"]["epochs"], values["select"]
+    assert config.parse(values).model_dump() == shown
 
 
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("align.hiden", 3, "unknown key 'align.hiden': did you mean 'hidden'?"),
+        ("alignment.hiden", 3, "unknown key 'alignment.hiden': did you mean 'hidden'?"),
         ("describe.zzz", 3, "unknown key 'describe.zzz': allowed are provider, mode, prompts, model, "),
         ("datasets", {"digits": {"images": "x"}}, "datasets = {'digits': {'images': 'x'}}: must be a valid list."),
         ("datasets", ["digits", "pets", "digits"], "datasets lists 'digits' more than once; take the others out."),
-        ("tune.epochs", ..., "key 'tune.epochs' is missing."),
-        ("align.hidden", 0, "align.hidden = 0: must be greater than or equal to 1."),
-        ("align.hidden", True, "align.hidden = True: must be a valid integer."),
+        ("alignmet", {}, "unknown key 'alignmet': did you mean 'alignment'?"),
+        ("cde.texts", "all", "cde.texts = 'all': must be 'both', 'descriptions' or 'templates'."),
+        ("zero_shot", {"epochs": 3}, "unknown key 'zero_shot.epochs': zero_shot takes no keys."),
+        ("alignment.hidden", 0, "alignment.hidden = 0: must be greater than or equal to 1."),
+        ("alignment.hidden", True, "alignment.hidden = True: must be a valid integer."),
         ("seed", -1, "seed = -1: must be greater than or equal to 0."),
         ("select.fraction", 1.5, "select.fraction = 1.5: must be less than or equal to 1."),
-        ("tune.weight_decay", float("nan"), "tune.weight_decay = nan: must be a finite number."),
+        ("nola.weight_decay", float("nan"), "nola.weight_decay = nan: must be a finite number."),
         ("describe.provider", "web", "describe.provider = 'web': must be 'table', 'llm' or 'none'."),
         ("preset", "fast", "preset = 'fast': must be 'paper' or 'best'."),
-        ("align", None, "'align' must hold `key: value` lines; found None."),
+        ("alignment", None, "'alignment' must hold `key: value` lines; found None."),
         ("select.max_per_class", 3, "select.max_per_class is below select.min_per_class."),
         ("datasets", ["Cats-1"], "data set name 'Cats-1' may hold only a-z, 0-9 and _"),
         ("datasets", ["digits", "_x"], "data set name '_x' may hold only a-z, 0-9 and _"),
+        ("methods", [], "methods = []: "),
+        ("methods", "nola", "methods = 'nola': must be a valid list."),
+        ("methods", ["cde", "nola", "cde"], "methods lists 'cde' more than once; take the others out."),
+        (
+            "methods",
+            ["cde", "nole", "nola"],
+            "methods: there is no method 'nole'; there are: alignment, cde, nola, templates, zero_shot.",
+        ),
+        ("methods", ["cde"], "final = 'nola' is not one of methods; add it there, or choose cde."),
+        ("text_classifier", "clip", "text_classifier: there is no method 'clip'; there are: "),
+        ("text_classifier", "alignment", "text_classifier = 'alignment' is a features method; choose one of the kind text."),
+        ("teacher", "nola", "teacher = 'nola' is a student method; choose one of the kind text or features."),
     ],
 )
 def test_a_wrong_key_is_named_with_what_is_allowed(key: str, value: Any, sentence: str) -> None:
@@ -63,9 +85,9 @@ def test_a_wrong_key_is_named_with_what_is_allowed(key: str, value: Any, sentenc
 
 
 def test_all_wrong_keys_are_listed_at_once() -> None:
-    values = changed("align.hiden", 3)
-    del values["seed"]
-    with pytest.raises(NolaError, match=r"key 'seed' is missing; .*'align.hiden'"):
+    values = changed("alignment.hiden", 3)
+    values["seed"] = "x"
+    with pytest.raises(NolaError, match=r"seed = 'x': must be a valid integer; .*'alignment.hiden'"):
         config.parse(values)
 
 
@@ -74,19 +96,20 @@ def test_a_number_that_yaml_takes_for_text_comes_with_how_to_write_it(tmp_path: 
     line = "learning_rate: 0.001"
     assert line in PARAMS.read_text()
     (tmp_path / "params.yaml").write_text(PARAMS.read_text().replace(line, f"learning_rate: {text}"))
-    with pytest.raises(NolaError, match=re.escape(f"align.learning_rate = '{text}' is text to YAML, not a number; {advice}")):
+    with pytest.raises(NolaError, match=re.escape(f"alignment.learning_rate = '{text}' is text to YAML, not a number; {advice}")):
         config.load(tmp_path)
     number = advice.removeprefix("write ").removesuffix(".")
     (tmp_path / "params.yaml").write_text(PARAMS.read_text().replace(line, f"learning_rate: {number}"))
-    assert config.load(tmp_path).align.learning_rate == float(text)
+    assert config.load(tmp_path).alignment.learning_rate == float(text)
 
 
 def test_overrides_name_key_value_and_the_presets_value() -> None:
-    values = changed("align.epochs", 7)
+    values = changed("alignment.epochs", 7)
     values["select"]["max_per_class"] = 40
     values["duplicates"]["neighbors"] = 9  # in no preset, so no override
     overrides = config.parse(values).overrides()
-    assert overrides == ["select.max_per_class=40 (preset paper: None)", "align.epochs=7 (preset paper: 50)"]
+    assert overrides == ["select.max_per_class=40 (preset paper: None)", "alignment.epochs=7 (preset paper: 50)"]
+    assert config.parse(changed("teacher", "cde")).overrides() == ["teacher=cde (preset paper: alignment)"]
 
 
 def test_writing_a_preset_changes_its_values_and_nothing_else(tmp_path: Path) -> None:
@@ -97,10 +120,11 @@ def test_writing_a_preset_changes_its_values_and_nothing_else(tmp_path: Path) ->
         .replace("max_per_class: null", "max_per_class: 20")
         .replace("  learning_rate: 0.001", "  learning_rate: 1.0e-05")
         .replace("calibration_bins: 15", "calibration_bins: 10")
+        .replace("teacher: alignment   ", "teacher: zero_shot   ")
     )
     assert edited != original
     path.write_text(edited)
-    assert len(config.load(tmp_path).overrides()) == 3
+    assert len(config.load(tmp_path).overrides()) == 4
 
     config.write_preset(path, "best")
     settings = config.load(tmp_path)

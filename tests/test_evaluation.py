@@ -238,7 +238,7 @@ def test_the_guard_is_stored_beside_every_student_and_the_input_stays_untouched(
     warned = [(split, name) for split, methods in found.items() for name, scores in methods.items() if "warning" in scores]
     assert warned == [("test", "nola"), ("test", "lafter")], "only a student, and only where its teacher has scores"
     assert found["test"]["lafter"]["warning"] == (
-        "By the scores that need no label, Lafter is worse than its teacher: "
+        "By the scores that need no labels, Lafter is worse than its teacher: "
         "the entropy of the mean prediction fell from 0.900 to 0.100."
     )
     assert "warning" not in collapsed

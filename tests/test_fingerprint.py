@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nola_core.fingerprint import NEUTRAL, ROOT, Package
+from nola_core.fingerprint import NEUTRAL, PLUGINS, SHARED, Package
+from nola_core.methods.registry import PARTS, names
 
 STAGE = """
 '''Docstring.'''
@@ -99,12 +100,101 @@ def test_a_plugin_counts_with_all_it_imports_once_it_is_named(package: Path) -> 
     assert code(package, "datasets.readers.folder") != before
 
 
-def test_neutral_modules_and_plugins_exist() -> None:
-    for name in NEUTRAL:
-        assert (ROOT.parent / Path(*name.split("."))).with_suffix(".py").is_file(), name
+OWN = """
+from nola_core.datasets.other import unused
+from nola_core.methods.method import Method
 
 
-def test_the_student_depends_on_the_decoder_and_on_no_reader() -> None:
-    reached = Package().reached(["nola_core.stages.tune"])
+class Own(Method):
+    def fit(self):
+        return 1
+"""
+
+
+@pytest.fixture
+def own(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A method of a project, beside a package whose stage finds its methods by name."""
+    files = {
+        "stages/toy.py": "from nola_core.methods import registry, storage\nfrom nola_core.methods.method import Method",
+        "methods/__init__.py": "from nola_core.methods.registry import find",
+        "methods/registry.py": "from nola_core.methods import one, two\n\ndef find(): ...",
+        "methods/method.py": "class Method: ...",
+        "methods/storage.py": "from nola_core.methods.method import Method",
+        "methods/one.py": '"One."\nfrom nola_core.methods.method import Method\nfrom nola_core.late import LATE  # late',
+        "methods/two.py": "from nola_core.methods.method import Method",
+    }
+    for name, text in files.items():
+        path = package / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    path = tmp_path_factory.mktemp("project") / "own.py"
+    path.write_text(OWN)
+    return path
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_method_counts_where_it_is_in_force_and_what_all_methods_share_everywhere(package: Path, own: Path) -> None:
+    reached = Package(package).reached(["nola_core.stages.toy", "nola_core.methods.one"])
+    shared = {"nola_core.methods.method", "nola_core.methods.storage"}
+    assert reached == {"nola_core.stages.toy", "nola_core.methods.one", "nola_core.late", *shared}
+
+    def codes() -> list[str]:
+        return [code(package), code(package, "methods.one"), code(package, "methods.two")]
+
+    def changed(file: str, old: str, new: str) -> list[bool]:
+        before = codes()
+        edit(package / file, old, new)
+        return [one != other for one, other in zip(before, codes(), strict=True)]
+
+    assert changed("methods/one.py", "# late", "# A comment.") == [False, False, False]
+    assert changed("methods/one.py", "One.", "The first.") == [False, False, False]
+    assert changed("methods/one.py", "import LATE", "import LATE as OTHER") == [False, True, False]
+    assert changed("late.py", "1", "2") == [False, True, False]
+    assert changed("methods/storage.py", "import Method", "import Method as Other") == [True, True, True]
+    assert changed("methods/registry.py", "...", "return 1") == [False, False, False]
+
+
+def test_a_method_of_a_project_counts_by_its_code_with_what_it_imports(package: Path, own: Path, tmp_path: Path) -> None:
+    def now(path: Path = own) -> str:
+        return Package(package).code(["nola_core.stages.toy", str(path)])
+
+    before = now()
+    assert before != Package(package).code(["nola_core.stages.toy"])
+    elsewhere = tmp_path / "elsewhere" / "own.py"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(own.read_text())
+    assert now(elsewhere) == before, "wherever the project lies"
+    edit(own, "class Own", "# A comment.\n\n\nclass Own")
+    assert now() == before
+    edit(own, "return 1", "return 2")
+    assert now() != before
+    before = now()
+    edit(package / "datasets" / "other.py", "...", "return 1")
+    assert now() != before
+
+
+def test_the_modules_that_are_named_exist() -> None:
+    package = Package()
+    for name in (*NEUTRAL, *PLUGINS, *SHARED):
+        assert package._has(name), name
+
+
+def test_every_method_is_a_plugin_and_the_other_modules_beside_it_are_shared_or_neutral() -> None:
+    parts = {f"nola_core.methods.{name}" for name in PARTS}
+    assert parts - NEUTRAL == set(SHARED)
+    assert not {f"nola_core.methods.{name}" for name in names()} & {*SHARED, *NEUTRAL}
+
+
+def test_the_student_depends_on_the_decoder_and_on_no_reader_or_other_method() -> None:
+    reached = Package().reached(["nola_core.stages.tune", "nola_core.methods.nola"])
     assert {"nola_core.datasets.image", "nola_core.tuning", "nola_core.prompting", "nola_core.augmentation"} <= reached
     assert not {name for name in reached if ".readers" in name or ".report" in name or ".descriptions" in name}
+    assert "nola_core.alignment" not in reached
+    assert {name for name in reached if ".methods" in name} == {
+        f"nola_core.methods.{name}" for name in ("method", "storage", "nola")
+    }

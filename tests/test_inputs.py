@@ -14,8 +14,12 @@ import yaml
 
 from nola_core import inputs
 from nola_core.backbones import pairs
-from nola_core.config import Tune
+from nola_core.config import Select
 from nola_core.errors import NolaError
+from nola_core.methods import registry
+from nola_core.methods.method import StudentMethod
+from nola_core.methods.nola import Options
+from nola_core.methods.templates import Templates
 from tests.project import ROOT, change, make_project
 from tests.tiny import write_photos
 
@@ -31,6 +35,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change(root / "data" / "blobs.yaml", "classes", value="names.txt")
     change(root / "data" / "blobs.yaml", "backbones", "ssl", value="demo")
     return root
+
+
+@pytest.fixture(scope="module")
+def unedited(template: Path) -> dict[str, Any]:
+    """The entries of `project`; they are the same wherever it lies."""
+    return entries(template)
 
 
 @pytest.fixture
@@ -55,6 +65,11 @@ def replace(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
+
+
+def code(root: Path, module: str, line: str = "EXTRA = 1") -> None:
+    """A new line in a module."""
+    replace(root / "nola_core" / module, "from __future__ import annotations\n", f"from __future__ import annotations\n{line}\n")
 
 
 def new_weights(root: Path) -> None:
@@ -88,8 +103,8 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         set(),
     ),
     "another model under the pair's name": (
-        lambda p: replace(p / "nola_core/backbones/pairs.yaml", 'demo: {model: "package:demo/ssl"}', "demo: {model: other}"),
-        {"embed ssl"},
+        lambda p: replace(p / "nola_core/backbones/pairs.yaml", 'demo: {model: "package:demo/ssl"', 'demo: {model: "other"'),
+        {"embed ssl", "predict"},
     ),
     "a comment in a catalog entry": (
         lambda p: replace(p / "nola_core/datasets/catalog/dtd.yaml", "title:", "# A comment.\ntitle:"),
@@ -118,10 +133,54 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         set(),
     ),
     "a prompt": (lambda p: replace(p / "mine.yaml", "What", "How"), {"describe"}),
-    "templates": (lambda p: change(p / "data/blobs.yaml", "templates", value=["a {}."]), {"classify"}),
+    "templates": (lambda p: change(p / "data/blobs.yaml", "templates", value=["a {}."]), {"classify", "predict"}),
     "select.fraction": (lambda p: change(p / "params.yaml", "select", "fraction", value=0.5), {"select", "report"}),
-    "tune.epochs": (lambda p: change(p / "params.yaml", "tune", "epochs", value=9), {"tune", "report"}),
-    "the seed": (lambda p: change(p / "params.yaml", "seed", value=9), {"align", "tune", "report"}),
+    "nola.epochs": (lambda p: change(p / "params.yaml", "nola", "epochs", value=9), {"tune", "predict", "report"}),
+    "alignment.epochs": (lambda p: change(p / "params.yaml", "alignment", "epochs", value=9), {"fit", "predict", "report"}),
+    "cde.texts": (lambda p: change(p / "params.yaml", "cde", "texts", value="templates"), {"classify", "predict", "report"}),
+    "classify.keep": (lambda p: change(p / "params.yaml", "classify", "keep", value="separating"), {"classify", "report"}),
+    "the seed": (lambda p: change(p / "params.yaml", "seed", value=9), {"fit", "tune", "report"}),
+    "the preset": (lambda p: change(p / "params.yaml", "preset", value="best"), {"predict", "report"}),
+    "a method left out": (
+        lambda p: change(p / "params.yaml", "methods", value=["zero_shot", "cde", "alignment", "nola"]),
+        {"classify", "predict", "evaluate", "report"},
+    ),
+    "the teacher left out of the tables": (
+        lambda p: change(p / "params.yaml", "methods", value=["zero_shot", "templates", "cde", "nola"]),
+        {"predict", "evaluate", "report"},
+    ),
+    "methods in another order": (
+        lambda p: change(p / "params.yaml", "methods", value=["nola", "zero_shot", "templates", "cde", "alignment"]),
+        {"evaluate", "report"},
+    ),
+    "the student left out": (
+        lambda p: (
+            change(p / "params.yaml", "methods", value=["zero_shot", "templates", "cde", "alignment"]),
+            change(p / "params.yaml", "final", value="cde"),
+        ),
+        {"tune", "predict", "evaluate", "report"},
+    ),
+    "the final method": (lambda p: change(p / "params.yaml", "final", value="cde"), {"predict", "evaluate", "report"}),
+    "the teacher": (lambda p: change(p / "params.yaml", "teacher", value="cde"), {"fit", "evaluate", "report"}),
+    "the text classifier": (
+        lambda p: change(p / "params.yaml", "text_classifier", value="templates"),
+        {"classify", "fit", "tune", "evaluate", "report"},
+    ),
+    "a comment in a method": (lambda p: code(p, "methods/zero_shot.py", "# A comment."), set()),
+    "code of a text method": (lambda p: code(p, "methods/zero_shot.py"), {"classify", "predict"}),
+    "code of the text classifier": (lambda p: code(p, "methods/cde.py"), {"classify", "fit", "tune", "predict"}),
+    "code of the teacher": (lambda p: code(p, "methods/alignment.py"), {"fit", "predict"}),
+    "code of its head": (lambda p: code(p, "alignment.py"), {"fit", "predict"}),
+    "code of a student": (lambda p: code(p, "methods/nola.py"), {"tune", "predict"}),
+    "code of its tuning": (lambda p: code(p, "tuning.py"), {"tune", "predict"}),
+    "code of a method that does not run": (
+        lambda p: (p / "nola_core/methods/idle.py").write_text("from nola_core.alignment import nothing\n"),
+        set(),
+    ),
+    "a method's title": (
+        lambda p: replace(p / "nola_core/methods/zero_shot.py", '"Zero-shot"', '"One template"'),
+        {"classify", "predict", "evaluate", "report"},
+    ),
     "the report's template": (
         lambda p: replace(p / "nola_core/report/template.html", "<body", "<!-- --><body"),
         {"report"},
@@ -130,12 +189,13 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_touches_the_stages_that_depend_on_it_and_no_other(project: Path, edit: str) -> None:
+def test_an_edit_touches_the_stages_that_depend_on_it_and_no_other(project: Path, unedited: dict[str, Any], edit: str) -> None:
     make, expected = EDITS[edit]
+    before = unedited
     if "prompt" in edit:
         change(project / "params.yaml", "describe", "provider", value="llm")
         change(project / "params.yaml", "describe", "prompts", value="mine.yaml")
-    before = entries(project)
+        before = entries(project)
     make(project)
     after = entries(project)
     assert {stage for stage in after if after[stage] != before[stage]} == expected
@@ -211,11 +271,34 @@ def test_entries_are_the_same_wherever_the_project_lies(project: Path, tmp_path:
 
 def test_the_options_are_those_that_were_resolved(project: Path) -> None:
     inputs.write(project)
-    change(project / "params.yaml", "tune", "epochs", value=40)
-    assert inputs.read(project, "blobs", "tune").options(Tune).epochs == 3
+    change(project / "params.yaml", "nola", "epochs", value=40)
+    change(project / "params.yaml", "select", "fraction", value=0.9)
+    ((method, options),) = inputs.read(project, "blobs", "tune").methods(project, StudentMethod).values()
+    assert method.name == "nola" and isinstance(options, Options) and options.epochs == 3
+    assert inputs.read(project, "blobs", "select").options(Select).fraction == 0.2
+
+
+class Registered(Templates):
+    name = "registered"
+
+
+def test_a_registered_method_is_an_input_with_its_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+    registry.register(Registered())
+    change(project / "params.yaml", "methods", value=["registered", "nola"])
+    inputs.write(project)
+    classify = inputs.read(project, "blobs", "classify")
+    assert set(classify.values["methods"]) == {"registered", "cde"}
+    inputs.check(project, "blobs", "classify", classify)
+    monkeypatch.setattr("inspect.getfile", lambda kind: (_ for _ in ()).throw(TypeError("of a notebook")))
+    with pytest.raises(NolaError, match="the code changed"):
+        inputs.check(project, "blobs", "classify", classify)
+    inputs.write(project)
+    inputs.check(project, "blobs", "classify", inputs.read(project, "blobs", "classify"))
 
 
 def test_an_absent_file_and_entry_say_what_to_do(project: Path) -> None:
+    (project / "data" / "inputs" / "blobs.json").unlink(missing_ok=True)
     with pytest.raises(NolaError, match=r"blobs\.json does not exist; run `dvc repro` or `nola run`"):
         inputs.read(project, "blobs", "tune")
     inputs.write(project)

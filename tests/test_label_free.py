@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nola_core.errors import NolaError
@@ -53,6 +53,8 @@ def test_scores_equal_the_slow_formulas(p: torch.Tensor) -> None:
 @given(matrices, st.integers(0, 10_000), st.integers(1, 50))
 @settings(max_examples=40, deadline=None)
 def test_scores_ignore_order_batches_and_the_naming_of_classes(p: torch.Tensor, seed: int, batch: int) -> None:
+    best = p.topk(min(2, p.shape[1])).values
+    assume(((best[:, 0] - best[:, -1]) > 1e-9).all() or p.shape[1] == 1)  # which of two equal classes is predicted, order decides
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(p.shape[0], generator=generator)
     columns = torch.randperm(p.shape[1], generator=generator)

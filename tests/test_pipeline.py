@@ -18,7 +18,7 @@ from tests.tiny import write_photos
 
 pytestmark = pytest.mark.timeout(900)
 FIRST = ["prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify"]
-LAST = ["select", "align", "tune", "predict", "evaluate", "report"]
+LAST = ["select", "fit", "tune", "predict", "evaluate", "report"]
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -48,8 +48,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Digits and a folder of photos, run by the flow from nothing with no server configured."""
     root = make_project(tmp_path_factory.mktemp("repository") / "p")
     change(root / "params.yaml", "datasets", value=["blobs", "digits"])
-    change(root / "params.yaml", "tune", "epochs", value=6)
-    change(root / "params.yaml", "tune", "batch_size", value=64)
+    change(root / "params.yaml", "nola", "epochs", value=6)
+    change(root / "params.yaml", "nola", "batch_size", value=64)
     shutil.copy(ROOT / "data" / "digits.yaml", root / "data" / "digits.yaml")
     shutil.copy(ROOT / "demo" / "descriptions.csv", root / "digits.csv")
     change(root / "data" / "digits.yaml", "descriptions", value="digits.csv")
@@ -99,18 +99,18 @@ def test_twenty_new_images_are_the_only_ones_embedded(project: Path) -> None:
 
 
 def test_a_deleted_output_comes_back_and_nothing_behind_it_runs(project: Path) -> None:
-    head = project / "data" / "blobs" / "alignment.safetensors"
+    head = project / "data" / "blobs" / "fitted" / "features" / "alignment.safetensors"
     before = head.read_bytes()
     head.unlink()
     ran, output = repro(project)
-    assert ran in ([], ["align"])
+    assert ran in ([], ["fit"])
     assert head.read_bytes() == before
-    assert "'align@blobs'" in output
+    assert "'fit@blobs'" in output
     # The same with an empty cache: now the stage itself has to run, and still nothing behind it, for its outs are equal.
     shutil.rmtree(project / ".dvc" / "cache")
     head.unlink()
-    ran, _ = repro(project, "--single-item", "align@blobs")
-    assert ran == ["align"]
+    ran, _ = repro(project, "--single-item", "fit@blobs")
+    assert ran == ["fit"]
     assert head.read_bytes() == before
 
 
@@ -156,14 +156,14 @@ def test_what_reruns_is_what_changed(project: Path) -> None:
 
 
 def test_an_edit_in_the_middle_of_a_stage_counts_from_the_next_run_on(project: Path) -> None:
-    change(project / "params.yaml", "tune", "epochs", value=4)
+    change(project / "params.yaml", "nola", "epochs", value=4)
     process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "tune@blobs"], cwd=project, env=environment(project))
-    student = project / "data" / "blobs" / "student.safetensors"
+    student = project / "data" / "blobs" / "fitted" / "students"
     try:
         deadline = time.monotonic() + 240
         while student.exists() and time.monotonic() < deadline:  # DVC takes it away when the stage begins
             time.sleep(0.01)
-        change(project / "params.yaml", "tune", "epochs", value=40)
+        change(project / "params.yaml", "nola", "epochs", value=40)
         assert process.wait(240) == 0
     finally:
         process.kill()
@@ -212,16 +212,16 @@ def test_kill_in_the_middle_of_embed_and_of_tune_changes_no_figure(project: Path
     stores = {path: path.read_bytes() for path in folder.rglob("features.npy")}
     shutil.rmtree(project / ".dvc" / "cache")
     shutil.rmtree(cache)
-    for name in ("features", "student.safetensors", "predictions.parquet", "metrics.json"):
+    for name in ("features", "fitted/students", "predictions.parquet", "metrics.json"):
         (shutil.rmtree if (folder / name).is_dir() else Path.unlink)(folder / name)
     killed(project, "embed", "--dataset", "digits", "--role", "clip", when=cache / "rows", count=1)
     assert not (folder / "features" / "clip").exists(), "half a store is no store"
-    _, output = repro(project, "embed@digits-clip", "embed@digits-ssl", "align@digits")
+    _, output = repro(project, "embed@digits-clip", "embed@digits-ssl", "fit@digits")
     embedded = re.search(r"1,797 images in the clip store, (\S+) of them embedded now", output)
     assert embedded
     assert 0 < int(embedded.group(1).replace(",", "")) < 1797
     assert {path: path.read_bytes() for path in folder.rglob("features.npy")} == stores
     killed(project, "tune", "--dataset", "digits", when=cache / "checkpoints", count=1)
-    assert not (folder / "student.safetensors").exists()
+    assert not (folder / "fitted" / "students").exists()
     repro(project, "report@digits")
     assert metrics(project, "digits") == wanted

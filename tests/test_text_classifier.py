@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 from nola_core.errors import NolaError
 from nola_core.prediction import prediction_table
-from nola_core.text_classifier import build, fill, probabilities, remembered
+from nola_core.text_classifier import TextClassifier, build, fill, remembered
 
 
 class Encoder:
@@ -57,7 +57,8 @@ def test_probabilities_are_a_scaled_softmax_of_cosines() -> None:
     x, phi = normalize(torch.randn(5, 8), dim=-1), normalize(torch.randn(3, 8), dim=-1)
     expected = torch.stack([torch.stack([torch.exp(50 * (a * b).sum()) for b in phi]) for a in x])
     expected = expected / expected.sum(1, keepdim=True)
-    torch.testing.assert_close(probabilities(x, phi, logit_scale=50), expected, atol=1e-5, rtol=1e-4)
+    p = TextClassifier(phi, 50).predict({"clip": x})
+    torch.testing.assert_close(p, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_bad_input_names_the_class_or_the_text() -> None:

@@ -17,12 +17,13 @@ from torch.nn.functional import cross_entropy, normalize
 from nola_core import augmentation, tuning
 from nola_core.backbones.clip import Clip, load_clip
 from nola_core.backbones.pairs import ClipSpec
-from nola_core.config import Tune
 from nola_core.errors import NolaError
+from nola_core.methods import storage
+from nola_core.methods.nola import METHOD, Options
 from nola_core.prompting import image_size, norm_parameters
 from tests.tiny import write_clip
 
-OPTIONS = Tune(
+OPTIONS = Options(
     prompt_tokens=3,
     prompt_frame=0.1,
     epochs=4,
@@ -50,18 +51,29 @@ def make_images(size: tuple[int, int] = (16, 16)) -> tuple[tuning.Images, torch.
     return tuning.Images(list(opened), opened.__getitem__, size, (0.5,) * 3, (0.5,) * 3), targets
 
 
-def make_student(clip: Clip) -> tuning.Student:
+def make_student(clip: Clip) -> tuning.PromptedStudent:
     phi = normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(2)), dim=-1)
-    return tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    return tuning.PromptedStudent(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
 
 
-def tune(student: tuning.Student, options: Tune = OPTIONS, checkpoint: Path | None = None) -> list[list[float]]:
+def tune(student: tuning.PromptedStudent, options: Options = OPTIONS, checkpoint: Path | None = None) -> list[list[float]]:
     images, targets = make_images(image_size(student.tower.tower))
     curve = tuning.tune(student, images, targets, options=options, seed=5, device=torch.device("cpu"), checkpoint=checkpoint)
     return curve.drop(columns="seconds").to_numpy().tolist()
 
 
-def trained(student: tuning.Student) -> dict[str, torch.Tensor]:
+def save(student: tuning.PromptedStudent, path: Path, clip: Clip) -> Path:
+    storage.write(path, METHOD, student.tensors(), clip_sha256=clip.image.meta["weights_sha256"])
+    return path
+
+
+def load(path: Path, clip: Clip, options: Options = OPTIONS) -> tuning.PromptedStudent:
+    student = storage.read_student(path, METHOD, clip, options=options)
+    assert isinstance(student, tuning.PromptedStudent)
+    return student
+
+
+def trained(student: tuning.PromptedStudent) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in student.trained().items()}
 
 
@@ -90,8 +102,9 @@ def test_in_bfloat16_the_tower_alone_is_rough(new_clip: Callable[[], Clip], tmp_
         assert torch.allclose(rough(views), fine(views), atol=0.05)
     tune(rough)
     assert {value.dtype for value in trained(rough).values()} == {torch.float32}
-    rough.save(tmp_path / "s.safetensors", weights_sha256=new_clip().image.meta["weights_sha256"])
-    assert tuning.Student.load(tmp_path / "s.safetensors", new_clip(), precision="bfloat16").precision == "bfloat16"
+    path = save(rough, tmp_path / "s.safetensors", new_clip())
+    loaded = load(path, new_clip(), OPTIONS.model_copy(update={"precision": "bfloat16"}))
+    assert torch.equal(loaded.predict(views), rough.predict(views))
 
 
 def test_the_curve_falls_and_the_student_comes_to_agree(new_clip: Callable[[], Clip]) -> None:
@@ -193,8 +206,8 @@ def test_a_checkpoint_that_does_not_fit_is_dropped(
     sound = checkpoint_of(new_clip, checkpoint)
     clip = new_clip()
     phi = torch.zeros(3, 16)  # one class more
-    other = tuning.Student(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
-    more = tuning.Student(new_clip(), phi[:2], prompt_tokens=5, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    other = tuning.PromptedStudent(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    more = tuning.PromptedStudent(new_clip(), phi[:2], prompt_tokens=5, prompt_frame=OPTIONS.prompt_frame, seed=5)
     for student, epochs in ((other, 4), (more, 4), (make_student(new_clip()), 2)):
         checkpoint.write_bytes(sound)
         before = trained(student)
@@ -233,15 +246,14 @@ def test_a_saved_student_answers_the_same_and_knows_its_clip(new_clip: Callable[
     student = make_student(clip)
     tune(student)
     x = torch.randn(4, 3, 16, 16)
-    expected = tuning.predict(student, x)
-    path = tmp_path / "student.safetensors"
-    student.save(path, weights_sha256=clip.image.meta["weights_sha256"])
-    loaded = tuning.Student.load(path, new_clip())
-    assert torch.equal(tuning.predict(loaded, x), expected)
+    expected = student.predict(x)
+    path = save(student, tmp_path / "student.safetensors", clip)
+    loaded = load(path, new_clip())
+    assert torch.equal(loaded.predict(x), expected)
     write_clip(tmp_path / "other", seed=9)
     other = load_clip(ClipSpec(model="local-dir:other", pretrained=None, sha256=None), root=tmp_path)
     with pytest.raises(NolaError, match="was tuned from other CLIP weights than local-dir:other has now"):
-        tuning.Student.load(path, other)
+        load(path, other)
 
 
 def test_the_temperature_belongs_to_the_student_and_changes_how_sure_it_is_alone(
@@ -251,34 +263,35 @@ def test_the_temperature_belongs_to_the_student_and_changes_how_sure_it_is_alone
     student, path = make_student(clip), tmp_path / "student.safetensors"
     student.eval().requires_grad_(False)
     x = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    logits, plain = student(x), tuning.predict(student, x)
+    logits, plain = student(x), student.predict(x)
     torch.testing.assert_close(plain, logits.softmax(dim=1))
     student.temperature = 0.3
-    sharp = tuning.predict(student, x)
+    sharp = student.predict(x)
     torch.testing.assert_close(sharp, (logits / 0.3).softmax(dim=1))
     assert torch.equal(sharp.argmax(dim=1), plain.argmax(dim=1)) and (sharp.amax(dim=1) > plain.amax(dim=1)).all()
     assert torch.equal(student(x), logits), "the loss of the tuning sees no temperature"
-    student.save(path, weights_sha256=clip.image.meta["weights_sha256"])
-    loaded = tuning.Student.load(path, new_clip())
-    assert loaded.temperature == 0.3 and torch.equal(tuning.predict(loaded, x), sharp)
+    loaded = load(save(student, path, clip), new_clip())
+    assert loaded.temperature == 0.3 and torch.equal(loaded.predict(x), sharp)
 
     with safe_open(path, framework="pt") as stored:
         tensors, metadata = {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata()  # noqa: SIM118
     assert tensors.pop("temperature").shape == ()
     save_file(tensors, path, metadata=metadata)
-    old = tuning.Student.load(path, new_clip())
-    assert old.temperature == 1 and torch.equal(tuning.predict(old, x), plain)
+    old = load(path, new_clip())
+    assert old.temperature == 1 and torch.equal(old.predict(x), plain)
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         save_file(tensors | {"temperature": torch.tensor(wrong)}, path, metadata=metadata)
-        with pytest.raises(NolaError, match=f"student.safetensors has the temperature {wrong}, which must be above 0"):
-            tuning.Student.load(path, new_clip())
+        with pytest.raises(
+            NolaError, match=f"student.safetensors: the student has the temperature {wrong}, which must be above 0"
+        ):
+            load(path, new_clip())
 
 
 def test_a_loss_that_blows_up_is_one_sentence(new_clip: Callable[[], Clip]) -> None:
     student = make_student(new_clip())
     with torch.no_grad():
         student.classifier[0, 0] = torch.inf
-    with pytest.raises(NolaError, match=r"not finite in epoch 1; lower tune.learning_rate"):
+    with pytest.raises(NolaError, match=r"not finite in epoch 1; lower nola.learning_rate"):
         tune(student)
 
 
@@ -314,10 +327,9 @@ def test_a_convolutional_tower_learns_frame_scales_and_shifts_and_keeps_its_stat
     assert tune(resumed, checkpoint=checkpoint) == curve
     assert all(torch.equal(value, trained(student)[name]) for name, value in trained(resumed).items())
 
-    student.save(tmp_path / "student.safetensors", weights_sha256=untouched.image.meta["weights_sha256"])
-    loaded = tuning.Student.load(tmp_path / "student.safetensors", convolutional())
+    loaded = load(save(student, tmp_path / "student.safetensors", untouched), convolutional())
     x = torch.randn(4, 3, 32, 32)
-    assert torch.equal(tuning.predict(loaded, x), tuning.predict(student, x))
+    assert torch.equal(loaded.predict(x), student.predict(x))
 
 
 def test_chunks_of_a_batch_add_up_to_it(new_clip: Callable[[], Clip], monkeypatch: pytest.MonkeyPatch) -> None:

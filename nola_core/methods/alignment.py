@@ -41,7 +41,7 @@ class Alignment(FeatureMethod):
         chosen = collection.pseudo_labels
         return alignment.train(
             collection.spaces["ssl"].rows(collection.positions(chosen["image_id"])),
-            torch.from_numpy(chosen["class_id"].to_numpy(dtype="int64")),
+            torch.tensor(chosen["class_id"].to_numpy(dtype="int64")),
             classes=len(collection.names),
             options=options,
             seed=seed,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from nola_core.errors import NolaError
 from nola_core.lookup import known
 from nola_core.methods.method import Method
+from nola_core.schema import Section
 
 PARTS = ("collection", "method", "registry", "storage")
 """Modules of this package that are no methods."""
@@ -49,21 +52,30 @@ def find(name: str, root: Path | None = None) -> Method:
     if name in _registered:
         return _registered[name]
     known(name, names(root), "method")
-    if is_own(name, root):
-        path = own_file(name, root)
+    path = own_file(name, root)
+    if path is not None:
+        if (Path(__file__).parent / path.name).is_file():
+            raise NolaError(
+                f"{path}: NoLA has a method or module '{name}' of its own; give the file and its method another name."
+            )
         return _checked(_load(path), source=str(path), name=name)
     module = importlib.import_module(f"nola_core.methods.{name}")
     return _checked(getattr(module, "METHOD", None), source=module.__name__, name=name)
 
 
-def is_own(name: str, root: Path | None) -> bool:
-    """Whether a method is a file of the project."""
-    return root is not None and not (Path(__file__).parent / f"{name}.py").is_file() and own_file(name, root).is_file()
+def own_file(name: str, root: Path | None) -> Path | None:
+    """The file of a method that is no module of this package: of the project, or where a registered one was written.
 
-
-def own_file(name: str, root: Path | None) -> Path:
-    """Where a project's own method is."""
-    return (root or Path()) / FOLDER / f"{name}.py"
+    A registered method whose code is in no file, as in a notebook, has a path that does not exist and that no other process has.
+    """
+    if name in _registered:
+        kind = type(_registered[name])
+        try:
+            return Path(inspect.getfile(kind))
+        except (OSError, TypeError):
+            return Path(f"{name}-{os.getpid()}-{id(kind):x}.py")
+    path = (root or Path()) / FOLDER / f"{name}.py"
+    return path if root is not None and path.is_file() else None
 
 
 def _checked(method: object, *, source: str, name: str | None = None) -> Method:
@@ -76,6 +88,11 @@ def _checked(method: object, *, source: str, name: str | None = None) -> Method:
         raise NolaError(f"{source}: the name '{method.name}' may hold only a-z, 0-9 and _ and begins with a letter.")
     if name is not None and method.name != name:
         raise NolaError(f"{source}: the method is called '{method.name}', but its file '{name}'; give both one name.")
+    if not (isinstance(method.section, type) and issubclass(method.section, Section)):
+        raise NolaError(f"{source}: the method's section must be a class derived from nola_core.schema.Section.")
+    without = [key for key, option in method.section.model_fields.items() if option.is_required()]
+    if without:
+        raise NolaError(f"{source}: every option needs a default; give one to {', '.join(without)}.")
     return method
 
 
@@ -91,7 +108,7 @@ def _load(path: Path) -> object:
         sys.modules[title] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # a module may raise anything; what matters is which file it was
+        except (Exception, SystemExit) as error:  # a module may raise anything; what matters is which file it was
             del sys.modules[title]
             raise NolaError(f"{path} cannot be loaded ({type(error).__name__}: {error}).") from error
     return getattr(sys.modules[title], "METHOD", None)

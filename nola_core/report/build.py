@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nola_core import files
-from nola_core.descriptions.quality import findings
+from nola_core.descriptions.texts.quality import findings
 from nola_core.report import content, explanations, figures, samples
-from nola_core.report.content import Tables
 from nola_core.report.style import percent, save
+from nola_core.report.tables import Tables, interval_of, load
 
 DESCRIBED_CLASSES = 60
 """The page quotes the descriptions of at most this many classes; all are in descriptions.parquet."""
@@ -40,7 +40,7 @@ def build(
 
     Args:
         dataset: its name, the title of the page.
-        folder: `data/<dataset>`; `content.load` says what is read from it.
+        folder: `data/<dataset>`; `tables.load` says what is read from it.
         settings_dict: all parameters, `report.images_per_class` among them; shown in full.
         overrides: `key=value` sentences, what differs from the preset.
         image_of: image id -> the image, for the samples.
@@ -50,7 +50,7 @@ def build(
     Raises:
         NolaError: a file of `folder` is absent or damaged.
     """
-    tables = content.load(folder)
+    tables = load(folder)
     judged = samples.judged(tables.pseudo_labels, tables.truth)
     with files.replacing(figures_folder) as scratch:
         scratch.mkdir()
@@ -78,7 +78,7 @@ def draw(tables: Tables, judged: pd.DataFrame, bins: int) -> dict[str, Figure]:
     if scores:
         labelled = tables.metrics["labelled"]
         top1 = {method: scores[method]["top1"] for method in tables.methods}
-        intervals = {method: content.interval_of(tables, method) for method in top1}
+        intervals = {method: interval_of(tables, method) for method in top1}
         counts = figures.confusion_counts(tables.confusion, tables.names)
         drawn["accuracy"] = figures.accuracy(top1, intervals, labelled, looks=looks, final=tables.final)
         drawn["confusion"] = figures.confusion(counts, tables.names, tables.title(tables.final))

@@ -69,6 +69,6 @@ def _lesson(paths: Paths, inputs: Inputs, clip: Clip) -> Lesson:
     )
     return Lesson(
         images=images,
-        targets=torch.from_numpy(teacher["class_id"].to_numpy(dtype="int64")),
+        targets=torch.tensor(teacher["class_id"].to_numpy(dtype="int64")),
         classifier=storage.read_fitted(paths["text_classifier.safetensors"], text).tensors()["weights"],
     )

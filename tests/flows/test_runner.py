@@ -13,7 +13,7 @@ import pytest
 
 from flows.locking import StoppedError
 from flows.runner import GRACE_SECONDS, Outcome, StageError, StageRunner, _lines, _Report
-from nola_core.descriptions import asking
+from nola_core.descriptions.asking import live
 
 
 def test_outcomes_lines_and_failures(make_repo: Callable[..., Path]) -> None:
@@ -99,7 +99,7 @@ def test_stopping_ends_the_whole_process_group(make_repo: Callable[..., Path]) -
 
 
 def test_a_stage_has_longer_than_its_own_grace() -> None:
-    assert GRACE_SECONDS > asking.GRACE_SECONDS + 5  # answers under way are paid for
+    assert GRACE_SECONDS > live.GRACE_SECONDS + 5  # answers under way are paid for
 
 
 def test_an_impatient_user_ends_it_at_once(make_repo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

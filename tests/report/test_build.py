@@ -21,8 +21,9 @@ from nola_core.methods.method import InForce, Listed
 from nola_core.neighbors import DUPLICATES_SCHEMA
 from nola_core.report import build
 from nola_core.report.build import draw
-from nola_core.report.content import headline, load
+from nola_core.report.content import headline
 from nola_core.report.samples import judged
+from nola_core.report.tables import load
 from tests.report.example import LADDER, SETTINGS, image_of, in_force_of, write_example
 
 
@@ -244,7 +245,7 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
         "NoLA is not the most accurate method here: Alignment head 70.0 %, Descriptions (CDE) 60.0 % and Zero-shot 50.0 %."
     ) in text
     assert "Consider the predictions of the teacher, Alignment head, instead." in text
-    assert "the nuclear norm of the answers fell from 0.800 to 0.400" in text
+    assert "the nuclear norm of the predicted classes fell from 0.800 to 0.400" in text
 
 
 def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:

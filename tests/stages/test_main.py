@@ -14,7 +14,7 @@ import pytest
 
 from nola_core import files
 from nola_core.errors import system_sentence
-from nola_core.report import content
+from nola_core.report import tables
 from nola_core.stages.paths import Paths
 from tests.project import AFTER_TRUTH, ORDER, change, run
 from tests.stages.children import Stages
@@ -83,7 +83,7 @@ def test_a_mistake_of_ours_still_traces_back(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_stage_with_one_line_and_its_status(stages: Stages, root: Path, number: signal.Signals) -> None:
-    change(root / "params.yaml", "tune", "epochs", value=100_000)
+    change(root / "params.yaml", "nola", "epochs", value=100_000)
     process = stages.start(root, "tune")
     while not list((root / ".nola" / "checkpoints").rglob("*.pt")):
         os.kill(process, 0)  # an error if it has ended
@@ -104,7 +104,7 @@ def test_the_next_stage_removes_what_a_killed_one_left_and_nobody_takes_it_for_a
     shutil.copy(features / "clip" / "train" / "meta.json", features / "clip" / ".hidden")
     shutil.copytree(features / "clip", features / ".clip.12345678.partial")  # as earlier versions left them
     assert Paths(root, "blobs").splits("clip") == ["test", "train"]
-    stores = content.load(root / "data" / "blobs").stores
+    stores = tables.load(root / "data" / "blobs").stores
     assert {role: sorted(splits) for role, splits in stores.items()} == {role: ["test", "train"] for role in ("clip", "ssl")}
     with files.replacing(root / "data" / "blobs" / "mine") as mine:
         mine.write_text("of a living writer")

@@ -1,0 +1,58 @@
+"""Features of images in several spaces, whose stores may hold them in different orders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from nola_core.errors import NolaError
+from nola_core.features import FeatureStore
+from nola_core.methods.collection import Collection, Space, answers, probabilities, spaces
+from nola_core.text_classifier import TextClassifier
+
+IDS = ["a", "b", "c", "d", "e"]
+
+
+def store(ids: list[str], features: np.ndarray) -> FeatureStore:
+    return FeatureStore(path=Path("x"), index=pd.DataFrame({"image_id": ids}), features=features, meta={})
+
+
+def made() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(5, 4)).astype(np.float16), rng.normal(size=(5, 3)).astype(np.float16)
+
+
+def normal(rows: np.ndarray) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.from_numpy(rows.astype(np.float32)), dim=-1)
+
+
+def test_image_i_is_row_i_of_every_space() -> None:
+    clip, ssl = made()
+    found = spaces({"clip": store(IDS, clip), "ssl": store(["c", "a", "e", "b", "d"], ssl)})
+    assert [len(space) for space in found.values()] == [5, 5] and [space.dim for space in found.values()] == [4, 3]
+    torch.testing.assert_close(found["clip"].block(1, 4), normal(clip[1:4]))
+    torch.testing.assert_close(found["ssl"].block(1, 4), normal(ssl[[3, 0, 4]]))
+    torch.testing.assert_close(found["ssl"].rows(np.array([4, 0])), normal(ssl[[2, 1]]))
+    torch.testing.assert_close(found["clip"].rows(np.array([4, 0])), normal(clip[[4, 0]]))
+    with pytest.raises(NolaError, match="'b'"):
+        spaces({"clip": store(IDS, clip), "ssl": store(["c", "a", "e", "x", "d"], ssl)})
+
+
+def test_positions_are_those_of_the_image_ids() -> None:
+    text = TextClassifier(torch.eye(4), 1.0)
+    collection = Collection(["x"] * 4, pd.Series(IDS), {}, text, pd.DataFrame())
+    assert collection.positions(pd.Series(["e", "b"])).tolist() == [4, 1]
+
+
+def test_answers_of_a_range_are_the_probabilities_of_its_images() -> None:
+    clip, _ = made()
+    text = TextClassifier(normal(np.eye(3, 4)), 7.0)
+    asked = answers(text, {"clip": Space(clip)})
+    everything = probabilities(text, {"clip": normal(clip)})
+    torch.testing.assert_close(everything, (7.0 * normal(clip) @ text.weights.T).softmax(dim=-1))
+    assert torch.equal(torch.cat([asked(0, 2), asked(2, 5)]), asked(0, 5))
+    torch.testing.assert_close(asked(0, 5), everything)
