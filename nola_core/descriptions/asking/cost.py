@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nola_core.config import Describe, read_yaml
+from nola_core.config import Describe
 from nola_core.descriptions.asking.request import INSTRUCTIONS, Request, schema
 from nola_core.errors import NolaError
+from nola_core.schema import read_yaml
 
 PRICES = Path(__file__).parents[1] / "prices.yaml"
 IMAGE_TOKENS = 8_500  # a guess at 512 x 512 pixels: what gpt-4o-mini counts (2,833 and 5,667 a tile); most count some hundred
