@@ -109,14 +109,17 @@ def _measured(metrics: dict[str, Any], method: str) -> dict[str, Any] | None:
 
 
 def _model_folder(model: str) -> Path:
-    """A folder, or the model of a data set by its name."""
-    if Path(model).is_dir():
-        return Path(model)
+    """A folder, or the model of a data set by its name; below `data` a data set's folder is not mistaken for a model."""
+    folder = Path(model)
     try:
         root = find_project()
     except NolaError:
+        if folder.is_dir():
+            return folder
         raise NolaError(f"there is no model folder {model}.") from None
-    return _dataset_model(root, model)
+    of_dataset = root / "data" / model / "model"
+    is_folder = (folder / "model.json").is_file() or (folder.is_dir() and not of_dataset.is_dir())
+    return folder if is_folder else _dataset_model(root, model)
 
 
 def _dataset_model(root: Path, dataset: str) -> Path:

@@ -49,10 +49,10 @@ def test_what_was_made_goes_and_all_else_stays(project: Path, capsys: pytest.Cap
     assert gone == {*ours, ".nola/rows/a", ".nola/run.lock"} & before
     assert set(theirs) <= files(project) and (project / "data" / "elsewhere" / "digits.txt").is_file()
     assert capsys.readouterr().err.splitlines() == [
-        "data/digits/responses/ stays: answers that were paid for",
-        "data/elsewhere/ stays: it leads to another place",
-        "data/gone/ stays: 1 file that no stage has made (notes.txt)",
-        "data/photos/ stays: 1 file that no stage has made (cat/1.jpg)",
+        "data/digits/responses/ was kept: it contains answers that were paid for",
+        "data/elsewhere/ was kept: it is a link to another folder",
+        "data/gone/ was kept: it contains 1 file that no stage has written (notes.txt)",
+        "data/photos/ was kept: it contains 1 file that no stage has written (cat/1.jpg)",
     ]
 
 

@@ -127,9 +127,7 @@ def test_letters_that_the_terminal_does_not_know(tmp_path: Path) -> None:
 def test_what_the_system_refuses_is_one_sentence(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = "a" * 300
     assert cli.main(["catalog", "prepare", "imagenet", str(project / long)]) == 1
-    assert (
-        capsys.readouterr().err == f"error: {project / long}: File name too long; give it a shorter name, then run this again.\n"
-    )
+    assert capsys.readouterr().err == f"error: {project / long}: File name too long; use a shorter name, then run this again.\n"
 
 
 def test_an_interruption_is_quiet(tmp_path: Path) -> None:

@@ -175,10 +175,8 @@ def test_without_git_nothing_is_written(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     assert cli.main(["init", str(tmp_path)]) == 1
-    assert (
-        capsys.readouterr().err
-        == f"error: {tmp_path / 'data'}: File exists; move away what stands in its way, then run this again.\n"
-    )
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith(f"error: {tmp_path / 'data'}: File exists; ") and sentence.endswith(", then run this again.")
     if os.geteuid() == 0:  # may write everywhere
         return
     locked = tmp_path / "locked"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from sklearn.datasets import load_digits
 
 from nola_core.backbones.pairs import PACKAGE
 from tests.project import ROOT
+
+pytestmark = pytest.mark.timeout(600)  # the project of these tests is run once, under whichever comes first
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 IMAGES = 50
@@ -100,13 +103,28 @@ def test_the_package_is_the_one_of_the_wheel(call: Call, tmp_path: Path) -> None
     assert call(tmp_path, "python", "-c", code) == "True True\n"
 
 
-@pytest.mark.timeout(600)
 def test_a_project_runs_from_an_empty_folder_to_its_report(project: Path) -> None:
     folder = project / "data" / "digits"
     assert (folder / "report.html").stat().st_size > 50_000
     predictions = pd.read_parquet(folder / "predictions.parquet")
     assert (predictions.groupby("method")["image_id"].nunique() == IMAGES).all()
     assert set(predictions["class_id"]) <= set(range(len(CLASSES)))
+
+
+def test_the_model_predicts_other_images_there_and_elsewhere(project: Path, call: Call, tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    for number, pixels in enumerate(load_digits().images[IMAGES : IMAGES + 4]):
+        Image.fromarray((pixels * 15.9).astype("uint8")).save(others / f"{number}.png")
+    table, model = tmp_path / "others.csv", tmp_path / "model"
+    assert call(project / "data", "nola", "predict", "digits", str(others), "-o", str(table)) == f"{table}\n"
+    assert call(project, "nola", "export", "digits", "-o", str(model)) == f"{model}\n"
+    here = pd.read_csv(table)
+    assert len(here) == 4 and set(here["class"]) <= set(CLASSES)
+    code = "import nola_core; print(nola_core.load('model').predict('others')[['class', 'probability']].to_json())"
+    there = pd.read_json(io.StringIO(call(tmp_path, "python", "-c", code).splitlines()[-1]))
+    assert there["class"].tolist() == here["class"].tolist()
+    assert there["probability"].tolist() == pytest.approx(here["probability"].tolist(), abs=1e-4)
 
 
 def test_commands_work_from_any_folder_of_it(project: Path, call: Call) -> None:
