@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
@@ -111,22 +110,6 @@ def test_a_project_runs_from_an_empty_folder_to_its_report(project: Path) -> Non
     assert set(predictions["class_id"]) <= set(range(len(CLASSES)))
 
 
-def test_the_model_predicts_other_images_there_and_elsewhere(project: Path, call: Call, tmp_path: Path) -> None:
-    others = tmp_path / "others"
-    others.mkdir()
-    for number, pixels in enumerate(load_digits().images[IMAGES : IMAGES + 4]):
-        Image.fromarray((pixels * 15.9).astype("uint8")).save(others / f"{number}.png")
-    table, model = tmp_path / "others.csv", tmp_path / "model"
-    assert call(project / "data", "nola", "predict", "digits", str(others), "-o", str(table)) == f"{table}\n"
-    assert call(project, "nola", "export", "digits", "-o", str(model)) == f"{model}\n"
-    here = pd.read_csv(table)
-    assert len(here) == 4 and set(here["class"]) <= set(CLASSES)
-    code = "import nola_core; print(nola_core.load('model').predict('others')[['class', 'probability']].to_json())"
-    there = pd.read_json(io.StringIO(call(tmp_path, "python", "-c", code).splitlines()[-1]))
-    assert there["class"].tolist() == here["class"].tolist()
-    assert there["probability"].tolist() == pytest.approx(here["probability"].tolist(), abs=1e-4)
-
-
 def test_commands_work_from_any_folder_of_it(project: Path, call: Call) -> None:
     assert call(project / "data" / "digits", "nola", "inspect", "predictions", "digits", "--csv", "all.csv") == "all.csv\n"
     assert len((project / "data" / "digits" / "all.csv").read_text().splitlines()) == 1 + IMAGES
@@ -139,14 +122,14 @@ def test_its_model_predicts_other_images_by_command_and_in_python(project: Path,
         Image.fromarray((pixels * 15.9).astype("uint8")).save(new / f"{IMAGES + number:03d}.png")
     (new / "torn.png").write_bytes(b"")
     table = tmp_path / "predictions.parquet"
-    assert call(project, "nola", "predict", "digits", str(new), "-o", str(table)) == f"{table}\n"
+    assert call(project / "data", "nola", "predict", "digits", str(new), "-o", str(table)) == f"{table}\n"
     rows = pd.read_parquet(table)
     assert rows["image"].tolist() == [*(f"{IMAGES + number:03d}.png" for number in range(10)), "torn.png"]
     assert rows["reason"].notna().tolist() == [False] * 10 + [True] and rows["class"][:10].isin(CLASSES).all()
     model, image = project / "data" / "digits" / "model", new / "050.png"
     code = f"import nola_core; print(*nola_core.load({str(model)!r}).predict([{str(image)!r}])[['class', 'probability']].iloc[0])"
     shown, probability = call(tmp_path, "python", "-c", code).split()  # outside of the project
-    assert (shown, float(probability)) == (rows["class"][0], pytest.approx(float(rows["probability"][0]), abs=0))
+    assert (shown, float(probability)) == (rows["class"][0], pytest.approx(float(rows["probability"][0]), abs=1e-6))
     away = call(project, "nola", "export", "digits", "-o", str(tmp_path / "away"), "--include-weights").strip()
     again = tmp_path / "again.parquet"
     call(tmp_path, "nola", "predict", away, str(new), "-o", str(again))
