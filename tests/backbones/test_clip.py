@@ -137,10 +137,10 @@ def test_weights_that_do_not_fit_or_are_not_there(root: Path, tmp_path: Path) ->
     [
         (spec("local-dir:clpi"), r"model 'local-dir:clpi': the folder .*/clpi does not exist"),
         (spec("package:demo/clpi"), r"model 'package:demo/clpi': the folder .*/demo/clpi does not exist"),
-        (spec("local-dir:clip", "openai"), r"local-dir:clip brings its own weights; set `pretrained` to null"),
+        (spec("local-dir:clip", "openai"), r"local-dir:clip has its own weights; set `pretrained` to null"),
         (
             spec("hfhub:me/clip"),
-            r"model 'hfhub:me/clip': no model begins with 'hfhub:'; known are local-dir:, package:, hf-hub:, conse: and",
+            r"model 'hfhub:me/clip': unknown prefix 'hfhub:'; use local-dir:, package:, hf-hub:, conse: or a name",
         ),
         (
             ClipSpec(model="ViT-B-32", pretrained="openai", image_size=200),
