@@ -68,7 +68,11 @@ def test_params_show_every_setting_with_its_default() -> None:
         ("methods", [], "methods = []: "),
         ("methods", "nola", "methods = 'nola': must be a valid list."),
         ("methods", ["cde", "nola", "cde"], "methods lists 'cde' more than once; take the others out."),
-        ("methods", ["cde", "nole", "nola"], "methods: there is no method 'nole'; there are: alignment, cde, nola, templates, zero_shot."),
+        (
+            "methods",
+            ["cde", "nole", "nola"],
+            "methods: there is no method 'nole'; there are: alignment, cde, nola, templates, zero_shot.",
+        ),
         ("methods", ["cde"], "final = 'nola' is not one of methods; add it there, or choose cde."),
         ("text_classifier", "clip", "text_classifier: there is no method 'clip'; there are: "),
         ("text_classifier", "alignment", "text_classifier = 'alignment' is a features method; choose one of the kind text."),

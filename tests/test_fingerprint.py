@@ -195,4 +195,6 @@ def test_the_student_depends_on_the_decoder_and_on_no_reader_or_other_method() -
     assert {"nola_core.datasets.image", "nola_core.tuning", "nola_core.prompting", "nola_core.augmentation"} <= reached
     assert not {name for name in reached if ".readers" in name or ".report" in name or ".descriptions" in name}
     assert "nola_core.alignment" not in reached
-    assert {name for name in reached if ".methods" in name} == {f"nola_core.methods.{name}" for name in ("method", "storage", "nola")}
+    assert {name for name in reached if ".methods" in name} == {
+        f"nola_core.methods.{name}" for name in ("method", "storage", "nola")
+    }

@@ -184,9 +184,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_touches_the_stages_that_depend_on_it_and_no_other(
-    project: Path, unedited: dict[str, Any], edit: str
-) -> None:
+def test_an_edit_touches_the_stages_that_depend_on_it_and_no_other(project: Path, unedited: dict[str, Any], edit: str) -> None:
     make, expected = EDITS[edit]
     before = unedited
     if "prompt" in edit:

@@ -41,7 +41,10 @@ def test_a_sound_section_is_typed_frozen_and_has_defaults() -> None:
         ({"inner": {"epochs": "3"}}, "inner.epochs = '3' is text to YAML, not a number; write 3."),
         ({"inner": {"epochs": 1, "rate": "1e-2"}}, "inner.rate = '1e-2' is text to YAML, not a number; write 0.01."),
         ({"inner": {"epochs": True}}, "inner.epochs = True: must be a valid integer."),
-        ({"inner": {"epochs": 0, "rate": 1}}, "inner.epochs = 0: must be greater than or equal to 1; inner.rate = 1: must be less"),
+        (
+            {"inner": {"epochs": 0, "rate": 1}},
+            "inner.epochs = 0: must be greater than or equal to 1; inner.rate = 1: must be less",
+        ),
         ({"inner": 3}, "'inner' must hold `key: value` lines; found 3."),
         ([], "the entry must hold `key: value` lines; found []."),
     ],

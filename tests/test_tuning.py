@@ -281,7 +281,9 @@ def test_the_temperature_belongs_to_the_student_and_changes_how_sure_it_is_alone
     assert old.temperature == 1 and torch.equal(old.predict(x), plain)
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         save_file(tensors | {"temperature": torch.tensor(wrong)}, path, metadata=metadata)
-        with pytest.raises(NolaError, match=f"student.safetensors: the student has the temperature {wrong}, which must be above 0"):
+        with pytest.raises(
+            NolaError, match=f"student.safetensors: the student has the temperature {wrong}, which must be above 0"
+        ):
             load(path, new_clip())
 
 

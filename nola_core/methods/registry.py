@@ -55,7 +55,9 @@ def find(name: str, root: Path | None = None) -> Method:
     path = own_file(name, root)
     if path is not None:
         if (Path(__file__).parent / path.name).is_file():
-            raise NolaError(f"{path}: NoLA has a method or module '{name}' of its own; give the file and its method another name.")
+            raise NolaError(
+                f"{path}: NoLA has a method or module '{name}' of its own; give the file and its method another name."
+            )
         return _checked(_load(path), source=str(path), name=name)
     module = importlib.import_module(f"nola_core.methods.{name}")
     return _checked(getattr(module, "METHOD", None), source=module.__name__, name=name)

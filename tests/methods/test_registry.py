@@ -99,7 +99,11 @@ def test_an_edited_file_is_loaded_again_and_an_untouched_one_is_not(tmp_path: Pa
         ('templates", Options', 'templates", int', "the method's section must be a class derived from nola_core.schema.Section."),
         ("METHOD = Own()", "1 / 0", "cannot be loaded (ZeroDivisionError: division by zero)."),
         ("METHOD = Own()", "raise SystemExit(3)", "cannot be loaded (SystemExit: 3)."),
-        ("METHOD = Own()", "import no_such_package", "cannot be loaded (ModuleNotFoundError: No module named 'no_such_package')."),
+        (
+            "METHOD = Own()",
+            "import no_such_package",
+            "cannot be loaded (ModuleNotFoundError: No module named 'no_such_package').",
+        ),
         ("METHOD = Own()", "METHOD = (", "cannot be loaded (SyntaxError: '(' was never closed (own.py, line 14))."),
         ("def texts", "def text", "cannot be loaded (TypeError: Can't instantiate abstract class Own with abstract method"),
     ],
