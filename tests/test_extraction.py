@@ -22,12 +22,12 @@ from nola_core import extraction
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.backbones.pairs import SslSpec
 from nola_core.backbones.ssl import load_ssl
-from nola_core.schema import Precision
 from nola_core.datasets.opener import image_opener
 from nola_core.errors import NolaError
 from nola_core.extraction import BATCHES_PER_CHUNK, extract, loaded_batches
 from nola_core.features import FeatureStore
 from nola_core.files import read_table
+from nola_core.schema import Precision
 from nola_core.stages.__main__ import main as stage
 from tests.collection import write_collection
 from tests.tiny import write_photos, write_ssl
