@@ -7,7 +7,7 @@ ENV PYTHONUNBUFFERED=1 DVC_NO_ANALYTICS=1 DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTIC
     PREFECT_HOME=/nola/.prefect PATH=/nola/.venv/bin:$PATH
 RUN apt-get update && apt-get install --yes --no-install-recommends git make libgomp1 && rm -rf /var/lib/apt/lists/*
 WORKDIR /nola
-COPY Makefile pyproject.toml requirements.lock README.md ./
+COPY Makefile pyproject.toml requirements.lock README.md LICENSE ./
 COPY nola_core nola_core
 COPY flows flows
 RUN make setup PYTHON=python3.11

@@ -13,7 +13,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/.prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test run server lint lock clean
+.PHONY: help setup demo test run server lint starter lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -52,9 +52,15 @@ lint: $(READY)  ## ruff and mypy alone
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
+starter:  ## copy the pipeline and its settings into what `nola init` writes
+	cp dvc.yaml flows/starter/pipeline.yaml
+	cp data/dvc.yaml flows/starter/first_step.yaml
+	sed 's/^datasets: \[[^]]*\]/datasets: []/' params.yaml > flows/starter/params.yaml
+
 lock: $(READY)  ## pin the newest fitting version of every package again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-emit-index-url \
 		--upgrade pyproject.toml --output-file requirements.lock
 
 clean:  ## delete what can be computed again (results, caches), nothing that was paid for or that you put there
-	@if test -x $(BIN)/python; then $(BIN)/python -m flows.cleaning; else echo "no $(VENV), so nothing was made yet"; fi
+	@if test -x $(BIN)/nola; then $(BIN)/nola clean; else echo "no $(VENV), so nothing was made yet"; fi
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

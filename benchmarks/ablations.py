@@ -1,20 +1,19 @@
-"""The papers' ablations, from a finished data set: each command makes one table and one picture.
+"""The papers' ablations on a finished data set. Each command makes one table and one picture.
 
     dvc repro                                                   # first
-    python -m benchmarks.ablations k --dataset digits           # pseudo-labels a class against head accuracy (paper: Fig. 4)
+    python -m benchmarks.ablations k --dataset digits           # pseudo-labels per class against head accuracy (paper: Fig. 4)
     python -m benchmarks.ablations descriptions --dataset digits  # names, templates, descriptions, both
     python -m benchmarks.ablations ssl --dataset digits         # the head on CLIP's own features, and on other pairs' `ssl`
-    python -m benchmarks.ablations tokens --dataset digits      # prompt tokens against student accuracy (tunes once a value)
+    python -m benchmarks.ablations tokens --dataset digits      # prompt tokens against student accuracy (tunes once per value)
     python -m benchmarks.ablations tsne --dataset digits        # features before and after tuning (paper: Fig. 3)
 
-Writes benchmarks/results/ablation-<what>-<dataset>.{csv,png} and leaves data/ alone. Labels are read to measure, never to train.
+Writes benchmarks/results/ablation-<what>-<dataset>.{csv,png}; data/ does not change. Labels are used for evaluation, never for
+training.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,11 +23,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.accuracy import RESULTS
-from nola_core import alignment, pseudo_labels, text_classifier, tuning
+from benchmarks.accuracy import RESULTS, scratch_project
+from benchmarks.photographs import run_stages
+from nola_core import alignment, pseudo_labels, text_classifier
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import load_pair
 from nola_core.backbones.ssl import load_ssl
@@ -41,16 +42,18 @@ from nola_core.evaluation import reported_split
 from nola_core.extraction import extract, loaded_batches
 from nola_core.features import FeatureStore, normalized
 from nola_core.files import read_json, read_table, replacing
+from nola_core.methods import alignment as alignment_method
+from nola_core.methods import nola, storage
 from nola_core.prediction import prediction_table
-from nola_core.stages.__main__ import main as run_stage
 from nola_core.stages.paths import Paths
+from nola_core.tuning import PromptedStudent
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 TOKENS = (0, 1, 4, 8, 16, 32)
 
 
 class Finished:
-    """A data set whose stages have run, with its truth beside it."""
+    """A data set whose stages have run, and its ground truth."""
 
     def __init__(self, root: Path, dataset: str) -> None:
         self.paths = Paths(root, dataset)
@@ -60,7 +63,9 @@ class Finished:
         self.names: list[str] = self.classes["name"].tolist()
         self.truth = read_table(self.paths["labels.parquet"]).set_index("image_id")["class_id"]
         if self.truth.empty:
-            raise NolaError(f"data set '{dataset}' has no ground truth, so an ablation has nothing to measure with.")
+            raise NolaError(
+                f"data set '{dataset}' has no ground truth, so accuracy cannot be measured; choose a data set with labels."
+            )
         self.split = reported_split(read_table(self.paths["manifest.parquet"]))
         self.pair_name = self.definition.backbones or self.settings.embed.backbones
 
@@ -69,24 +74,26 @@ class Finished:
         return FeatureStore.open(self.paths.store(role, split))
 
     def top1(self, ids: Sequence[str], answers: np.ndarray) -> float:
-        """Share of right answers among the labelled images."""
+        """Accuracy on the labelled images."""
         known = self.truth.reindex(list(ids)).to_numpy()
         labelled = ~np.isnan(known.astype(float))
         return float((answers[labelled] == known[labelled]).mean())
 
     def head_top1(self, chosen: pd.DataFrame, gallery: FeatureStore, queries: FeatureStore, seeds: Sequence[int]) -> list[float]:
-        """Accuracy of a head trained on these pseudo-labels, once a seed."""
+        """Accuracy of a head trained on these pseudo-labels, one value per seed."""
         features = torch.from_numpy(gallery.rows(chosen["image_id"].tolist()))
         targets = torch.from_numpy(chosen["class_id"].to_numpy(dtype="int64", copy=True))
         asked, ids = torch.from_numpy(queries.normalized()), queries.index["image_id"].tolist()
+        options = self.settings.options("alignment")
+        assert isinstance(options, alignment_method.Options)
         scores = []
         for seed in seeds:
-            head = alignment.train(features, targets, classes=len(self.names), options=self.settings.align, seed=seed)
-            scores.append(self.top1(ids, alignment.predict(head, asked).argmax(dim=1).numpy()))
+            head = alignment.train(features, targets, classes=len(self.names), options=options, seed=seed)
+            scores.append(self.top1(ids, head.predict({"ssl": asked}).argmax(dim=1).numpy()))
         return scores
 
     def chosen(self, predictions: pd.DataFrame, **options: Any) -> pd.DataFrame:
-        """Pseudo-labels from train predictions, with `select`'s options but for those given."""
+        """Pseudo-labels from train predictions, with the options of `select` except those given."""
         given = self.settings.select.model_dump() | options
         k = pseudo_labels.per_class(
             len(predictions),
@@ -101,8 +108,7 @@ class Finished:
 
 def ablate_k(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
     """Head accuracy by the share of the average class size that is selected, with no lower bound (paper: Fig. 4)."""
-    asked = read_table(data.paths["zero_shot.parquet"])
-    asked = asked[(asked["split"] == "train") & (asked["method"] == "cde")]
+    asked = read_table(data.paths["zero_shot.parquet"])  # the text classifier's, of the train split
     rows = []
     for share in SHARES:
         chosen = data.chosen(asked, fraction=share, min_per_class=1, max_per_class=None)
@@ -113,7 +119,7 @@ def ablate_k(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
 
 
 def ablate_descriptions(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
-    """Zero-shot and head accuracy by what the text classifier averages."""
+    """Zero-shot and head accuracy by the texts that the text classifier averages."""
     clip = load_clip(load_pair(data.pair_name).clip, root=data.paths.root, device=device())
     displayed = data.classes["display_name"].tolist()
     filled = text_classifier.fill(data.definition.templates, displayed)
@@ -137,12 +143,12 @@ def ablate_descriptions(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
 
 def zero_shot(store: FeatureStore, phi: Tensor, scale: float, split: str) -> pd.DataFrame:
     """A prediction table of one text classifier."""
-    p = text_classifier.probabilities(torch.from_numpy(store.normalized()), phi, logit_scale=scale)
-    return prediction_table(store.index["image_id"].tolist(), p, split=split, method="cde").to_pandas()
+    p = text_classifier.TextClassifier(phi, scale).predict({"clip": torch.from_numpy(store.normalized())})
+    return prediction_table(store.index["image_id"].tolist(), p, split=split, method="zero_shot").to_pandas()
 
 
 def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd.DataFrame:
-    """Head accuracy by the features it stands on: the pair's own, CLIP's, and those of other pairs' `ssl` models."""
+    """Head accuracy by the features it is trained on: the pair's own, CLIP's, and those of other pairs' `ssl` models."""
     chosen = read_table(data.paths["pseudo_labels.parquet"])
     chosen = chosen[chosen["selected"]]
     manifest = read_table(data.paths["manifest.parquet"])
@@ -167,30 +173,22 @@ def ablate_ssl(data: Finished, seeds: Sequence[int], pairs: Sequence[str]) -> pd
 
 
 def ablate_tokens(data: Finished, seeds: Sequence[int]) -> pd.DataFrame:
-    """Student accuracy by the number of prompt tokens; 0 tunes LayerNorms and classifier alone."""
+    """NoLA's accuracy by the number of prompt tokens; 0 tunes LayerNorms and classifier alone."""
     rows = []
     for tokens in TOKENS:
         scores = []
         for seed in seeds:
             with tempfile.TemporaryDirectory() as folder:
-                scratch = scratch_project(data.paths, Path(folder), seed=seed, prompt_tokens=tokens)
-                for stage in ("align", "tune", "predict", "evaluate"):
-                    if run_stage([stage, "--dataset", data.paths.dataset, "--root", str(scratch)]) != 0:
-                        raise NolaError(f"{data.paths.dataset}, {tokens} tokens, seed {seed}: stage {stage} failed.")
-                methods = read_json(scratch / "data" / data.paths.dataset / "metrics.json")["methods"]
+                scratch, dataset = Path(folder), data.paths.dataset
+                params = yaml.safe_load((data.paths.root / "params.yaml").read_text()) | {"seed": seed, "datasets": [dataset]}
+                params["nola"] = params.get("nola", {}) | {"prompt_tokens": tokens}
+                scratch_project(data.paths.root, dataset, scratch, params)
+                stages = ("resolve", "fit", "tune", "predict", "evaluate")
+                run_stages(scratch, dataset, stages, what=f"{dataset}, {tokens} tokens, seed {seed}")
+                methods = read_json(scratch / "data" / dataset / "metrics.json")["methods"]
                 scores.append(methods["nola"]["top1"])
         rows.append({"prompt_tokens": tokens, **spread(scores)})
     return pd.DataFrame(rows)
-
-
-def scratch_project(paths: Paths, scratch: Path, *, seed: int, prompt_tokens: int) -> Path:
-    """A copy of what the stages after `select` need, with its own params.yaml."""
-    shutil.copytree(paths.folder, scratch / "data" / paths.dataset)
-    shutil.copy(paths.root / "data" / f"{paths.dataset}.yaml", scratch / "data")
-    (scratch / "demo").symlink_to((paths.root / "demo").resolve())
-    params = re.sub(r"(?m)^seed: .*$", f"seed: {seed}", (paths.root / "params.yaml").read_text())
-    (scratch / "params.yaml").write_text(re.sub(r"(?m)^(  prompt_tokens:) .*$", rf"\1 {prompt_tokens}", params))
-    return scratch
 
 
 def embed_tsne(data: Finished, seed: int) -> pd.DataFrame:
@@ -200,7 +198,9 @@ def embed_tsne(data: Finished, seed: int) -> pd.DataFrame:
     clip = load_clip(load_pair(data.pair_name).clip, root=data.paths.root, device=device())
     before = data.store("clip", data.split)
     ids = before.index["image_id"].tolist()
-    student = tuning.Student.load(data.paths["student.safetensors"], clip).to(device())
+    method, options = nola.METHOD, data.settings.options("nola")
+    student = storage.read_student(data.paths["fitted/students"] / "nola.safetensors", method, clip, options=options)
+    assert isinstance(student, PromptedStudent)
     opener = image_opener(data.paths.root, data.paths.dataset)
     batches = [ids[start : start + 256] for start in range(0, len(ids), 256)]
     with torch.inference_mode():
@@ -224,7 +224,7 @@ def embed_tsne(data: Finished, seed: int) -> pd.DataFrame:
 
 
 def true_names(data: Finished, ids: Sequence[str]) -> list[str]:
-    """The true class name of every image, '' where nobody knows it."""
+    """The true class name of every image, '' if it is unknown."""
     return [data.names[int(row)] if row == row else "" for row in data.truth.reindex(list(ids)).to_numpy(dtype=float)]
 
 
@@ -235,7 +235,7 @@ def spread(scores: Sequence[float]) -> dict[str, float]:
 
 
 def draw_line(table: pd.DataFrame, x: str, title: str) -> Figure:
-    """Accuracy against a number; a second line for the share of right pseudo-labels where the table has it."""
+    """Accuracy against a number; a second line for the pseudo-label accuracy if the table has it."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.errorbar(table[x], 100 * table["top1_mean"], yerr=100 * table["top1_std"], marker="o", capsize=3, label="top-1")
@@ -250,7 +250,7 @@ def draw_line(table: pd.DataFrame, x: str, title: str) -> Figure:
 
 
 def draw_bars(table: pd.DataFrame, x: str, title: str) -> Figure:
-    """Accuracy by a name; a lighter bar for zero-shot where the table has it."""
+    """Accuracy by a name; a lighter bar for zero-shot if the table has it."""
     figure = Figure(figsize=(6, 1.2 + 0.5 * len(table)), layout="constrained")
     axes = figure.subplots()
     rows = np.arange(len(table))
@@ -267,7 +267,7 @@ def draw_bars(table: pd.DataFrame, x: str, title: str) -> Figure:
 
 
 def draw_tsne(table: pd.DataFrame, title: str) -> Figure:
-    """One panel a feature space, a colour a class (at most twenty differ)."""
+    """One panel per feature space, one colour per class (at most twenty distinct colours)."""
     import matplotlib
 
     names, palette = sorted(set(table["class"]) - {""}), matplotlib.colormaps["tab20"]
@@ -285,7 +285,7 @@ def draw_tsne(table: pd.DataFrame, title: str) -> Figure:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one ablation, print its table and write it with its picture."""
+    """Run one ablation, print its table, and write the table and picture."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("k", "descriptions", "ssl", "tokens", "tsne"))
     parser.add_argument("--root", type=Path, default=Path())

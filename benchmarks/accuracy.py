@@ -1,12 +1,11 @@
-"""Accuracy over seeds: what the methods reach on finished data sets, and what labels would have reached.
+"""Accuracy over several seeds: the methods on finished data sets, and a supervised probe for comparison.
 
     dvc repro                                         # features, classifiers and pseudo-labels: no seed in them
-    python -m benchmarks.accuracy --dataset digits    # align, tune, predict and evaluate once a seed
+    python -m benchmarks.accuracy --dataset digits    # fit, tune, predict and evaluate once a seed
     python -m benchmarks.accuracy --photographs       # Caltech101 and CIFAR-10 with the offline pair (benchmarks/photographs.py)
 
-Seeds run in a scratch folder and leave data/ alone; the table goes to benchmarks/results/accuracy.csv, .md and .png, how it came
-about to accuracy.json.
-Labels are read by `evaluate` and by the supervised linear probe, the ceiling, alone.
+Seeds run in a scratch folder; data/ does not change. The table goes to benchmarks/results/accuracy.csv, .md and .png, and the
+command and machine to accuracy.json. Only `evaluate` and the supervised linear probe (the upper reference) read labels.
 """
 
 from __future__ import annotations
@@ -19,22 +18,21 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import yaml
 
 from benchmarks import photographs
-from nola_core import alignment
-from nola_core.config import load
+from benchmarks.photographs import run_stages
+from nola_core.config import in_force, load
 from nola_core.datasets.definition import load_definition
 from nola_core.device import cache_root
 from nola_core.errors import NolaError
 from nola_core.evaluation import reported_split
 from nola_core.features import FeatureStore
 from nola_core.files import read_json, read_table, replacing, write_json
-from nola_core.stages.__main__ import main as run_stage
 from nola_core.stages.paths import Paths
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,52 +41,56 @@ CEILING = "linear_probe"
 
 
 def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True, per_class: int | None = None) -> dict[str, float]:
-    """Top-1 a method, and the k-NN probe, with this seed; `root` is left as it was.
+    """Top-1 of every method in force, and of the k-NN probe, with this seed; `root` is left as it was.
 
     Args:
-        student: False leaves out the tuning, which takes most of the time: then the alignment head alone depends on the seed.
+        student: False leaves out the students, whose tuning takes most of the time.
         per_class: so many pseudo-labels a class at most; None: what params.yaml says.
 
     Raises:
-        NolaError: a stage failed (its own sentence stands above this one).
+        NolaError: a stage failed (it has printed its own message above).
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        shutil.copytree(root / "data" / dataset, scratch / "data" / dataset)
-        shutil.copy(root / "data" / f"{dataset}.yaml", scratch / "data")
-        (scratch / "demo").symlink_to((Path(__file__).parent.parent / "demo").resolve())
-        params = yaml.safe_load((root / "params.yaml").read_text()) | {"seed": seed}
-        if per_class is not None:
-            params["select"] |= {"max_per_class": per_class, "min_per_class": min(per_class, params["select"]["min_per_class"])}
-        (scratch / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-        for stage in ("select", "align", "tune", "predict", "evaluate") if student else ("select", "align"):
-            print(f"-- {dataset}, seed {seed}: {stage}", flush=True)
-            if run_stage([stage, "--dataset", dataset, "--root", str(scratch)]) != 0:
-                raise NolaError(f"{dataset}, seed {seed}: stage {stage} failed.")
-        if not student:
-            return untuned_top1(Paths(scratch, dataset))
+        scratch_project(root, dataset, scratch, seed_params(root, dataset, seed, student=student, per_class=per_class))
+        run_stages(scratch, dataset, ("resolve", "select", "fit", "tune", "predict", "evaluate"), what=f"{dataset}, seed {seed}")
         metrics = read_json(scratch / "data" / dataset / "metrics.json")
     probes = {name: probe["top1"] for name, probe in metrics["probes"].items()}
     return {method: scores["top1"] for method, scores in metrics["methods"].items()} | probes
 
 
-def untuned_top1(paths: Paths) -> dict[str, float]:
-    """Top-1 of the text classifiers and of the alignment head on the reported split."""
-    truth = read_table(paths["labels.parquet"]).set_index("image_id")["class_id"]
-    split = reported_split(read_table(paths["manifest.parquet"]))
-    asked = read_table(paths["zero_shot.parquet"])
-    asked = asked[(asked["split"] == split) & asked["image_id"].isin(truth.index)]
-    right = asked["class_id"].to_numpy() == truth.loc[asked["image_id"]].to_numpy()
-    means = pd.Series(right).groupby(asked["method"].to_numpy(), sort=False).mean()
-    scores = {str(method): float(mean) for method, mean in means.items()}
-    store = FeatureStore.open(paths.store("ssl", split))
-    ids = [image_id for image_id in store.index["image_id"] if image_id in truth.index]
-    answers = alignment.predict(alignment.load(paths["alignment.safetensors"]), torch.from_numpy(store.rows(ids))).argmax(dim=1)
-    return scores | {"alignment": float(np.mean(answers.numpy() == truth.loc[ids].to_numpy()))}
+def scratch_project(root: Path, dataset: str, scratch: Path, params: dict[str, Any]) -> None:
+    """A copy of a finished data set with settings of its own, where stages can run again; the rest of the project is linked."""
+    (scratch / "data").mkdir()
+    shutil.copytree(root / "data" / dataset, scratch / "data" / dataset)
+    own = [path for path in root.iterdir() if path.name not in ("data", "params.yaml")]
+    for path in [*own, *(path for path in (root / "data").iterdir() if path.is_file())]:
+        if not path.name.startswith("."):
+            (scratch / path.relative_to(root)).symlink_to(path.resolve())
+    (scratch / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def seed_params(root: Path, dataset: str, seed: int, *, student: bool, per_class: int | None) -> dict[str, Any]:
+    """params.yaml of one run; arguments as of `run_seed`.
+
+    Raises:
+        NolaError: without students no method is left.
+    """
+    settings = load(root)
+    params = yaml.safe_load((root / "params.yaml").read_text()) | {"seed": seed, "datasets": [dataset]}
+    if per_class is not None:
+        fewest = min(per_class, settings.select.min_per_class)
+        params["select"] = params.get("select", {}) | {"max_per_class": per_class, "min_per_class": fewest}
+    if not student:
+        untuned = [one.name for one in in_force(settings, root).methods if one.kind != "student"]
+        if not untuned:
+            raise NolaError("every method of params.yaml is a student, so there is nothing to measure without one.")
+        params |= {"methods": untuned, "final": settings.final if settings.final in untuned else untuned[-1]}
+    return params
 
 
 def linear_probe(root: Path, dataset: str) -> float:
-    """The ceiling: top-1 of a logistic regression on CLIP's features of the train images with their true labels."""
+    """The upper reference: top-1 of a logistic regression on CLIP's features of the train images with their true labels."""
     from sklearn.linear_model import LogisticRegression
 
     paths = Paths(root, dataset)
@@ -96,16 +98,16 @@ def linear_probe(root: Path, dataset: str) -> float:
     split = reported_split(read_table(paths["manifest.parquet"]))
     stores = {name: FeatureStore.open(paths.store("clip", name)) for name in ("train", split)}
     ids = {name: [i for i in store.index["image_id"] if i in truth.index] for name, store in stores.items()}
-    probe = LogisticRegression(C=100.0, max_iter=2000)  # features are of unit length, so a weak penalty
+    probe = LogisticRegression(C=100.0, max_iter=2000)  # weak penalty because the features have unit length
     probe.fit(stores["train"].rows(ids["train"]), truth.loc[ids["train"]])
     return float(np.mean(probe.predict(stores[split].rows(ids[split])) == truth.loc[ids[split]].to_numpy()))
 
 
 def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], ceiling: float) -> pd.DataFrame:
-    """One row a method, in percent and points, columns `COLUMNS`."""
+    """One row a method, in percent and points, columns `COLUMNS`; gain and gap are empty where zero_shot was not run."""
     values = {name: {seed: 100 * run[name] for seed, run in runs.items() if name in run} for name in next(iter(runs.values()))}
     values[CEILING] = dict.fromkeys(list(runs)[:1], 100 * ceiling)
-    start, top = float(np.mean(list(values["zero_shot"].values()))), 100 * ceiling
+    start, top = float(np.mean(list(values.get("zero_shot", {0: np.nan}).values()))), 100 * ceiling
     rows = []
     for method, by_seed in values.items():
         mean, several = float(np.mean(list(by_seed.values()))), len(by_seed) > 1
@@ -125,7 +127,7 @@ def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], c
 
 
 def write(table: pd.DataFrame, command: str, folder: Path, *, note: str = "") -> None:
-    """Put rows into accuracy.csv and how they came about into accuracy.json; rows of other data sets stay. Then the page."""
+    """Write rows to accuracy.csv and their origin to accuracy.json, then write the page. Rows of other data sets stay."""
     folder.mkdir(parents=True, exist_ok=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "open_clip_torch", "timm"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
@@ -134,7 +136,7 @@ def write(table: pd.DataFrame, command: str, folder: Path, *, note: str = "") ->
         earlier = pd.read_csv(folder / "accuracy.csv", dtype={"seeds": str})
         table = pd.concat([earlier[~earlier["dataset"].isin(told)], table], ignore_index=True)
         told = {name: told.get(name) or read_json(folder / "accuracy.json")[name] for name in table["dataset"].unique()}
-    table.loc[~table["seeds"].str.contains(" "), "top1_std"] = float("nan")  # one seed deviates from nothing
+    table.loc[~table["seeds"].str.contains(" "), "top1_std"] = float("nan")  # one seed has no deviation
     write_json(folder / "accuracy.json", told)
     with replacing(folder / "accuracy.csv") as scratch:
         table.to_csv(scratch, index=False)
@@ -150,9 +152,11 @@ def write_page(folder: Path) -> None:
     rows = [["" if pd.isna(value) else str(value) for value in row] for row in table.itertuples(index=False)]
     lines = ["# Accuracy", "", *dict.fromkeys(f"    {one['command']}" for one in told.values()), ""]
     lines += [f"Machine: {'; '.join(dict.fromkeys(one['machine'] for one in told.values()))}.", ""]
-    lines += ["Top-1 in percent on the reported split,"]
-    lines += ["mean and standard deviation over seeds (empty where one was run). Gap closed: share of the way from zero-shot to"]
-    lines += ["the supervised linear probe on the same CLIP features (the one row, with `ssl_knn`, that learns from labels).", ""]
+    lines += [
+        "Top-1 accuracy in percent on the reported split: mean and standard deviation over seeds (empty for a single seed)."
+    ]
+    lines += ["`gap_closed` is the share of the gap between zero-shot and a supervised linear probe on the same CLIP features."]
+    lines += ["Only `linear_probe` and `ssl_knn` learn from labels.", ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     notes = [f"- {name}: {one['note']}" for name, one in told.items() if one["note"]]
@@ -173,7 +177,7 @@ def write_page(folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run all data sets and seeds, print and write the table."""
+    """Run all data sets and seeds, then print and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--dataset", action="append", help="may be repeated; default: all of params.yaml")
@@ -183,16 +187,14 @@ def main(argv: list[str] | None = None) -> int:
         choices=photographs.DATASETS,
         help="also Caltech101 and CIFAR-10, or one of them; see benchmarks/photographs.py",
     )
-    parser.add_argument("--tune-epochs", type=int, help="of the photographs, where the preset's would take too long")
-    parser.add_argument("--tune-batch", type=int, help="of the photographs: images a step")
-    parser.add_argument("--per-class", type=int, help="pseudo-labels a class at most; default: as params.yaml has it")
+    parser.add_argument("--tune-epochs", type=int, help="epochs for the photographs, if the preset takes too long")
+    parser.add_argument("--tune-batch", type=int, help="images per step for the photographs")
+    parser.add_argument("--per-class", type=int, help="maximum pseudo-labels per class; default: the value in params.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7777, 1, 2])
-    parser.add_argument("--students", type=int, help="tune a student with this many of the seeds only; default: with all")
+    parser.add_argument("--students", type=int, help="tune a student for only this many seeds; default: all")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--note", default="", help="a sentence the page keeps beside these rows")
-    parser.add_argument(
-        "--page", action="store_true", help="run nothing, write the page again from accuracy.csv and accuracy.json"
-    )
+    parser.add_argument("--note", default="", help="a sentence shown on the page for these rows")
+    parser.add_argument("--page", action="store_true", help="run nothing; rewrite the page from accuracy.csv and accuracy.json")
     arguments = parser.parse_args(argv)
     if arguments.page:
         write_page(arguments.results)
@@ -207,7 +209,7 @@ def main(argv: list[str] | None = None) -> int:
         tables = []
         for root, dataset in targets:
             if arguments.photographs is not None and root == project:
-                photographs.run_stages(root, dataset)
+                run_stages(root, dataset, photographs.STAGES)
             pair = load_definition(root, dataset).backbones or load(root).embed.backbones
             backbones = (
                 pair if isinstance(pair, str) else " + ".join(" ".join(map(str, model.values())) for model in pair.values())

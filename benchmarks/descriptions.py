@@ -1,8 +1,8 @@
-"""Asking a language model 10,000 times: throughput, memory, and a cache that pandas reads.
+"""10,000 requests to a language model: throughput, memory, and a cache that pandas can read.
 
     python -m benchmarks.descriptions --requests 10000
 
-The model is the tests' server in a process of its own, so this measures the engine and not a model. Writes
+The model is the tests' server in a separate process, so this measures the engine and not a model. Writes
 benchmarks/results/descriptions.md.
 """
 
@@ -23,9 +23,10 @@ import pandas as pd
 import yaml
 
 from nola_core.config import Describe
-from nola_core.descriptions import Responses, asking
-from nola_core.descriptions.client import Endpoint
-from nola_core.descriptions.request import Question
+from nola_core.descriptions import Responses
+from nola_core.descriptions.asking import answers
+from nola_core.descriptions.asking.endpoint import Endpoint
+from nola_core.descriptions.texts.prompts import Question
 from nola_core.files import replacing
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +40,7 @@ def resident() -> float:
 
 
 def sampled(folder: Path, samples: list[tuple[float, int, float]], stop: threading.Event) -> None:
-    """Note (seconds, rows on the disk, MB) until told to stop."""
+    """Record (seconds, rows on disk, MB) every second until `stop` is set."""
     start = time.monotonic()
     while not stop.wait(1.0):
         journal = folder / "_journal.jsonl"
@@ -48,7 +49,7 @@ def sampled(folder: Path, samples: list[tuple[float, int, float]], stop: threadi
 
 
 def main() -> int:
-    """Run it and write the page."""
+    """Run the benchmark and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--concurrency", type=int, default=16)
@@ -69,18 +70,18 @@ def main() -> int:
             assert server.stdout is not None
             endpoint = Endpoint(base_url=server.stdout.readline().split()[-1], concurrency=arguments.concurrency)
             folder = Path(scratch) / "responses"
-            asking.collect(questions[:200], settings, Responses(folder), endpoint=endpoint)  # imports, connections, caches
+            answers.collect(questions[:200], settings, Responses(folder), endpoint=endpoint)  # imports, connections, caches
             samples: list[tuple[float, int, float]] = []
             stop = threading.Event()
             watcher = threading.Thread(target=sampled, args=(folder, samples, stop))
             watcher.start()
             start, processor, before = time.monotonic(), time.process_time(), resident()
-            rows = asking.collect(questions, settings, Responses(folder), endpoint=endpoint)
+            rows = answers.collect(questions, settings, Responses(folder), endpoint=endpoint)
             seconds, processor = time.monotonic() - start, time.process_time() - processor
             stop.set()
             watcher.join()
             start = time.monotonic()
-            asking.collect(questions, settings.model_copy(update={"mode": "replay"}), Responses(folder), endpoint=None)
+            answers.collect(questions, settings.model_copy(update={"mode": "replay"}), Responses(folder), endpoint=None)
             replayed = time.monotonic() - start
             table = pd.read_parquet(folder)
             megabytes = sum(part.stat().st_size for part in folder.glob("*.parquet")) / 1e6
@@ -96,17 +97,17 @@ def main() -> int:
 
     python -m benchmarks.descriptions --requests {arguments.requests} --concurrency {arguments.concurrency}
 
-Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}. The model is the tests'
-own server in a process of its own on the same cores, answering at once: what is measured is the engine.
+Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}. The model is the
+tests' server, which answers at once from a separate process on the same cores, so this measures the engine.
 
 | | |
 |---|---|
-| requests answered | {asked:,} (and 200 before, to warm up) |
-| throughput | {asked / seconds:,.0f} a second ({seconds:.1f} s on the clock, {processor:.1f} s of one core) |
+| requests answered | {asked:,} (after 200 for warming up) |
+| throughput | {asked / seconds:,.0f} a second ({seconds:.1f} s wall-clock, {processor:.1f} s CPU time) |
 | memory before | {before:.0f} MB |
-| highest in the second quarter of the run | {max(quarter):.0f} MB |
-| highest in the second half | {max(half):.0f} MB |
-| the same from the cache (`replay`) | {replayed:.1f} s |
+| peak in the second quarter of the run | {max(quarter):.0f} MB |
+| peak in the second half | {max(half):.0f} MB |
+| the same requests from the cache (`replay`) | {replayed:.1f} s |
 | `pd.read_parquet("responses/")` | {len(table):,} rows, {parts} part(s), {megabytes:.1f} MB |
 """
     with replacing(RESULT) as scratch_file:

@@ -1,9 +1,9 @@
-"""A made collection without any image tower: features, tables and pictures of any size, for stages that need no image.
+"""A synthetic collection of any size without an image tower: features, tables and images for stages that need no images.
 
-A class has a centre in both spaces, and images scatter around it along directions of falling variance (the i-th by 1 / sqrt(i)),
-as real features do. In CLIP's space the centres are the classes' own text embeddings, by a CLIP with random weights and a real
-tokenizer, so that `classify` runs as it is. One image in a hundred is a near copy of another, one in a thousand the same file.
-Every image is a PNG of 2 x 2 pixels in one Parquet table, which `report` can open.
+Each class has a centre in both feature spaces. Images scatter around it along directions of decreasing variance (the i-th by 1 /
+sqrt(i)), as real features do. In CLIP's space the centres are the text embeddings of the classes, computed by a CLIP with random
+weights and a real tokenizer, so that `classify` runs unchanged. One image in a hundred is a near copy of another, one in a
+thousand is the same file. Every image is a PNG of 2 x 2 pixels in one Parquet table, so `report` can open it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nola_core import text_classifier
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import load_pair
 from nola_core.datasets.manifest import CLASSES_SCHEMA, LABELS_SCHEMA, MANIFEST_SCHEMA
-from nola_core.descriptions.table import SCHEMA as DESCRIPTIONS_SCHEMA
+from nola_core.descriptions.texts.table import SCHEMA as DESCRIPTIONS_SCHEMA
 from nola_core.features import INDEX_SCHEMA, normalized
 from nola_core.files import table_writer, write_json, write_table
 
@@ -36,9 +36,9 @@ ROOT = Path(__file__).parent.parent
 DATASET = "made"
 CLIP_DIM, SSL_DIM = 512, 768
 HELD_OUT = 0.1
-SENTENCES = 10  # a class
+SENTENCES = 10  # per class
 ROWS_AT_ONCE = 1 << 16
-CLIP_SPREAD, SSL_SPREAD = 0.7, 1.8  # length of an image's deviation from its class's centre, which is of length 1
+CLIP_SPREAD, SSL_SPREAD = 0.7, 1.8  # length of an image's deviation from its class centre, which has length 1
 PARTS = [
     "ba",
     "de",
@@ -69,7 +69,7 @@ CLIP: dict[str, Any] = {
 
 
 def make(root: Path, rows: int, classes: int) -> None:
-    """Write a project with the data set `made` up to what `embed` leaves behind: `rows` images, a tenth of them held out."""
+    """Write a project with the data set `made` as it is after `embed`: `rows` images, a tenth of them held out."""
     names = class_names(classes)
     folder = root / "data" / DATASET
     write_clip(root / "clip")
@@ -91,30 +91,30 @@ def make(root: Path, rows: int, classes: int) -> None:
 
 
 def class_names(count: int) -> list[str]:
-    """Distinct names of two made words."""
+    """Distinct names of two invented words."""
     rng = np.random.default_rng(1)
     words = ["".join(rng.choice(PARTS, 3)) for _ in range(4 * count)]
     return list(dict.fromkeys(f"{one} {two}" for one, two in zip(words[::2], words[1::2], strict=True)))[:count]
 
 
 def centred(phi: np.ndarray) -> np.ndarray:
-    """Unit rows that point where each text embedding differs from the mean of all: the random tower puts them close together."""
+    """Unit rows along each text embedding's difference from the mean: the random tower maps all texts close together."""
     return normalized(phi - phi.mean(axis=0))
 
 
 def ssl_centres(count: int) -> np.ndarray:
-    """Unit rows of falling variance."""
+    """Unit rows with decreasing variance per dimension."""
     return normalized(np.random.default_rng(2).standard_normal((count, SSL_DIM)) / np.sqrt(1 + np.arange(SSL_DIM)))
 
 
 def write_clip(folder: Path) -> None:
-    """A CLIP of random weights in open_clip's folder format."""
+    """A CLIP with random weights in open_clip's folder format."""
     folder.mkdir(parents=True)
     preprocess = {"size": [16, 16], "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CLIP, "preprocess_cfg": preprocess}))
     torch.manual_seed(0)
     state = open_clip.CLIP(**CLIP).state_dict()
-    state["logit_scale"] = torch.tensor(100.0).log()  # where training takes it
+    state["logit_scale"] = torch.tensor(100.0).log()  # the value that training reaches
     save_file(state, folder / "open_clip_model.safetensors")
 
 
@@ -143,7 +143,14 @@ def write_class_tables(folder: Path, names: list[str]) -> list[list[str]]:
     sentences = [[f"The {name} has a {' '.join(rng.choice(PARTS, 4))} shape." for _ in range(SENTENCES)] for name in names]
     rows = [(c, names[c], "made", text, "made", "") for c, mine in enumerate(sentences) for text in mine]
     write_table(folder / "descriptions.parquet", pd.DataFrame(rows, columns=DESCRIPTIONS_SCHEMA.names), DESCRIPTIONS_SCHEMA)
-    curve = {"epoch": [1, 2], "loss": [2.0, 1.5], "teacher_agreement": [0.5, 0.6], "learning_rate": 0.004, "seconds": 1.0}
+    curve = {
+        "method": "nola",
+        "epoch": [1, 2],
+        "loss": [2.0, 1.5],
+        "teacher_agreement": [0.5, 0.6],
+        "learning_rate": 0.004,
+        "seconds": 1.0,
+    }
     pd.DataFrame(curve).to_csv(folder / "curve.csv", index=False)
     return sentences
 
@@ -164,7 +171,7 @@ def write_images(root: Path, rows: int, centres: dict[str, np.ndarray], meta: di
     ):
         for start in range(0, rows, ROWS_AT_ONCE):
             count = min(ROWS_AT_ONCE, rows - start)
-            source = np.arange(count)  # itself, or the image before it that a row is a copy of
+            source = np.arange(count)  # the row itself, or the earlier image it is a copy of
             copies = np.flatnonzero(rng.random(count) < 0.011)[1:]
             source[copies] = (rng.random(len(copies)) * copies).astype(int)
             source = source[source]  # a copy of a copy is one of the same original, or of another copy: both are pairs
@@ -192,7 +199,7 @@ def write_images(root: Path, rows: int, centres: dict[str, np.ndarray], meta: di
 
 
 def scattered(points: np.ndarray, source: np.ndarray, exact: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
-    """float16 rows around their centres; copies lie beside their source, exact ones on it."""
+    """float16 rows around their centres; copies are close to their source, exact copies equal to it."""
     count, dim = points.shape
     falling = 1 / np.sqrt(1 + np.arange(dim, dtype=np.float32))
     falling *= spread / np.linalg.norm(falling)
@@ -205,7 +212,7 @@ def scattered(points: np.ndarray, source: np.ndarray, exact: np.ndarray, rng: np
 
 
 class Store:
-    """A feature store written row by row, as `embed` leaves it."""
+    """A feature store in the format of `embed`, written in blocks of rows."""
 
     def __init__(self, folder: Path, count: int, role: str, meta: dict[str, Any]) -> None:
         folder.mkdir(parents=True)
@@ -227,7 +234,7 @@ class Store:
 
 
 def png(number: int) -> bytes:
-    """A PNG of 2 x 2 pixels, another one for every number."""
+    """A PNG of 2 x 2 pixels, different for every number."""
     pixels = number.to_bytes(6, "little")
 
     def chunk(kind: bytes, data: bytes) -> bytes:

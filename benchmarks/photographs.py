@@ -1,14 +1,15 @@
-"""Two collections of real photographs as a project of their own: Caltech101 in its official split, and CIFAR-10.
+"""A separate project with two collections of real photographs: Caltech101 in its official split, and CIFAR-10.
 
-The files lie beside the project and are never part of it: NOLA_BENCH_DATA, by default ../shared/benchdata, holds
+The files are kept next to the project and are never part of it: NOLA_BENCH_DATA, by default ../shared/benchdata, contains
 caltech101-180px.tar, caltech101-split.csv, cifar10-train.parquet, cifar10-test.parquet and descriptions/*.json (sentences written
-by GPT-3.5). The models are the pair `offline`. Stages run here without DVC; features are cached in the project all the same.
+by GPT-3.5). The models are the pair `offline`. Stages run without DVC; features are still cached in the project.
 """
 
 from __future__ import annotations
 
 import os
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,10 +20,10 @@ from nola_core.files import replacing
 from nola_core.stages.__main__ import main as run_stage
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("prepare", "describe", "embed --role clip", "embed --role ssl", "duplicates", "classify", "select")
+STAGES = ("resolve", "prepare", "describe", "embed --role clip", "embed --role ssl", "duplicates", "classify", "select")
 TEMPLATES = {"caltech101": ["a photo of a {}."], "cifar10": ["a photo of a {}."]}
 DATASETS = tuple(TEMPLATES)
-BACKBONES = {  # CIFAR-10's images have 32 pixels: 128 is large enough, and faster
+BACKBONES = {  # CIFAR-10's images have 32 pixels, so 128 is large enough and faster
     "caltech101": "offline",
     "cifar10": {
         "clip": {"model": "conse:tf_efficientnet_lite2", "image_size": 128},
@@ -35,20 +36,20 @@ def bench_data() -> Path:
     """The folder of the benchmark data.
 
     Raises:
-        NolaError: it is not there.
+        NolaError: it does not exist.
     """
     folder = Path(os.environ.get("NOLA_BENCH_DATA") or ROOT.parent / "shared" / "benchdata")
     if not (folder / "caltech101-split.csv").is_file():
-        raise NolaError(f"the benchmark's photographs are not in {folder}; set NOLA_BENCH_DATA to the folder that has them.")
+        raise NolaError(f"the benchmark photographs are not in {folder}; set NOLA_BENCH_DATA to the folder that contains them.")
     return folder.resolve()
 
 
 def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: int | None = None) -> Path:
-    """Images, definitions and params.yaml of both collections below `root`; what is there already is kept.
+    """Images, definitions and params.yaml of both collections below `root`; existing images are kept.
 
     Args:
         source: see `bench_data`.
-        epochs: of the tuning instead of the preset's, where a whole one would take too long.
+        epochs: of NoLA's tuning instead of the preset's, where a whole one would take too long.
         batch: likewise, images a step.
     """
     images = (root / "images").resolve()
@@ -67,7 +68,8 @@ def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: 
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["embed"]["backbones"] = "offline"
     params["datasets"] = list(sources)
-    params["tune"] |= {key: value for key, value in (("epochs", epochs), ("batch_size", batch)) if value is not None}
+    changed = {key: value for key, value in (("epochs", epochs), ("batch_size", batch)) if value is not None}
+    params["nola"] = params.get("nola", {}) | changed
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / "data").mkdir(exist_ok=True)
     for name in DATASETS:
@@ -84,14 +86,18 @@ def make_project(root: Path, source: Path, *, epochs: int | None = None, batch: 
     return root
 
 
-def run_stages(root: Path, dataset: str) -> None:
-    """Everything before the seeds: features, text classifiers, pseudo-labels.
+def run_stages(root: Path, dataset: str, stages: Sequence[str], *, what: str | None = None) -> None:
+    """Run stages of a data set in this process, `resolve` first where settings have changed.
+
+    Args:
+        what: named in what is printed; the data set if None.
 
     Raises:
-        NolaError: a stage failed.
+        NolaError: a stage failed (its own sentence stands above this one).
     """
-    for stage in STAGES:
+    for stage in stages:
         name, *options = stage.split()
-        print(f"-- {dataset}: {stage}", flush=True)
-        if run_stage([name, "--dataset", dataset, "--root", str(root), *options]) != 0:
-            raise NolaError(f"{dataset}: stage {stage} failed.")
+        print(f"-- {what or dataset}: {stage}", flush=True)
+        whose = [] if name == "resolve" else ["--dataset", dataset]
+        if run_stage([name, *whose, "--root", str(root), *options]) != 0:
+            raise NolaError(f"{what or dataset}: stage {stage} failed.")

@@ -1,12 +1,12 @@
-"""Seconds, rows a second and peak memory of every stage on collections of 1,000 to 100,000 tiny images.
+"""Seconds, rows per second and peak memory of every stage on collections of 1,000 to 100,000 tiny images.
 
     python -m benchmarks.scale --rows 1000 10000                           # every stage
     python -m benchmarks.scale --rows 100000 --stages prepare embed-clip   # some
-    python -m benchmarks.scale --made 10000 100000 1280000 --classes 1000  # those without images, on made features
+    python -m benchmarks.scale --made 10000 100000 1280000 --classes 1000  # stages without images, on synthetic features
 
-Images are PNGs of 16 x 16 pixels in one Parquet table, the backbones those of the demo, `tune` runs one epoch. Every stage is a
-process of its own; what it needed is read from the kernel when it ends. Writes benchmarks/results/scale.csv and scale.md, and
-keeps the rows of earlier runs that it does not measure again. With `--made`: scale-made.csv, .md and .png (see
+Images are PNGs of 16 x 16 pixels in one Parquet table, the backbones are the demo's, and `tune` runs one epoch. Every stage runs
+in its own process; its time and memory are read from the kernel when it ends. Writes benchmarks/results/scale.csv and scale.md,
+and keeps rows of earlier runs that are not measured again. With `--made`: scale-made.csv, .md and .png (see
 benchmarks.scale_made).
 """
 
@@ -16,7 +16,6 @@ import argparse
 import io
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from importlib.metadata import version
@@ -35,7 +34,7 @@ from benchmarks.accuracy import RESULTS
 from benchmarks.watch import ROOT, watch
 from nola_core.files import replacing
 
-STAGES: tuple[str, ...] = ("prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify", "select", "align")
+STAGES: tuple[str, ...] = ("prepare", "describe", "embed-clip", "embed-ssl", "duplicates", "classify", "select", "fit")
 STAGES += ("tune", "predict", "evaluate", "report")
 COLUMNS = ["rows", "stage", "seconds", "rows_per_second", "peak_mb", "load"]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -44,11 +43,9 @@ ROWS_AT_ONCE = 1000
 
 def make_project(root: Path, rows: int) -> None:
     """A project with one data set `many` of so many images, 80 % of them to train on, and no labels."""
-    shutil.copytree(ROOT / "demo" / "clip", root / "demo" / "clip")
-    shutil.copytree(ROOT / "demo" / "ssl", root / "demo" / "ssl")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["many"]
-    params["tune"]["epochs"] = 1
+    params["nola"] = params.get("nola", {}) | {"epochs": 1}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     definition = {
         "source": "many.parquet",
@@ -63,7 +60,7 @@ def make_project(root: Path, rows: int) -> None:
 
 
 def write_images(path: Path, rows: int) -> None:
-    """A table of PNGs of noise, no two alike."""
+    """A table of distinct PNGs of random noise."""
     rng = np.random.default_rng(0)
     schema = pa.schema([("image", pa.binary())])
     with pq.ParquetWriter(path, schema) as writer:
@@ -81,7 +78,7 @@ def encoded(pixels: np.ndarray) -> bytes:
 
 
 def measure(root: Path, stage: str, rows: int) -> dict[str, Any]:
-    """Run a stage in a process of its own and read what it needed."""
+    """Run a stage in its own process and measure its time and memory."""
     name, _, role = stage.partition("-")
     words = ["-m", "nola_core.stages", name, "--dataset", "many", "--root", str(root), *(["--role", role] if role else [])]
     needed = watch(words, root=root)
@@ -90,7 +87,7 @@ def measure(root: Path, stage: str, rows: int) -> dict[str, Any]:
 
 
 def save(measured: list[dict[str, Any]], folder: Path) -> None:
-    """Write scale.csv and scale.md; rows measured before stay unless they were measured again."""
+    """Write scale.csv and scale.md; earlier rows stay unless they were measured again."""
     path = folder / "scale.csv"
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(measured, columns=COLUMNS)
@@ -108,10 +105,13 @@ def save(measured: list[dict[str, Any]], folder: Path) -> None:
         "",
         f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}.",
         "",
-        "PNGs of 16 x 16 pixels in one Parquet table, the demo's backbones, one epoch of `tune`; every stage in a process of its",
-        "own, start of Python and loading of models included. `peak_mb` is the largest resident memory in MB, `load` the load",
-        "average at the end: above the number of cores, other programs were running and the seconds are too many. A stage",
-        "without a row was not run at that size.",
+        "PNGs of 16 x 16 pixels in one Parquet table, the demo's backbones, one epoch of `tune`. Every stage runs in its own",
+        "process;",
+        "starting Python and loading models are included. `peak_mb` is the largest resident memory in MB and `load` the load",
+        "average",
+        "at the end. If the load is above the number of cores, other programs were running and `seconds` is too high. Stages",
+        "without",
+        "a row were not run at that size.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|" + "---|" * len(COLUMNS),
@@ -123,13 +123,19 @@ def save(measured: list[dict[str, Any]], folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure stages in order and save after each."""
+    """Measure the stages in order and save after each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="default: all; each needs those before it")
-    parser.add_argument("--made", type=int, nargs="+", metavar="IMAGES", help="made features of so many images, without images")
-    parser.add_argument("--classes", type=int, default=1000, help="of --made")
-    parser.add_argument("--folder", type=Path, help="of --made: keeps the collections, to run again; default: a temporary one")
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=STAGES, help="default: all; each stage needs the ones before it"
+    )
+    parser.add_argument(
+        "--made", type=int, nargs="+", metavar="IMAGES", help="use synthetic features of this many images, without images"
+    )
+    parser.add_argument("--classes", type=int, default=1000, help="with --made: number of classes")
+    parser.add_argument(
+        "--folder", type=Path, help="with --made: keep the collections here for later runs; default: a temporary folder"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     if arguments.made:

@@ -1,8 +1,8 @@
-"""Two choices that scale rests on, measured: threads of the alignment head, and the index that near duplicates come from.
+"""Measure two choices for large collections: the threads of the alignment head, and the index for near duplicates.
 
     python -m benchmarks.scale_choices
 
-Writes benchmarks/results/scale-choices.md. CPU seconds beside those by the clock, for the machine is shared.
+Writes benchmarks/results/scale-choices.md. CPU seconds are given next to wall-clock seconds because the machine is shared.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from torch.nn.functional import normalize
 from benchmarks.accuracy import RESULTS
 from benchmarks.made import DATASET, make
 from nola_core import alignment, neighbors
-from nola_core.config import Align
 from nola_core.features import FeatureStore
 from nola_core.files import digest, replacing
+from nola_core.methods.alignment import Options
 from nola_core.neighbors import Gallery, near_duplicates
 
 OPTIONS: dict[str, Any] = {"neighbors": 5, "similarity": 0.98, "closeness": 0.25}
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What it returns, seconds by the clock, CPU seconds."""
+    """The result of the call, wall-clock seconds, CPU seconds."""
     clock, cpu = time.perf_counter(), time.process_time()
     result = call()
     return result, round(time.perf_counter() - clock, 1), round(time.process_time() - cpu, 1)
 
 
 def head_threads(epochs: int = 5) -> pd.DataFrame:
-    """The alignment head on 1,600 x 1,280 features of 10 classes with one thread, and with two."""
+    """The alignment head on 1,600 x 1,280 features of 10 classes, with one thread and with two."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(1600) % 10
     features = normalize(
         torch.randn(10, 1280, generator=generator)[targets] + torch.randn(1600, 1280, generator=generator), dim=1
     )
-    options = Align(hidden=256, epochs=epochs, batch_size=32, learning_rate=0.001)
+    options = Options(hidden=256, epochs=epochs, batch_size=32, learning_rate=0.001)
     rows = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -61,7 +61,7 @@ def head_threads(epochs: int = 5) -> pd.DataFrame:
 
 
 def hierarchy(links: int) -> Callable[[Gallery], tuple[Any, Any]]:
-    """A function that makes FAISS's HNSW over the principal components, in the place of the inverted file."""
+    """A function that builds FAISS's HNSW over the principal components instead of the inverted file."""
 
     def build(gallery: Gallery) -> tuple[Any, Any]:
         components = faiss.PCAMatrix(gallery.dim, neighbors.COMPONENTS)
@@ -95,13 +95,13 @@ def indexes(gallery: Gallery, manifest: pd.DataFrame, ids: pd.Series[str]) -> pd
 
 
 def pairs(table: pd.DataFrame) -> set[tuple[str, str]]:
-    """The pairs that are not found by hash alone."""
+    """The pairs whose files differ."""
     near = table[~table["exact"]]
     return set(zip(near["image_id"], near["other_id"], strict=True))
 
 
 def markdown(table: pd.DataFrame) -> list[str]:
-    """A table."""
+    """Lines of a Markdown table."""
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     return lines + ["| " + " | ".join(str(value) for value in row) + " |" for row in table.itertuples(index=False)]
 
@@ -121,19 +121,21 @@ def main(argv: list[str] | None = None) -> int:
         ids = pd.concat([store.index["image_id"] for store in stores], ignore_index=True)
         searches = indexes(Gallery([np.asarray(store.features) for store in stores]), manifest, ids)
     lines = [
-        "# Choices that scale rests on",
+        "# Choices for large collections",
         "",
         "    OMP_NUM_THREADS=1 python -m benchmarks.scale_choices",
         "",
         f"## The alignment head: one thread (load average {load:.1f} on {os.cpu_count()} cores)",
         "",
-        "1,600 x 1,280 features, 10 classes. `weights` is a digest: another number of threads, other bits.",
+        "1,600 x 1,280 features, 10 classes. `weights` is a digest of the trained weights: a different number of threads gives",
+        "different bits.",
         "",
         *markdown(threads),
         "",
-        f"## Near duplicates: an inverted file ({arguments.images:,} made images, SSL features 768 wide)",
+        f"## Near duplicates: an inverted file ({arguments.images:,} synthetic images, SSL features 768 wide)",
         "",
-        "Pairs of files that differ; the time of the approximate searches includes the exact one of 2,000 sampled images.",
+        "Only pairs of different files count. The time of the approximate searches includes the exact search for 2,000 sampled",
+        "images.",
         "",
         *markdown(searches),
         "",

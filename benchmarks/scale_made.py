@@ -1,7 +1,7 @@
-"""The stages that need no image, on made features: the mode `--made` of benchmarks.scale.
+"""The stages that need no images, on synthetic features: the mode `--made` of benchmarks.scale.
 
-`predict` needs images for the tuned student alone. Here it runs without one (`python -m benchmarks.scale_made ROOT`): all that
-the stage does with features, and in the student's place one more text classifier.
+`predict` needs images only for the tuned student. Here it runs without one (`python -m benchmarks.scale_made ROOT`): it does
+everything the stage does with features, and uses another text classifier instead of the student.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.ticker import FuncFormatter
-from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
 from benchmarks.made import CLIP_DIM, DATASET, SSL_DIM, make
 from benchmarks.watch import watch
-from nola_core import alignment, inputs, text_classifier
+from nola_core import inputs
+from nola_core.classifier import Classifier
+from nola_core.config import load
 from nola_core.features import FeatureStore
-from nola_core.files import PREDICTION_SCHEMA, replacing, table_writer, write_json
-from nola_core.prediction import predict
+from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_json
+from nola_core.methods import registry, storage
+from nola_core.methods.method import Fitted, FittedMethod, TextMethod
 from nola_core.report.style import new_figure, save, styled
 from nola_core.stages.paths import Paths
 from nola_core.stages.predict import Answers
+from nola_core.text_classifier import TextClassifier
 
-STAGES = ("duplicates", "classify", "select", "align", "predict", "evaluate", "report")
+STAGES = ("duplicates", "classify", "select", "fit", "predict", "evaluate", "report")
 COLUMNS = ["rows", "classes", "stage", "seconds", "cpu_seconds", "peak_mb", "load"]
 NAME = "scale-made"
 
@@ -40,11 +43,11 @@ def run(sizes: Sequence[int], classes: int, *, stages: Sequence[str], results: P
     """Make a collection of each size, run the stages on it and write the results after each.
 
     Args:
-        sizes: images.
-        classes: in all of them.
-        stages: those of `STAGES` to run; each needs those before it.
+        sizes: numbers of images.
+        classes: number of classes in each collection.
+        stages: the stages from `STAGES` to run; each needs the ones before it.
         results: folder of scale-made.csv, .md and .png.
-        folder: where collections are made, and found again by a later run; None for a temporary one.
+        folder: where collections are created and reused by a later run; None for a temporary folder.
     """
     for rows in sizes:
         with ExitStack() as stack:
@@ -65,22 +68,29 @@ def run(sizes: Sequence[int], classes: int, *, stages: Sequence[str], results: P
 
 
 def predict_without_images(root: Path) -> None:
-    """predictions.parquet and label_free.json of every method, the student's made by the sum of two text classifiers."""
+    """predictions.parquet and label_free.json of every method in force; in the place of a student, one more text classifier."""
     paths = Paths(root, DATASET)
-    texts = load_file(paths["text_classifier.safetensors"])
-    scale = float(texts.pop("logit_scale"))
-    student = normalize(texts["cde"] + texts["templates"], dim=-1)
-    head = alignment.load(paths["alignment.safetensors"])
+    names = read_table(paths["classes.parquet"])["name"].tolist()
+    roles = ("clip", "ssl")
+    stores = {split: {role: FeatureStore.open(paths.store(role, split)) for role in roles} for split in paths.splits("clip")}
     with table_writer(paths["predictions.parquet"], PREDICTION_SCHEMA) as write_rows:
-        answers = Answers(paths, write_rows)
-        for split in paths.splits("clip"):
-            answers.from_features(split, texts, scale, head)
-            store = FeatureStore.open(paths.store("clip", split))
-            ask = text_classifier.answers(store, student, logit_scale=scale)
-            for table, p in predict(store.index["image_id"], ask, classes=len(student), split=split, method="nola"):
-                answers.add(split, "nola", table, p)
-            answers.flush()
+        answers = Answers(write_rows)
+        for name in load(root).methods:
+            classifier = Classifier(about={"method": name}, class_names=names, fitted=_fitted(paths, name), encoders={})
+            for split, both in stores.items():
+                answers.from_features(classifier, split, both)
+                answers.flush()
     write_json(paths["label_free.json"], answers.label_free())
+
+
+def _fitted(paths: Paths, name: str) -> Fitted:
+    """A fitted method; of a student, the sum of two text classifiers."""
+    method = registry.find(name, paths.root)
+    if isinstance(method, FittedMethod):
+        kind = "text" if isinstance(method, TextMethod) else "features"
+        return storage.read_fitted(paths["fitted"] / kind / f"{name}.safetensors", method)
+    cde, templates = (_fitted(paths, text).tensors() for text in ("cde", "templates"))
+    return TextClassifier(normalize(cde["weights"] + templates["weights"], dim=-1), float(cde["logit_scale"]))
 
 
 def write(row: dict[str, Any], folder: Path) -> None:
@@ -110,18 +120,22 @@ def page(table: pd.DataFrame) -> str:
     environ = " ".join(f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ)
     return "\n".join(
         [
-            "# Scale of what needs no image",
+            "# Scale: the stages that need no images",
             "",
             f"    {environ} python -m benchmarks.scale --made {sizes} --classes {classes}",
             "",
             f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}.",
             "",
-            f"Made features, float16, CLIP's {CLIP_DIM} and SSL's {SSL_DIM} wide, a tenth of the images held out",
-            "(benchmarks/made.py). Every stage is a process of its own and the real one, with the parameters of the preset",
-            "`paper`; `classify` with a CLIP of random weights whose text tower is tiny, `predict` with one more text classifier",
-            "in the place of the tuned student, which alone needs images. `seconds` are by the clock, `cpu_seconds` of all",
-            "threads, `peak_mb` the largest resident memory, mapped files included. `load` is the load average at the end: above",
-            "the number of cores, other programs were running, and the seconds are too many.",
+            f"Synthetic float16 features, {CLIP_DIM} wide for CLIP and {SSL_DIM} for SSL; a tenth of the images is held out",
+            "(benchmarks/made.py).",
+            "Every stage is the real one in its own process, with the parameters of the preset `paper`. Two parts are replaced:",
+            "`classify` uses a CLIP with random weights and a tiny text tower, and `predict` uses another text classifier",
+            "instead of",
+            "the tuned student, which is the only method that needs images. `seconds` is wall-clock time, `cpu_seconds` the",
+            "time of",
+            "all threads, `peak_mb` the largest resident memory including mapped files. `load` is the load average at the end.",
+            "If it",
+            "is above the number of cores, other programs were running and `seconds` is too high.",
             "",
             *_rows(sums),
             "",
@@ -141,7 +155,7 @@ def _rows(table: pd.DataFrame) -> list[str]:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """CPU seconds of each stage against the number of images, both by powers of ten; dashed: twice the images, twice the time."""
+    """CPU seconds of each stage against the number of images, on log scales; the dashed line shows linear growth."""
     with styled():
         figure = new_figure(5.6, 3.6)
         axes = figure.subplots()
@@ -156,7 +170,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.grid()
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-        axes.set_title("Stages that need no image")
+        axes.set_title("Stages that need no images")
         save(figure, path)
 
 

@@ -1,14 +1,14 @@
-"""Speed, as ratios of two things measured in one run on one machine.
+"""Speed, as the ratio of two measurements in one run on one machine.
 
-    python -m benchmarks.speed extraction   # images per second of `embed` over those of the bare forward pass
-    python -m benchmarks.speed tuning       # an epoch with the teacher's stored answers against one that asks DINO every step
-    python -m benchmarks.speed memory       # a forward pass with the C library keeping memory, and without (CPU)
+    python -m benchmarks.speed extraction   # images per second of `embed` compared with the bare forward pass
+    python -m benchmarks.speed tuning       # an epoch with stored teacher predictions against one that runs DINO at every step
+    python -m benchmarks.speed memory       # a forward pass with and without the C library keeping memory (CPU)
     python -m benchmarks.speed noop         # `dvc repro` and the flow over 1, 4 and 14 finished data sets: nothing to do
-    python -m benchmarks.speed commands     # processor time of `nola --help` and its like, which must load nothing heavy
-    python -m benchmarks.speed report       # benchmarks/results/speed.md from all that was measured
+    python -m benchmarks.speed commands     # CPU time of `nola --help` and similar commands, which must not load heavy libraries
+    python -m benchmarks.speed report       # write benchmarks/results/speed.md from all measurements
 
-Each writes benchmarks/results/speed-<what>-<device>.csv and the page. Models have the shapes of ViT-B/32, ViT-B/16 and DINO
-ViT-B/16 with random weights: speed does not depend on their values, and nothing has to be downloaded.
+Each writes benchmarks/results/speed-<what>-<device>.csv and the page. The models are ViT-B/32, ViT-B/16 and DINO ViT-B/16 with
+random weights: speed does not depend on the weights, and nothing has to be downloaded.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ from benchmarks.starts import time_commands, time_noop
 from nola_core import alignment, tuning
 from nola_core.backbones.clip import Clip
 from nola_core.backbones.encoder import ImageEncoder
-from nola_core.config import Precision, Tune
 from nola_core.datasets.image import decode
 from nola_core.device import autocast, device, keep_memory, workers
 from nola_core.extraction import extract
 from nola_core.files import replacing, sha256_file
+from nola_core.methods.nola import Options
+from nola_core.schema import Precision
 
 DINO = "vit_base_patch16_224.dino"
 CLASSES = 100
@@ -58,7 +59,7 @@ def synchronize(place: torch.device) -> None:
 
 
 def write_photos(folder: Path, count: int) -> list[Path]:
-    """JPEGs of 500 x 375 pixels, smooth with some noise, so that they weigh what photographs of that size do."""
+    """JPEGs of 500 x 375 pixels, smooth with some noise, so that the files are as large as photographs of that size."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     paths = []
@@ -71,7 +72,7 @@ def write_photos(folder: Path, count: int) -> list[Path]:
 
 
 def random_clip(name: str, place: torch.device) -> Clip:
-    """An open_clip model of this architecture with random weights, as `load_clip` gives one."""
+    """An open_clip model of this architecture with random weights, in the form that `load_clip` returns."""
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained=None, precision="fp32").eval().requires_grad_(False).to(place)
     preprocess = PreprocessCfg(**model.visual.preprocess_cfg)
@@ -83,7 +84,7 @@ def random_clip(name: str, place: torch.device) -> Clip:
 def time_extraction(
     model: str, images: int, place: torch.device, *, precision: Precision = "float32", batch_size: int = 64
 ) -> dict[str, Any]:
-    """Images per second: bare forward on tensors in memory, the whole of `embed`, and each of its parts by itself."""
+    """Images per second of the bare forward pass on tensors in memory, of the whole `embed`, and of each of its parts."""
     clip = random_clip(model, place)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -110,7 +111,7 @@ def time_extraction(
             return features, time.perf_counter() - start
 
         with torch.inference_mode(), autocast(place, precision):
-            clip.image.module(batches[0].to(place))  # the first call chooses kernels
+            clip.image.module(batches[0].to(place))  # the first call selects kernels
         synchronize(place)
         features, before = forward()
         start = time.perf_counter()
@@ -132,7 +133,7 @@ def time_extraction(
             precision=precision,
         )
         whole = time.perf_counter() - start
-        seconds["forward"] = (before + forward()[1]) / 2  # before and after, as the machine may change its speed meanwhile
+        seconds["forward"] = (before + forward()[1]) / 2  # before and after, because the speed of the machine may change
     rates = {f"{part}_ms": round(1000 * value / images, 3) for part, value in seconds.items()}
     bare = images / seconds["forward"]
     return {
@@ -147,7 +148,7 @@ def time_extraction(
 
 
 class AskedTeacher:
-    """Stands in the place of the stored answers and computes them again, DINO and head, for every batch."""
+    """Replaces the stored predictions: computes them again with DINO and head for every batch."""
 
     def __init__(
         self, module: torch.nn.Module, head: alignment.AlignmentHead, views: Tensor, place: torch.device, precision: Precision
@@ -158,27 +159,27 @@ class AskedTeacher:
         return len(self.views)
 
     def to(self, place: torch.device) -> AskedTeacher:
-        """Itself: it already lies there."""
+        """Itself: it is already on the device."""
         return self
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         with torch.inference_mode():
             with autocast(self.place, self.precision):
                 features = self.module(self.views[rows.cpu()].to(self.place)).float()
-            answers = alignment.predict(self.head, torch.nn.functional.normalize(features, dim=1)).argmax(dim=1)
+            answers = self.head.predict({"ssl": torch.nn.functional.normalize(features, dim=1)}).argmax(dim=1)
         return answers.clone()
 
 
 def time_tuning(
     model: str, images: int, place: torch.device, *, batch_size: int, precision: Precision = "float32"
 ) -> dict[str, Any]:
-    """Seconds of one epoch both ways: same batches, same targets; the students must come out equal."""
+    """Seconds of one epoch both ways, with the same batches and targets; the students must be equal."""
     clip = random_clip(model, place)
     torch.manual_seed(0)
     dino: Any = timm.create_model(DINO, pretrained=False, num_classes=0).eval().requires_grad_(False).to(place)
     weak = create_transform(**resolve_model_data_config(dino), is_training=False)
     head = alignment.AlignmentHead(dino.num_features, 256, CLASSES).eval().requires_grad_(False).to(place)
-    options = Tune(
+    options = Options(
         prompt_tokens=16,
         prompt_frame=0.0,
         epochs=1,
@@ -193,7 +194,7 @@ def time_tuning(
         pictures = {name: decode(path.read_bytes()) for name, path in paths.items()}
         views = torch.stack([weak(picture) for picture in pictures.values()])
         asked = AskedTeacher(dino, head, views, place, precision)
-        order = torch.randperm(images, generator=torch.Generator().manual_seed(100_003 + 1))  # the batches the epoch will have
+        order = torch.randperm(images, generator=torch.Generator().manual_seed(100_003 + 1))  # the batches of the epoch
         stored = torch.empty(images, dtype=torch.int64)
         for rows in order.split(batch_size):
             stored[rows] = asked[rows].cpu()
@@ -206,7 +207,7 @@ def time_tuning(
         teachers: dict[str, Any] = {"warm up": stored, "stored": stored, "asked": asked}
         for name, teacher in teachers.items():
             clip.image.module.load_state_dict(state)
-            student = tuning.Student(clip, classifier, prompt_tokens=16, prompt_frame=0.0, seed=0, precision=precision)
+            student = tuning.PromptedStudent(clip, classifier, prompt_tokens=16, prompt_frame=0.0, seed=0, precision=precision)
             synchronize(place)
             start = time.perf_counter()
             tuning.tune(student, source, teacher, options=options, seed=1, device=place)
@@ -249,14 +250,14 @@ print(json.dumps([seconds, now.ru_stime - used.ru_stime, now.ru_minflt - used.ru
 
 
 def forward_module(name: str) -> tuple[torch.nn.Module, int]:
-    """An image tower with random weights and the side of its images; `offline` is the convolutional one of that pair."""
+    """An image tower with random weights and its image size; `offline` is the convolutional tower of that pair."""
     if name == "offline":
         return timm.create_model("tf_efficientnet_lite2").eval().to(memory_format=torch.channels_last), 160
     return random_clip(name, torch.device("cpu")).image.module, 224
 
 
 def time_memory(model: str, images: int) -> dict[str, Any]:
-    """Seconds of forward passes on the CPU, each way in a process of its own, and which of them the system took."""
+    """Seconds of forward passes on the CPU, each way in its own process, and the system time among them."""
     row: dict[str, Any] = {"model": model, "images": images}
     for way in ("returned", "kept"):
         words = [sys.executable, "-c", FORWARD, model, str(images), way]
@@ -276,34 +277,38 @@ def describe_machine(place: torch.device) -> str:
 
 HEADINGS = {
     "extraction": (
-        "Extraction: `embed` over the bare forward pass",
-        "The ratio is images per second of the whole stage (read, decode, transform, forward, write, cache) over those of the "
-        "forward pass on tensors already in memory, timed before and after. The parts are milliseconds an image, each by itself "
-        "on one thread (forward: all threads). Goal: 0.8 on two CPU cores, 0.9 on a GPU.",
+        "Extraction: `embed` compared with the bare forward pass",
+        "The ratio divides the images per second of the whole stage (read, decode, transform, forward, write, cache) by those of "
+        "the forward pass on tensors already in memory, which is timed before and after. The columns in ms give the time per "
+        "image "
+        "of each part on one thread (forward: all threads). Goal: 0.8 on two CPU cores, 0.9 on a GPU.",
     ),
     "tuning": (
         "Tuning: stored teacher against asking DINO at every step",
-        "One epoch of step 3, same batches and targets. `stored` reads the teacher's answer from the table that `align` wrote; "
+        "One epoch of step 3, same batches and targets. `stored` reads the teacher's answer from the table that `fit` wrote; "
         "`asked` runs DINO ViT-B/16 and the head on the weak view of every batch, as the published code does. Goal: 2. "
         "The ratio can be no more than 1 + the cost of DINO's pass over that of the student's step; with a ViT-B/16 as the "
         "student that step, forward and backward, costs more than twice DINO's pass, so 2 is out of reach there.",
     ),
     "memory": (
         "Memory kept by the C library",
-        "Forward passes of 128 images at a time on a CPU. `returned`: as Python starts, large blocks go back to the system when "
-        "torch frees them, and the next ones are filled in by a page fault for every 4 KB. `kept`: as the stages run, after "
-        "`nola_core.device.keep_memory()`. The ratio is returned over kept; it swings with the state of the machine's memory "
-        "(1.5 to 1.9 for `offline` in other runs, in seconds of the processor).",
+        "Forward passes of 128 images at a time on a CPU. `returned`: Python's default. Large blocks go back to the system when "
+        "torch frees them, and the next block costs a page fault for every 4 KB. `kept`: the setting of the stages, after "
+        "`nola_core.device.keep_memory()`. The ratio is `returned_s` / `kept_s`. It varies with the state of the machine's "
+        "memory "
+        "(1.5 to 1.9 for `offline` in other runs, measured in CPU seconds).",
     ),
     "noop": (
         "Nothing to do",
-        "Seconds of a `dvc repro` (the second of two, with byte code on disk) and of a flow over finished data sets, start of "
-        "Python included. Goals: 3 s and 10 s; runs of `dvc repro` over 14 data sets gave 2.8 to 3.0 s. `flow_s` "
-        "is with `nola server` running, `flow_cpu_s` the processor time of that flow; without one the flow starts its own.",
+        "Seconds of `dvc repro` (the second of two runs, with byte code on disk) and of a flow over finished data sets, "
+        "including the "
+        "start of Python. Goals: 3 s and 10 s. Several runs of `dvc repro` over 14 data sets took 2.8 to 3.0 s. `flow_s` is "
+        "measured "
+        "with `nola server` running and `flow_cpu_s` is the CPU time of that flow. Without a server the flow starts its own.",
     ),
     "commands": (
-        "Commands that only answer",
-        "Seconds of the processor (user and system), start of Python included: the median of five runs. Goal for help: 0.5 s.",
+        "Commands that only print",
+        "CPU seconds (user and system), including the start of Python: the median of five runs. Goal for help: 0.5 s.",
     ),
 }
 
@@ -313,7 +318,8 @@ def write_page(folder: Path) -> None:
     lines = [
         "# Speed",
         "",
-        "Ratios of two things measured in one run: `python -m benchmarks.speed extraction`, `tuning`, `noop`.",
+        "Each table compares measurements from one run of `python -m benchmarks.speed extraction`, `tuning`, `memory`, `noop`",
+        "or `commands`.",
         "",
     ]
     for what, (title, text) in HEADINGS.items():
@@ -325,20 +331,20 @@ def write_page(folder: Path) -> None:
             lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in table.itertuples(index=False)]
             lines.append("")
     if not list(folder.glob("speed-*-cuda*.csv")):
-        lines += ["None of this has run on a GPU yet; the same commands do it where there is one.", ""]
+        lines += ["None of this has been measured on a GPU yet; run the same commands on a machine that has one.", ""]
     with replacing(folder / "speed.md") as scratch:
         scratch.write_text("\n".join(lines))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure one thing, print its table and write it."""
+    """Take one measurement, print its table and write it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=(*HEADINGS, "report"))
     parser.add_argument("--model", action="append", help="open_clip architecture; default: ViT-B-32 and ViT-B-16")
     parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=32, help="tuning: images a step")
+    parser.add_argument("--batch", type=int, default=32, help="tuning: images per step")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="extraction and tuning")
-    parser.add_argument("--datasets", type=int, nargs="+", default=[1, 4, 14], help="noop: how many")
+    parser.add_argument("--datasets", type=int, nargs="+", default=[1, 4, 14], help="noop: numbers of data sets")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     place = device()

@@ -1,4 +1,4 @@
-"""Commands that have little to do, and how long they take: `python -m benchmarks.speed noop` and `commands`."""
+"""How long commands with little to do take: `python -m benchmarks.speed noop` and `commands`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ REPEATS = 5
 
 
 def time_noop(count: int) -> dict[str, Any]:
-    """Seconds of `dvc repro` and of `nola run` over `count` finished toy data sets, with a server running and without one."""
+    """Seconds of `dvc repro` and of `nola run` over `count` finished toy data sets, with a running server and without."""
     from tests.project import change, make_project, make_repository, write_definition
 
     with tempfile.TemporaryDirectory() as folder:
         root = make_repository(make_project(Path(folder) / "project"))
         environment = {**os.environ, "PYTHONPATH": str(root), "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])  # the stages' `python`
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as in the Makefile: code is compiled once
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as in the Makefile, byte code is cached
         environment |= {"PREFECT_HOME": str(root / ".prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
         def timed(*command: str) -> float:
@@ -36,7 +36,7 @@ def time_noop(count: int) -> dict[str, Any]:
             return time.perf_counter() - start
 
         timed("dvc", "repro", "--quiet")
-        for number in range(1, count):  # the others are copies: computed once, committed as if each had run
+        for number in range(1, count):  # the others are copies, committed as if each had run
             name = f"copy{number}"
             write_definition(root, name, labels="folders")
             shutil.copytree(root / "data" / "blobs", root / "data" / name)
@@ -46,7 +46,7 @@ def time_noop(count: int) -> dict[str, Any]:
             timed("dvc", "commit", "--force", "--quiet")
         timed("dvc", "repro")
         repro = timed("dvc", "repro")
-        timed("flows.pipeline")  # publishes what is new to the server's database
+        timed("flows.pipeline")  # publishes new results to the server's database
         alone = timed("flows.pipeline")
         serving = [sys.executable, "-c", "from flows.server import serve; serve(4217)"]
         with subprocess.Popen(serving, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
@@ -64,7 +64,7 @@ def time_noop(count: int) -> dict[str, Any]:
 
 
 def time_commands() -> list[dict[str, Any]]:
-    """Seconds of the processor that each of `COMMANDS` takes, in a project."""
+    """CPU seconds that each of `COMMANDS` takes in a project."""
     from tests.project import make_project, make_repository
 
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def time_commands() -> list[dict[str, Any]]:
 
 
 def _processor(words: list[str], root: Path) -> float:
-    """Median seconds of user and system time of a `nola` command."""
+    """Median CPU seconds (user and system) of a `nola` command."""
     seconds = []
     for _ in range(REPEATS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""What a process needs, read from the kernel when it ends."""
+"""Time and memory of a process, read from the kernel when it ends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-# A child is charged with the peak its parent had when it was started, so a process that has imported next to nothing starts the
-# command and writes [seconds, CPU seconds, largest resident memory] for this one, which has imported torch.
+# The kernel counts the parent's peak memory at the start as the child's. This process has imported torch, so it starts a small
+# process, which starts the command and writes [seconds, CPU seconds, largest resident memory].
 WATCH = """
 import json, os, sys, time
 start = time.monotonic()
@@ -39,7 +39,7 @@ def watch(words: Sequence[str], *, root: Path) -> Needed:
     """Run `python WORDS` in the project `root` and wait for it.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the command failed.
     """
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "NOLA_CACHE": str(root / ".nola")}
     with tempfile.TemporaryDirectory() as folder:

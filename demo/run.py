@@ -1,4 +1,4 @@
-"""`make demo`: every stage on the digits, then what came of it. Run again, it finds everything up to date."""
+"""`make demo`: run every stage on the digits, then print the accuracies. Run again, it finds everything up to date."""
 
 from __future__ import annotations
 
@@ -10,39 +10,37 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-TITLES = {
-    "zero_shot": "zero-shot, class name in one template",
-    "templates": "zero-shot, all templates",
-    "cde": "class-description embedding (CDE)",
-    "alignment": "alignment head on SSL features",
-    "nola": "NoLA: CLIP with tuned prompts",
-}
+from flows.environment import child_environment
+from nola_core.methods.method import InForce
 
 
 def main() -> int:
     """Run the pipeline and print the table; the exit status is DVC's."""
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--glob", "*@digits*"]
-    status = subprocess.run(command, cwd=root).returncode
+    status = subprocess.run(command, cwd=root, env=child_environment()).returncode
     if status == 0:
         show(root / "data" / "digits")
     return status
 
 
 def show(folder: Path) -> None:
-    """Print top-1 a method and where the report lies."""
+    """Print the top-1 accuracy of every method, its gain over the baseline, and where the report is."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    table = Table(title=f"{metrics['images']} held-out handwritten digits, no label used", title_justify="left")
+    in_force = InForce.of(metrics["in_force"])
+    table = Table()
     table.add_column("method")
     table.add_column("top-1 %", justify="right")
     table.add_column("gain", justify="right")
-    start = metrics["methods"]["zero_shot"]["top1"]
-    for method, scores in metrics["methods"].items():
-        gain = 100 * (scores["top1"] - start)
-        table.add_row(TITLES.get(method, method), f"{100 * scores['top1']:.1f}", f"{gain:+.1f}" if gain else "")
+    start = metrics["methods"][in_force.baseline]["top1"]
+    for one in in_force.methods:
+        top1 = metrics["methods"][one.name]["top1"]
+        gain = "" if one.name == in_force.baseline else f"{100 * (top1 - start):+.1f}"
+        table.add_row(one.title, f"{100 * top1:.1f}", gain, style="bold" if one.name == in_force.final else "")
     console = Console(width=80)
+    console.print(f"{metrics['images']} held-out handwritten digits, no label used", highlight=False)
     console.print(table)
-    console.print(f"pictures and evidence: {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 
 if __name__ == "__main__":

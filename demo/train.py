@@ -2,9 +2,9 @@
 
     python -m demo.train all | tee demo/train.log     # or `clip`, or `ssl`
 
-Both folders load by open_clip's and timm's own `local-dir:` names; weights are stored as float16 safetensors. One
-thread, so that the number of cores cannot change the sums: two runs with the same versions on the same machine gave the
-same tensors.
+They go to nola_core/backbones/demo, from where the pair `demo` is loaded. Both folders also load by open_clip's and timm's own
+`local-dir:` names; weights are stored as float16 safetensors. One thread, so that the number of cores cannot change the sums:
+two runs with the same versions on the same machine gave the same tensors.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from demo import train_clip, train_ssl
 from demo.captions import NAMES
 from demo.handwriting import load_handwriting
 from demo.render import Labels
+from nola_core.backbones.pairs import PACKAGE
 
-FOLDER = Path(__file__).parent
+FOLDER = PACKAGE / "demo"  # from where `package:demo/clip` and `package:demo/ssl` are loaded
 CLIP_FOLDER, SSL_FOLDER = FOLDER / "clip", FOLDER / "ssl"
 SEED = 0
 CHECK_TEMPLATE = "a photo of the digit {}."

@@ -15,12 +15,13 @@ from PIL import Image
 
 from flows.artifact_key import artifact_key
 from nola_core.errors import NolaError
+from nola_core.evaluation import read_metrics
 from nola_core.files import read_json, read_table
+from nola_core.methods.method import InForce
 from nola_core.text import as_written
 
 MAX_ROWS = 200
 MAX_PICTURE_BYTES = 220_000  # a third more once it is base64
-FINAL_METHOD = "nola"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
         NolaError: a file is missing or cannot be read.
     """
     folder = root / "data" / dataset
-    metrics = read_json(folder / "metrics.json")
+    metrics, in_force = read_metrics(folder / "metrics.json")
     report = folder / "report.html"
     if not report.is_file():
         raise NolaError(f"{report} does not exist: run `report`.")
@@ -48,12 +49,13 @@ def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
     counts = f"{metrics['images']} images of the {split} split, {metrics['classes']} classes"
     about = f"{dataset}: {counts} ({metrics['protocol']})"
     if metrics["methods"]:
-        yield _table(dataset, "metrics", metrics_rows(metrics), f"{about}. Gain: points of top-1 over zero-shot.")
+        gain = f"Gain: points of top-1 accuracy over the baseline, {in_force[in_force.baseline].title}."
+        yield _table(dataset, "metrics", metrics_rows(metrics["methods"], in_force), f"{about}. {gain}")
     scores = read_json(folder / "label_free.json")
-    yield _table(dataset, "label_free", _label_free_rows(scores), f"{dataset}: scores that read no label.")
+    yield _table(dataset, "label_free", _label_free_rows(scores, in_force), f"{dataset}: scores that need no labels.")
     yield _pseudo_labels(folder, dataset)
     if metrics["methods"]:
-        yield _per_class(folder / "per_class.csv", dataset, split)
+        yield _per_class(folder / "per_class.csv", dataset, split, in_force)
     for picture in sorted((folder / "figures").glob("*.png")):
         title = picture.stem.replace("_", " ")
         # An `image` artifact would print the whole address below the picture.
@@ -63,20 +65,19 @@ def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
     yield Artifact(artifact_key(dataset, "report"), "markdown", text, f"{dataset}: where the report is")
 
 
-def metrics_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
-    """One row a method of `metrics.json`, in per cent; the gain is over zero-shot."""
-    methods: dict[str, dict[str, float]] = metrics["methods"]
-    base = methods.get("zero_shot", {}).get("top1")
+def metrics_rows(scores: dict[str, dict[str, float]], in_force: InForce) -> list[dict[str, str]]:
+    """One row a method, in order and in percent; the gain is over the baseline."""
+    base = scores[in_force.baseline]["top1"]
     return [
         {
-            "method": method.replace("_", "-"),
-            "top-1": _percent(scores.get("top1")),
-            "gain": "" if base is None or "top1" not in scores else f"{100 * (scores['top1'] - base):+.1f}",
-            "top-5": _percent(scores.get("top5")),
-            "mean per class": _percent(scores.get("mean_per_class")),
-            "ECE": _percent(scores.get("ece")),
+            "method": one.title,
+            "top-1": _percent(scores[one.name]["top1"]),
+            "gain": f"{100 * (scores[one.name]['top1'] - base):+.1f}",
+            "top-5": _percent(scores[one.name]["top5"]),
+            "mean per class": _percent(scores[one.name]["mean_per_class"]),
+            "ECE": _percent(scores[one.name]["ece"]),
         }
-        for method, scores in methods.items()
+        for one in in_force.methods
     ]
 
 
@@ -110,29 +111,32 @@ def _pseudo_labels(folder: Path, dataset: str) -> Artifact:
     return _table(dataset, "pseudo_labels", rows, about)
 
 
-def _per_class(path: Path, dataset: str, split: str) -> Artifact:
-    """One row a class: images and the accuracy of each method, hardest class of the final method first."""
+def _per_class(path: Path, dataset: str, split: str, in_force: InForce) -> Artifact:
+    """One row a class: images and the accuracy of each method, lowest accuracy of the final method first."""
     table = _read_csv(path)
     table = table[table["split"] == split]
-    methods = list(dict.fromkeys(table["method"]))
-    final = FINAL_METHOD if FINAL_METHOD in methods else methods[-1]
-    wide = table.pivot(index="class_id", columns="method", values="accuracy").sort_values(final, kind="stable")
+    wide = table.pivot(index="class_id", columns="method", values="accuracy").sort_values(in_force.final, kind="stable")
     classes = {row["class_id"]: row for row in table.to_dict("records")}
     rows = [
         {"class": classes[class_id]["class"], "images": int(classes[class_id]["images"])}
-        | {method.replace("_", "-"): _percent(accuracy[method]) for method in methods}
+        | {one.title: _percent(accuracy[one.name]) for one in in_force.methods}
         for class_id, accuracy in wide.head(MAX_ROWS).to_dict("index").items()
     ]
-    note = f"{dataset}: accuracy of each class on the {split} split, hardest first for {final.replace('_', '-')}"
+    order = f"lowest accuracy of {in_force[in_force.final].title} first"
+    note = f"{dataset}: accuracy of each class on the {split} split, {order}"
     return _table(dataset, "per_class", rows, f"{note}; {len(rows)} of {len(wide)} classes.")
 
 
-def _label_free_rows(scores: dict[str, dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
+def _label_free_rows(scores: dict[str, dict[str, dict[str, float]]], in_force: InForce) -> list[dict[str, Any]]:
     return [
-        {"split": split, "method": method.replace("_", "-")}
-        | {name.replace("_", " "): value if isinstance(value, int) else f"{value:.4f}" for name, value in values.items()}
+        {"split": split, "method": one.title}
+        | {
+            name.replace("_", " "): value if isinstance(value, int) else f"{value:.4f}"
+            for name, value in methods[one.name].items()
+        }
         for split, methods in scores.items()
-        for method, values in methods.items()
+        for one in in_force.methods
+        if one.name in methods
     ]
 
 

@@ -1,4 +1,4 @@
-"""Task runs of stages that have nothing to do, written without starting Prefect's engine for each of them."""
+"""Record task runs of stages that have nothing to do, without starting Prefect's engine for each."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from flows.session import Result
 
 
 def record_cached(results: Iterable[Result], ids: Mapping[str, UUID], flow_run_id: UUID) -> None:
-    """Tell the server of each result as a task run in state Cached, by the one event the engine would send last.
+    """Report each result to the server as a task run in state Cached, with the event that the engine would send last.
 
     Args:
-        results: of stages that are up to date.
-        ids: the task run of every stage in `results` and of all they read from, by address: the edges of the graph.
-        flow_run_id: the flow run they belong to.
+        results: results of stages that are up to date.
+        ids: the task runs, by address, of every stage in `results` and of their upstream stages: the edges of the graph.
+        flow_run_id: their flow run.
     """
     for result in results:
         stage = result.stage

@@ -1,79 +1,72 @@
-"""`make clean`: delete what can be computed again, and nothing else.
+"""`nola clean`: delete what can be computed again, and nothing else.
 
-python -m flows.cleaning
-
-That is what DVC lists as outputs, in dvc.yaml or in dvc.lock, the cache `.nola` and the caches of the tests. Answers that were
-paid for (`responses/`) stay, and so does every file nobody here has made.
+That is what DVC lists as outputs, in dvc.yaml or in dvc.lock, and the cache `.nola`. Answers that were paid for (`responses/`)
+stay, and so does every file nobody here has made.
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from flows.arguments import guarded
 from flows.graph import DATA
 from flows.locking import running
-from flows.project import require_project
 from nola_core.errors import NolaError
 
-CACHES = (".nola", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "*.egg-info")
+CACHE = ".nola"
 PAID = "responses"
-IGNORE = ".gitignore"  # which DVC writes beside its outputs
+IGNORE = ".gitignore"  # DVC writes it next to its outputs
 NAMED = 3
 
 
 def clean(root: Path) -> Iterator[str]:
-    """Clean the project at `root`; yields a sentence for each folder below `data/` that is left with something in it.
+    """Clean the project at `root`; yields a sentence for each folder that remains below `data/`.
 
     Raises:
-        NolaError: a run is under way.
+        NolaError: a run is in progress.
     """
     holder = running(root)
     if holder is not None:
-        raise NolaError(f"{holder} is at work in {root}; wait for it or stop it, then clean.")
+        raise NolaError(f"{holder} is running in {root}; wait until it ends or stop it, then run `make clean` again.")
     for out in sorted(outputs(root)):
         if PAID in out.relative_to(root / DATA).parts[1:]:
             continue
         _delete(out)
         _delete_empty(out.parent, root / DATA)
-    for pattern in CACHES:
-        for path in root.glob(pattern):
-            _delete(path)
+    _delete(root / CACHE)
     for folder in sorted(path for path in (root / DATA).glob("*") if path.is_dir()):
         yield from _left(folder, f"{DATA}/{folder.name}/")
 
 
 def _left(folder: Path, name: str) -> Iterator[str]:
-    """Why a folder is still there."""
+    """Sentences that say why a folder remains."""
     if folder.is_symlink():
-        yield f"{name} stays: it leads to another place"
+        yield f"{name} was kept: it is a link to another folder"
         return
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir() and path.name != IGNORE)
     unknown = [str(path) for path in files if path.parts[0] != PAID]
     if len(unknown) < len(files):
-        yield f"{name}{PAID}/ stays: answers that were paid for"
+        yield f"{name}{PAID}/ was kept: it contains answers that were paid for"
     if unknown:
         count = "1 file" if len(unknown) == 1 else f"{len(unknown)} files"
         some = ", ".join(unknown[:NAMED]) + (", ..." if len(unknown) > NAMED else "")
-        yield f"{name} stays: {count} that no stage has made ({some})"
+        yield f"{name} was kept: it contains {count} that no stage has written ({some})"
     if not files:
-        yield f"{name} stays: an empty folder that no stage has made"
+        yield f"{name} was kept: it is an empty folder that no stage has created"
 
 
 def outputs(root: Path) -> set[Path]:
-    """What DVC lists as outputs below `data/`: of dvc.yaml as it is, and of dvc.lock, for data sets taken out since."""
+    """The outputs that DVC lists below `data/`, from dvc.yaml and, for data sets removed since, from dvc.lock."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(str(root)) as repo:
             listed = {Path(out.fs_path) for out in repo.index.outs}
-    except DvcException:  # no repository yet, or a dvc.yaml that cannot be read: what was made is in dvc.lock
+    except DvcException:  # no repository yet, or an invalid dvc.yaml: use dvc.lock
         listed = set()
     try:
         stages = (yaml.safe_load((root / "dvc.lock").read_text()) or {}).get("stages", {})
@@ -81,12 +74,14 @@ def outputs(root: Path) -> set[Path]:
     except FileNotFoundError:
         pass
     except (AttributeError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise NolaError(f"{root / 'dvc.lock'} cannot be read, so nobody knows what DVC has made: {error}") from error
+        raise NolaError(
+            f"{root / 'dvc.lock'} cannot be read, so the outputs of DVC are unknown; repair or restore it: {error}"
+        ) from error
     return {path for path in listed if root / DATA in path.parents and ".." not in path.parts}
 
 
 def _delete(path: Path) -> None:
-    """Delete a file, a link or a folder, if it is there."""
+    """Delete a file, a link or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -94,23 +89,9 @@ def _delete(path: Path) -> None:
 
 
 def _delete_empty(folder: Path, top: Path) -> None:
-    """Delete `folder` and those above it, up to `top`, that hold nothing but DVC's own `.gitignore` files."""
+    """Delete `folder` and its parents, below `top`, if they contain nothing but DVC's own `.gitignore` files."""
     while top in folder.parents and folder.is_dir() and not folder.is_symlink():
         if any(path.name != IGNORE for path in folder.iterdir()):
             return
         shutil.rmtree(folder)
         folder = folder.parent
-
-
-def main() -> int:
-    """Command line; returns the exit status."""
-
-    def act() -> None:
-        for sentence in clean(require_project()):
-            print(sentence)
-
-    return guarded(act)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands import backbones, catalog, collection, config, describe, inspect, run
+from flows.commands import backbones, catalog, clean, collection, config, describe, init, inspect, methods, predict, run
 from flows.commands.options import Command, Group, example, help_if_alone
 from flows.commands.output import error, notice
-from nola_core.errors import NolaError
+from nola_core.errors import NolaError, system_sentence
 
 
 class Nola(Group):
@@ -24,11 +24,12 @@ class Nola(Group):
 
 
 PANELS = {
-    "Start": ("add", "remove", "catalog"),
+    "Start": ("init", "add", "remove", "catalog"),
     "Run": ("run", "server", "publish"),
+    "Use": ("predict", "export"),
     "Look": ("inspect",),
     "Describe": ("describe",),
-    "Set up": ("config", "backbones"),
+    "Set up": ("config", "methods", "backbones", "clean"),
 }
 PANEL = {name: panel for panel, names in PANELS.items() for name in names}
 
@@ -48,24 +49,31 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True, epilog=example("nola add pets ~/photos --classes 'cat,dog' --backbones offline"))
+@app.callback(
+    invoke_without_command=True, epilog=example("nola init, then nola add pets ~/photos --classes 'cat,dog', then nola run")
+)
 def nola(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Label-free tuning of CLIP: unlabeled images and class names in, a tuned zero-shot classifier and its evidence out."""
+    """Tune CLIP without labels: images and class names go in; predictions, a model and a report come out."""
     help_if_alone(context)
 
 
 COMMANDS: dict[Callable[..., None], str] = {
+    init.init: "nola init ~/pets",
     collection.add: "nola add pets ~/photos --classes 'cat,dog,guinea pig' --backbones offline",
     collection.remove: "nola remove pets",
     run.run: "nola run --dataset digits --target tune",
     run.server: "nola server --port 4201",
     run.publish: "nola publish --dataset digits",
+    predict.predict: "nola predict pets ~/new-photos -o predictions.csv",
+    predict.export: "nola export pets -o pets-model",
     config.config: "nola config --preset best",
+    methods.methods: "nola methods",
+    clean.clean: "nola clean",
     backbones.backbones: "nola backbones openai-b16+dinov3 --check",
 }
 """Function of a command -> the example in its help."""
@@ -108,7 +116,6 @@ def _run(words: list[str]) -> int:
     except OSError as problem:
         if problem.errno is None:  # a library's own
             raise
-        place = "" if problem.filename is None else f"{os.fsdecode(problem.filename)}: "
-        error(f"{place}{os.strerror(problem.errno)}.")
+        error(system_sentence(problem))
         return 1
     return status or 0

@@ -1,8 +1,8 @@
-"""Patience with other DVC commands, which DVC itself lacks.
+"""Wait for other DVC commands, which DVC itself does not do.
 
-DVC keeps two locks in `.dvc/tmp`: `lock`, held while a command reads or writes DVC's own files, and `rwlock`, a list of the
-paths that running stages read and write. DVC gives up at once where a path is taken, and killed commands leave `rwlock`
-unreadable or with the numbers of processes that are long gone.
+DVC has two locks in `.dvc/tmp`: `lock`, held while a command reads or writes DVC's own files, and `rwlock`, a list of the paths
+that running stages read and write. DVC fails at once if a path is in use. Killed commands leave `rwlock` unreadable, or with the
+ids of processes that no longer exist.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from flows.locking import POLL_SECONDS, Notify, describe, pause
 
 
 def blocking_pids(text: str) -> frozenset[int]:
-    """The processes that DVC's complaint about a busy path names, as `(PID 123): dvc repro`."""
+    """The process ids in DVC's message about a busy path, such as `(PID 123): dvc repro`."""
     return frozenset(int(number) for number in re.findall(r"^\s*\(PID (\d+)\): ", text, re.MULTILINE))
 
 
 class Patience:
-    """Waits for the commands that work on the same files, and says for whom, once for each of them."""
+    """Waits for the commands that use the same files, and reports each of them once."""
 
     def __init__(self, root: Path, stopping: threading.Event, notify: Notify) -> None:
         self._root = root
@@ -38,7 +38,7 @@ class Patience:
         self._told: set[frozenset[int]] = set()
 
     def wait(self, pids: frozenset[int]) -> None:
-        """Wait until one of `pids` has ended or reads and writes other paths than now; for a moment if there are none.
+        """Wait until one of `pids` ends or uses different paths; if there are none, wait a moment.
 
         Raises:
             StoppedError: `stopping` was set.
@@ -46,20 +46,20 @@ class Patience:
         if pids not in self._told:
             self._told.add(pids)
             whom = ", ".join(describe(pid) for pid in sorted(pids)) or "another DVC command"
-            self._notify(f"waiting for {whom}, which works on the same files")
+            self._notify(f"waiting for {whom}, which uses the same files")
         before = self._held(pids)
         pause(self._stopping)
         while before and self._held(pids) == before:
             pause(self._stopping)
 
     def _held(self, pids: frozenset[int]) -> frozenset[tuple[int, str]]:
-        """What the living of `pids` read and write: (process, path)."""
+        """The paths that the running processes of `pids` read and write: (process, path)."""
         entries = _entries(_dvc_tmp(self._root) / "rwlock") or []
         return frozenset((pid, path) for pid, path in entries if pid in pids and psutil.pid_exists(pid))
 
 
 def await_repository(root: Path, stopping: threading.Event, notify: Notify) -> None:
-    """Wait while a process that is no child of this one holds DVC's own lock; say once for whom.
+    """Wait while a process that is not a child of this one holds DVC's own lock, and report it once.
 
     Raises:
         StoppedError: `stopping` was set.
@@ -71,15 +71,15 @@ def await_repository(root: Path, stopping: threading.Event, notify: Notify) -> N
             pause(stopping)
             continue
         pause(stopping)
-        if _lock_owner(path) == pid:  # not only for a moment, as every command does
+        if _lock_owner(path) == pid:  # not just for a moment, as every command does
             notify(f"waiting for {describe(pid)}")
             told = True
 
 
 def mend(root: Path, notify: Notify) -> None:
-    """Remove what killed DVC commands left of `rwlock`: an unreadable file, and the numbers of processes that are gone.
+    """Repair `rwlock` after killed DVC commands: remove an unreadable file and entries of processes that no longer exist.
 
-    While a DVC command of this repository is at work nothing is removed; an unreadable file is then waited for.
+    While a DVC command is running in this repository, an unreadable file is not removed; this function waits instead.
     """
     path = _dvc_tmp(root) / "rwlock"
     told = False
@@ -92,22 +92,22 @@ def mend(root: Path, notify: Notify) -> None:
             at_work = _dvc_commands(root)
             if guarded and not at_work:
                 path.unlink(missing_ok=True)
-                notify(f"{path} was unreadable, left by a DVC command that was killed; removed it")
+                notify(f"removed {path}: a killed DVC command had left it unreadable")
                 return
         if not told and entries is None and at_work:
-            notify(f"{path} is unreadable; waiting for {describe(at_work[0])} before it is removed")
+            notify(f"{path} is unreadable; waiting for {describe(at_work[0])} to end before removing it")
             told = True
         time.sleep(POLL_SECONDS)
 
 
 def _dvc_tmp(root: Path) -> Path:
-    """`.dvc/tmp` of the repository `root` lies in."""
+    """`.dvc/tmp` of the repository that contains `root`."""
     places = (folder / ".dvc" for folder in (root, *root.parents))
     return next((place for place in places if place.is_dir()), root / ".dvc") / "tmp"
 
 
 def _lock_owner(path: Path) -> int | None:
-    """The process that holds DVC's own lock; None if nobody does."""
+    """The process that holds DVC's own lock; None if it is free."""
     try:
         with path.open() as file:
             try:
@@ -126,12 +126,12 @@ def _is_ours(pid: int) -> bool:
     try:
         return os.getpid() in [parent.pid for parent in psutil.Process(pid).parents()]
     except psutil.Error:
-        return True  # gone meanwhile
+        return True  # it has ended
 
 
 @contextmanager
 def _guard(path: Path) -> Iterator[bool]:
-    """Hold the lock under which DVC edits `rwlock`; False if somebody edits it now."""
+    """Hold the lock under which DVC edits `rwlock`; False if another process holds it."""
     try:
         file = path.with_name("rwlock.lock").open()
     except OSError:
@@ -147,7 +147,7 @@ def _guard(path: Path) -> Iterator[bool]:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]] | None:
-    """`rwlock` as it is; None if DVC would not read it."""
+    """The content of `rwlock`; None if DVC could not read it."""
     try:
         lock = json.loads(path.read_text())
     except FileNotFoundError:
@@ -158,7 +158,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]] | None:
 
 
 def _entries(path: Path) -> list[tuple[int, str]] | None:
-    """(process, path) of everything that is read or written; None if the file is unreadable."""
+    """(process, path) of everything being read or written; None if the file is unreadable."""
     lock = _read(path)
     if lock is None:
         return None
@@ -170,9 +170,9 @@ def _entries(path: Path) -> list[tuple[int, str]] | None:
 
 
 def _drop_gone(path: Path) -> None:
-    """Forget processes that have ended, and those that began after the file was last written.
+    """Remove processes that have ended, and those that started after the file was last written.
 
-    DVC warns of the first and waits for the second for ever, as it looks at the number alone.
+    DVC compares only process ids: it warns about the first kind and waits forever for the second.
     """
     lock = _read(path) or {}
     written = path.stat().st_mtime
@@ -183,7 +183,7 @@ def _drop_gone(path: Path) -> None:
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:
-            return False  # somebody else's
+            return False  # a process of another user
 
     kept = {
         "write": {name: info for name, info in lock.get("write", {}).items() if not gone(info)},
@@ -194,7 +194,7 @@ def _drop_gone(path: Path) -> None:
 
 
 def _dvc_commands(root: Path) -> list[int]:
-    """Processes that look like a DVC command at work in the repository of `root`."""
+    """Processes that look like a DVC command running in the repository of `root`."""
     repository = _dvc_tmp(root).parent.parent
     found = []
     for process in psutil.process_iter():

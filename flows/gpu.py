@@ -1,4 +1,4 @@
-"""The server-wide limit of stages that compute on a GPU at the same time, and a device for each of them."""
+"""The server-wide limit on concurrent GPU stages, and a device for each of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TURN_SECONDS = 20.0
 
 
 def ensure_gpu_limit(devices: int) -> int:
-    """The size of the limit `gpu`, made with a slot a device if the server has none; it may be changed in the interface."""
+    """The size of the limit `gpu`, created with one slot per device if it does not exist; it can be changed in the interface."""
     with get_client(sync_client=True) as client:
         try:
             return client.read_global_concurrency_limit_by_name(LIMIT).limit
@@ -29,7 +29,7 @@ def ensure_gpu_limit(devices: int) -> int:
 
 
 class Devices:
-    """Gives each stage the device that the fewest others have, the first of these."""
+    """Assigns each stage the device with the fewest users (on a tie, the first)."""
 
     def __init__(self, names: list[str]) -> None:
         self._users = dict.fromkeys(names, 0)
@@ -37,7 +37,7 @@ class Devices:
 
     @contextmanager
     def one(self) -> Iterator[dict[str, str]]:
-        """What a stage needs in its environment to see its device alone; nothing where there is no choice."""
+        """Environment variables that restrict a stage to its device; empty if there is no choice."""
         if len(self._users) < 2:
             yield {}
             return
@@ -55,9 +55,9 @@ class Devices:
 def gpu_slot(stopping: threading.Event, devices: Devices) -> Iterator[dict[str, str]]:
     """Hold one slot of `gpu` and a device; yields the environment of a stage that computes on it.
 
-    The slot is waited for in turns, so that a cancelled run does not wait for somebody else's stage.
+    It waits for the slot in short intervals, so that a cancelled run does not wait for another run's stage.
 
-    A server that goes away for a while does not end the stage that holds the slot.
+    If the server is unavailable for a while, the stage that holds the slot continues.
 
     Raises:
         StoppedError: `stopping` was set while waiting.

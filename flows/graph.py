@@ -1,4 +1,4 @@
-"""The stage graph, read from DVC: the one place that imports DVC."""
+"""The stage graph, read from DVC."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from flows.locking import Notify
 from nola_core.errors import NolaError
 
 GPU_STAGES = frozenset({"embed", "duplicates", "classify", "tune", "predict", "evaluate"})
-"""Those that may compute on a GPU: a tower in torch, or neighbours in FAISS."""
+"""Stages that may use a GPU, for a tower in torch or for neighbours in FAISS."""
 DATA = "data"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of one data set, e.g. `embed@digits-clip`; `upstream` holds the addresses it reads from."""
+    """One stage of one data set, e.g. `embed@digits-clip`; `upstream` contains the addresses of the stages it reads from."""
 
     address: str
     name: str
@@ -30,7 +30,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Graph:
-    """Stages by address, each after its upstream, and the addresses DVC calls out of date."""
+    """Stages by address, each after its upstream, and the addresses that DVC reports as out of date."""
 
     stages: dict[str, Stage]
     stale: frozenset[str]
@@ -45,7 +45,7 @@ class Graph:
         return [stage for stage in self.stages.values() if stage.dataset == dataset]
 
     def settled(self) -> list[Stage]:
-        """The stages that have nothing to do, whatever the others do: up to date, and so is all they need."""
+        """The stages that certainly have nothing to do: they and all their upstream stages are up to date."""
         found: dict[str, Stage] = {}
         for address, stage in self.stages.items():
             if address not in self.stale and all(above in found for above in stage.upstream):
@@ -60,13 +60,13 @@ def read_graph(
     targets: Iterable[str] | None = None,
     notify: Notify = print,
 ) -> Graph:
-    """Read the stages and their freshness from the DVC repository at `root`; wait for other DVC commands that are in the way.
+    """Read the stages and their freshness from the DVC repository at `root`; wait for other running DVC commands.
 
     Args:
-        root: the folder that holds `dvc.yaml`.
-        datasets: keep these data sets only (None: all).
-        targets: keep these stages (`tune` or `tune@digits`) and what they need (None: all).
-        notify: is told for whom this waits.
+        root: the folder that contains `dvc.yaml`.
+        datasets: keep only these data sets (None: all).
+        targets: keep these stages (`tune` or `tune@digits`) and the stages they need (None: all).
+        notify: called with a message when this waits.
 
     Raises:
         NolaError: there is no DVC repository, `dvc.yaml` is not valid, or a data set or a target is unknown.
@@ -95,7 +95,7 @@ def _read_graph(root: Path, datasets: list[str] | None, targets: list[str] | Non
         with Repo(str(root), _wait_for_lock=True) as repo:
             nodes = {node.addressing: node for node in repo.index.graph.nodes if isinstance(node, PipelineStage)}
             stages = _select(_stages(repo.index.graph, nodes, root), datasets, targets)
-            with repo.lock:  # as `dvc status` does; with targets it would read dvc.yaml once more for each of them
+            with repo.lock:  # as in `dvc status`; with targets it would read dvc.yaml again for each of them
                 stale = frozenset(address for address in stages if nodes[address].status(check_updates=True))
     except LockError:
         raise
@@ -105,7 +105,7 @@ def _read_graph(root: Path, datasets: list[str] | None, targets: list[str] | Non
 
 
 def _stages(graph: Any, nodes: dict[str, Any], root: Path) -> dict[str, Stage]:
-    """Every pipeline stage that writes below `data/<dataset>/`, in topological order; others, as `resolve`, are no part of it."""
+    """Every pipeline stage that writes below `data/<dataset>/`, in topological order; others, such as `resolve`, are left out."""
     found: dict[str, Stage] = {}
     for address, node in nodes.items():
         dataset = _dataset(root, [Path(out.fs_path) for out in node.outs])
@@ -132,9 +132,9 @@ def _place(address: str, found: dict[str, Stage], ordered: dict[str, Stage]) -> 
 
 
 def _dataset(root: Path, outs: list[Path]) -> str | None:
-    """The data set a stage belongs to: all it writes lies in `data/<dataset>/`.
+    """The data set of a stage, from its outputs, which are all in `data/<dataset>/`.
 
-    The address alone does not tell: `embed@a-clip` may be role clip of `a` or a stage of `a-clip`.
+    The address is ambiguous: `embed@a-clip` may be role clip of `a` or a stage of `a-clip`.
     """
     folder = root / DATA
     names = {out.relative_to(folder).parts[0] for out in outs if folder in out.parent.parents}
@@ -150,7 +150,7 @@ def _select(stages: dict[str, Stage], datasets: Iterable[str] | None, targets: I
     needed = {stage.address for stage in stages.values() if stage.dataset in wanted}
     if targets is not None:
         needed = {address for target in targets for address in _matches(target, [stages[a] for a in stages if a in needed])}
-    for address in reversed(stages):  # all that is downstream of a stage has been seen before it
+    for address in reversed(stages):  # every downstream stage comes before
         if address in needed:
             needed.update(stages[address].upstream)
     return {address: stage for address, stage in stages.items() if address in needed}

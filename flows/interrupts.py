@@ -1,4 +1,4 @@
-"""Ctrl-C, heard where the flow waits and kept for later where Prefect's engine is at work."""
+"""Handle Ctrl-C where the flow waits, and defer it while Prefect's engine is running."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from types import FrameType
 
 
 class Interrupts:
-    """Turns the first SIGINT into a KeyboardInterrupt inside `heard()` alone, and any further one into one at once.
+    """Raises KeyboardInterrupt for the first SIGINT only inside `heard()`, and for every further SIGINT immediately.
 
-    An exception in the middle of Prefect's engine would leave the run Crashed, with tracebacks of its threads. Only one
-    thread uses an object of this class: the main one.
+    An exception inside Prefect's engine would leave the run Crashed, with tracebacks of its threads. Only the main thread uses an
+    object of this class.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Interrupts:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle SIGINT; outside the main thread, where that cannot be done, all stays as it is."""
+        """Handle SIGINT; does nothing outside the main thread, where this is not possible."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -35,10 +35,10 @@ class Interrupts:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Raise KeyboardInterrupt at once, for what came before too.
+        """A context in which KeyboardInterrupt is raised at once, also for an earlier SIGINT.
 
         Raises:
-            KeyboardInterrupt: SIGINT came.
+            KeyboardInterrupt: SIGINT was received.
         """
         self._listening = True
         try:
@@ -56,4 +56,4 @@ class Interrupts:
 
 
 INTERRUPTS = Interrupts()
-"""Those of this process."""
+"""The interrupts of this process."""

@@ -1,4 +1,4 @@
-"""One `nola run` a project at a time, and the words for whom something waits."""
+"""One `nola run` per project at a time, and descriptions of the processes that others wait for."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Notify = Callable[[str], None]
 
 
 class StoppedError(Exception):
-    """The run was cancelled: the stage was ended, or never begun."""
+    """The run was cancelled: the stage was stopped or not started."""
 
 
 @contextmanager
 def run_lock(root: Path, notify: Notify) -> Iterator[None]:
-    """Hold `.nola/run.lock` of the project at `root`; wait for another run of it, and say once for whom."""
+    """Hold `.nola/run.lock` of the project at `root`; wait for another run and report it once."""
     path = root / ".nola" / "run.lock"
     descriptor = _open_locked(path)
     if descriptor is None:
-        notify(f"waiting for {_holder(path)}: one run at a time in {root}")
+        notify(f"waiting for {_holder(path)}: only one run at a time is possible in {root}")
     while descriptor is None:
         time.sleep(POLL_SECONDS)
         descriptor = _open_locked(path)
@@ -45,7 +45,7 @@ def run_lock(root: Path, notify: Notify) -> Iterator[None]:
 
 
 def running(root: Path) -> str | None:
-    """Who holds `run_lock` of the project, in words; None if nobody does."""
+    """A description of the process that holds `run_lock`; None if it is free."""
     path = root / ".nola" / "run.lock"
     if not path.exists():
         return None
@@ -57,7 +57,7 @@ def running(root: Path) -> str | None:
 
 
 def describe(pid: int) -> str:
-    """A process in words: its command, number and start."""
+    """A description of a process: command, process id and start time."""
     try:
         process = psutil.Process(pid)
         command, since = shlex.join(process.cmdline()), process.create_time()
@@ -70,14 +70,14 @@ def pause(stopping: threading.Event) -> None:
     """Sleep for a moment.
 
     Raises:
-        StoppedError: `stopping` was or is set.
+        StoppedError: `stopping` is set.
     """
     if stopping.wait(POLL_SECONDS):
         raise StoppedError
 
 
 def _open_locked(path: Path) -> int | None:
-    """The descriptor of a file, locked; None if another process has locked it."""
+    """The descriptor of the locked file; None if another process has locked it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -88,7 +88,7 @@ def _open_locked(path: Path) -> int | None:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        os.close(descriptor)  # `make clean` has removed the file meanwhile
+        os.close(descriptor)  # `make clean` has removed the file in the meantime
 
 
 def _holder(path: Path) -> str:
@@ -104,6 +104,6 @@ def _short(command: str) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """When it was: the time of today, else the date too."""
+    """A time of day, with the date if it is not today."""
     then = time.localtime(seconds)
     return time.strftime("%H:%M:%S" if then[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", then)

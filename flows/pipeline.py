@@ -2,7 +2,7 @@
 
 python -m flows.pipeline [--dataset NAME ...] [--target STAGE ...] [--max-workers N]
 """
-# ruff: noqa: E402 (what Prefect reads of the environment must be there before it is imported)
+# ruff: noqa: E402 (Prefect reads environment variables on import, so they must be set first)
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ from flows.session import PUBLISH, Results, Session, with_publishing
 from flows.summary import print_summary
 from nola_core.errors import NolaError
 
-AGAIN = "`nola run` goes on from there: finished stages are not repeated."
+AGAIN = "Start `nola run` again to continue: finished stages are not repeated."
 POLL_SECONDS = 5.0
 
 
 @flow(name="nola", persist_result=False, log_prints=False)
 def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[str] | None = None) -> State[Any]:
-    """Bring data sets up to date: all of them or those named, up to `targets` or to the end.
+    """Bring data sets up to date: all or the named ones, up to `targets` or to the end.
 
-    A stage that fails stops what needs it and nothing else; the flow then fails and names each failed stage. The result
-    is a `Results`; of a run that did not complete, a `PipelineError` that holds them.
+    A failed stage stops only the stages that need it; the flow then fails and names each failed stage. The result is a `Results`.
+    A run that does not complete raises a `PipelineError` that contains them.
     """
     logging.getLogger("prefect.task_runs").addFilter(_says_something)
     root = project_root()
@@ -89,7 +89,7 @@ def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[
         return Failed(message=str(error), data=PipelineError(str(error), Results()))
     except (StoppedError, KeyboardInterrupt, TerminationSignal) as why:
         interrupted = not isinstance(why, StoppedError)
-        message = f"{'Interrupted' if interrupted else 'Cancelled'}: what was running has been ended. {AGAIN}"
+        message = f"{'Interrupted' if interrupted else 'Cancelled'}: the running stages were stopped. {AGAIN}"
         results = session.ordered() if session else Results()
         return Cancelled(message=message, data=PipelineError(message, results, interrupted=interrupted))
     results = session.ordered()
@@ -102,8 +102,8 @@ def nola(datasets: list[str] | None = None, max_workers: int = 2, targets: list[
 class PipelineError(NolaError):
     """The flow did not complete.
 
-    The message names each failed stage, `results` says what became of all of them, and `interrupted` whether somebody pressed
-    Ctrl-C.
+    The message names each failed stage, `results` contains the outcome of all stages, and `interrupted` says whether the user
+    pressed Ctrl-C.
     """
 
     def __init__(self, message: str, results: Results, *, interrupted: bool = False) -> None:
@@ -113,12 +113,12 @@ class PipelineError(NolaError):
 
 
 def _says_something(record: logging.LogRecord) -> bool:
-    """Leave out Prefect's first notice of a failed state: an empty traceback, and the next notice says the same."""
+    """Drop Prefect's first message about a failed state: an empty traceback, and the next message says the same."""
     return not record.getMessage().startswith("Task run failed with state")
 
 
 def _settled(root: Path, graph: Graph, client: SyncPrefectClient) -> list[Stage]:
-    """The stages that have nothing to do, publishing among them where the server has all of it."""
+    """The stages that have nothing to do, including publishing if the server already has everything."""
     stages = graph.settled()
     finished = [stage.dataset for stage in stages if stage.name == PUBLISH]
     there = published(client, root, finished) if finished else set()
@@ -126,7 +126,7 @@ def _settled(root: Path, graph: Graph, client: SyncPrefectClient) -> list[Stage]
 
 
 def _record_settled(graph: Graph, session: Session, settled: list[Stage]) -> dict[str, UUID]:
-    """Report what has nothing to do; returns the task run of each."""
+    """Report the stages that have nothing to do; returns the task run of each."""
     kept = session.keep(settled)
     ids = {result.stage.address: uuid4() for result in kept}
     record_cached(kept, ids, UUID(flow_run.id))
@@ -136,14 +136,14 @@ def _record_settled(graph: Graph, session: Session, settled: list[Stage]) -> dic
 
 
 def _drive(graph: Graph, session: Session, schedule: Schedule, ids: dict[str, UUID], client: SyncPrefectClient) -> None:
-    """Submit each stage once its upstream has ended; on any exception end the stages that are running.
+    """Submit each stage when its upstream has ended; on any exception stop the running stages.
 
     Args:
         graph: all stages.
         session: executes them.
-        schedule: says which is next, until it is empty.
+        schedule: decides which stage is next, until it is empty.
         ids: the task runs of the stages that are not in the schedule; those of the others are added.
-        client: of the server.
+        client: the client of the server.
     """
     if schedule.done:
         return
@@ -174,8 +174,8 @@ def _drive(graph: Graph, session: Session, schedule: Schedule, ids: dict[str, UU
 def _submit(pool: ThreadPoolTaskRunner[Any], session: Session, stage: Stage, upstream: list[UUID]) -> PrefectFuture[Any]:
     """Start the task run of a stage.
 
-    All of `upstream` has ended; it is named as an input, which draws the graph. `wait_for` would draw it too, but
-    leaves the task pending for ever where something upstream was skipped.
+    All stages in `upstream` have ended. They are passed as inputs so that Prefect draws the graph. `wait_for` would draw it too,
+    but leaves the task pending forever if an upstream stage was skipped.
     """
     inputs: set[RunInput] = {TaskRunResult(id=task_run) for task_run in upstream}
     run: Task[..., Any] = _stage_task(session, stage.name)
@@ -183,16 +183,16 @@ def _submit(pool: ThreadPoolTaskRunner[Any], session: Session, stage: Stage, ups
 
 
 def _stage_task(session: Session, name: str) -> Task[[str, str], State[Any]]:
-    """The task that executes one stage and reports it as Completed, Cached, Skipped or Failed."""
+    """The task that runs one stage and reports it as Completed, Cached, Skipped or Failed."""
 
     @task(name=name, task_run_name="{address}", cache_policy=NO_CACHE, persist_result=False, log_prints=False)
     def stage(address: str, dataset: str) -> State[Any]:
         try:
             result = session.execute(address, get_run_logger().info)
         except StoppedError:
-            return Cancelled(message="Ended, because the run was cancelled or interrupted.")
+            return Cancelled(message="Stopped because the run was cancelled or interrupted.")
         if result.outcome is Outcome.FAILED:
-            return Failed(message=f"{result.message}\nThe log of this task run says more. {AGAIN}")
+            return Failed(message=f"{result.message}\nSee the log of this task run for details. {AGAIN}")
         if result.outcome is Outcome.SKIPPED:
             return Cancelled(name="Skipped", message=result.message)
         return Completed(name="Cached" if result.cached else "Completed", message=result.message)
@@ -205,7 +205,7 @@ def _note(ended: queue.Queue[str], address: str, _: PrefectFuture[Any]) -> None:
 
 
 def _next(ended: queue.Queue[str], client: SyncPrefectClient) -> str:
-    """The next stage that ends; now and then look whether somebody cancelled the run in the interface."""
+    """Wait for the next stage that ends; check regularly whether the run was cancelled in the interface."""
     while True:
         try:
             with INTERRUPTS.heard():
@@ -217,14 +217,14 @@ def _next(ended: queue.Queue[str], client: SyncPrefectClient) -> str:
 
 
 def run_pipeline(datasets: Iterable[str] | None = None, *, max_workers: int = 2, targets: Iterable[str] | None = None) -> None:
-    """Run the flow and print what became of every data set.
+    """Run the flow and print the result for every data set.
 
-    Another run of this project is waited for. Without a server a temporary one is started.
+    Waits for another run of this project. Starts a temporary server if there is none.
 
     Raises:
-        NolaError: the working directory lies in no project, or there is no server to be had.
+        NolaError: the working directory is not in a project, or no server can be started.
         PipelineError: the flow did not complete; the message names each failed stage.
-        KeyboardInterrupt: the run was interrupted; all it had started has ended.
+        KeyboardInterrupt: the run was interrupted; everything it had started has ended.
     """
     root = require_project()
     names, stages = (None if chosen is None else list(chosen) for chosen in (datasets, targets))

@@ -1,4 +1,4 @@
-"""How far each data set is, as a progress artifact."""
+"""Progress artifacts for data sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRESS_SECONDS = 1.0
 
 
 class Progress:
-    """One progress artifact a data set, `digits-progress`: a new version each run, updated at most once a second."""
+    """One progress artifact per data set, `digits-progress`: a new version each run, updated at most once a second."""
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self._client = client
@@ -24,9 +24,9 @@ class Progress:
         self._shown: dict[str, float] = {}
 
     def show(self, dataset: str, done: int, total: int, tally: str, *, last: bool) -> None:
-        """Set the share of stages that are up to date; `tally` says in words what became of those that ended.
+        """Set the share of stages that are up to date; `tally` describes the outcomes of finished stages.
 
-        Nothing is left out for lack of time if it is the `last` of the data set.
+        The `last` update of a data set is always sent.
         """
         if not last and time.monotonic() - self._shown.get(dataset, -math.inf) < PROGRESS_SECONDS:
             return

@@ -15,7 +15,7 @@ MARKS = ("params.yaml", "dvc.yaml")
 def project_root() -> Path:
     """The nearest folder at or above the working directory that holds `MARKS`; else the working directory."""
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if _is_project(folder)), here)
+    return next((folder for folder in (here, *here.parents) if is_project(folder)), here)
 
 
 def require_project() -> Path:
@@ -25,12 +25,15 @@ def require_project() -> Path:
         NolaError: it lies in none.
     """
     root = project_root()
-    if not _is_project(root):
-        raise NolaError(f"{root} is not inside a NoLA project: go to a folder that holds {' and '.join(MARKS)}, or below one.")
+    if not is_project(root):
+        raise NolaError(
+            f"{root} is not inside a NoLA project: go to one, which holds {' and '.join(MARKS)}, or make one with `nola init`."
+        )
     return root
 
 
-def _is_project(folder: Path) -> bool:
+def is_project(folder: Path) -> bool:
+    """Whether a folder holds `MARKS`."""
     return all((folder / name).is_file() for name in MARKS)
 
 

@@ -1,4 +1,4 @@
-"""One stage: `dvc repro -s ADDRESS` as a child whose lines are passed on and whose whole process group can be ended."""
+"""Run one stage: `dvc repro -s ADDRESS` in a child process. Its lines are passed on and its process group can be stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flows.locking import StoppedError
 from nola_core.errors import NolaError
 
 GRACE_SECONDS = 20.0
-"""Longer than any stage's own: `describe` waits 10 s for answers that are being paid for."""
+"""Longer than the grace period of any stage: `describe` waits 10 s for answers that are already paid for."""
 REDRAW_SECONDS = 5.0
 TAIL_LINES = 20
 
@@ -36,17 +36,17 @@ _BUSY = re.compile(r".* is busy, it is being blocked by:$|Unable to acquire lock
 
 
 class Outcome(Enum):
-    """What became of a stage."""
+    """The outcome of a stage."""
 
     RUN = "run"
-    RESTORED = "restored"  # from DVC's run cache: not computed, yet its outputs changed on disk
+    RESTORED = "restored"  # from DVC's run cache: not computed, but its outputs changed on disk
     UNCHANGED = "unchanged"
     FAILED = "failed"
     SKIPPED = "skipped"
 
 
 class StageError(NolaError):
-    """A stage failed; the message is its one sentence and `tail` its last lines."""
+    """A stage failed; the message is its error message and `tail` contains its last lines."""
 
     def __init__(self, address: str, sentence: str, tail: list[str]) -> None:
         super().__init__(sentence)
@@ -66,12 +66,12 @@ class StageRunner:
     def run(self, address: str, on_line: Callable[[str], None], environment: Mapping[str, str] | None = None) -> Outcome:
         """Bring one stage up to date, passing each line it prints to `on_line`.
 
-        Where another DVC command is in the way, it is waited for.
+        Waits for other DVC commands that use the same files.
 
         Args:
-            address: of the stage, e.g. `embed@digits-clip`.
-            on_line: is told every line, and for whom the stage waits.
-            environment: what the stage finds in its environment beside that of this process.
+            address: address of the stage, e.g. `embed@digits-clip`.
+            on_line: called with every line, and with a message when the stage waits.
+            environment: environment variables of the stage, in addition to those of this process.
 
         Raises:
             StageError: the stage or DVC failed.
@@ -107,7 +107,7 @@ class StageRunner:
             child.stdout.close()
 
     def stop(self) -> None:
-        """End every running stage with all its processes, and refuse new ones."""
+        """Stop every running stage with all its processes, and refuse new ones."""
         with self._lock:
             self.stopping.set()
             children = list(self._children)
@@ -131,7 +131,7 @@ class StageRunner:
 
 
 class _Report:
-    """Reads DVC's output: what happened, and why it failed."""
+    """Parses DVC's output: the outcome, and the reason for a failure."""
 
     def __init__(self, address: str) -> None:
         self._marks = {
@@ -139,7 +139,7 @@ class _Report:
             f"Stage '{address}' is cached - skipping run, checking out outputs": Outcome.RESTORED,
             f"Stage '{address}' didn't change, skipping": Outcome.UNCHANGED,
         }
-        self.outcome = Outcome.RESTORED  # unless DVC says otherwise, take the outputs for changed
+        self.outcome = Outcome.RESTORED  # unless DVC says otherwise, assume that the outputs changed
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._stage_error = ""
         self._dvc_error = ""
@@ -147,7 +147,7 @@ class _Report:
         self.blockers: frozenset[int] = frozenset()
 
     def add(self, line: str) -> bool:
-        """Take in a line; False if it is DVC's small talk."""
+        """Process a line; False if it is one of DVC's routine messages."""
         if _CHATTER.match(line):
             return False
         self.outcome = self._marks.get(line, self.outcome)
@@ -156,7 +156,7 @@ class _Report:
             self._dvc_error = dvc_error["reason"]
             self.busy = self.busy or _BUSY.match(self._dvc_error) is not None
             return not self.busy
-        if self.busy:  # the runner says for whom it waits
+        if self.busy:  # the runner reports what it waits for
             self.blockers |= blocking_pids(line)
             return False
         if line.startswith("error: "):
@@ -165,7 +165,7 @@ class _Report:
         return True
 
     def sentence(self, code: int) -> str:
-        """The stage's own `error: ...`; else DVC's reason, with the stage's last line if the stage was running."""
+        """The stage's own `error: ...`; otherwise DVC's reason, with the stage's last line if the stage was running."""
         if self._stage_error:
             return self._stage_error
         if self.outcome is Outcome.RUN and self.tail:
@@ -174,7 +174,7 @@ class _Report:
 
 
 def _lines(descriptor: int) -> Iterator[str]:
-    """Lines as they come; of a progress bar redrawn with carriage returns, one state every few seconds."""
+    """Lines as they arrive; for a progress bar redrawn with carriage returns, one line every few seconds."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     rest = ""
     shown = time.monotonic()
@@ -191,21 +191,21 @@ def _lines(descriptor: int) -> Iterator[str]:
 
 
 def _end(children: list[subprocess.Popen[bytes]]) -> None:
-    """SIGTERM to each child's process group, SIGKILL to those still there after a grace period."""
+    """Send SIGTERM to each child's process group, and SIGKILL to those still running after a grace period."""
     alive = [child for child in children if _signal(child, signal.SIGTERM)]
     deadline = time.monotonic() + GRACE_SECONDS
     try:
         while alive and time.monotonic() < deadline:
             time.sleep(0.1)
             alive = [child for child in alive if _alive(child)]
-    finally:  # also where the user grows impatient
+    finally:  # also after a second Ctrl-C
         for child in alive:
             _signal(child, signal.SIGKILL)
             child.wait()
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> bool:
-    """Signal a child's process group; False if it is gone."""
+    """Signal a child's process group; False if it no longer exists."""
     child.poll()  # an unreaped leader would keep its group alive
     try:
         os.killpg(child.pid, number)
@@ -215,7 +215,7 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> bool:
 
 
 def _alive(child: subprocess.Popen[bytes]) -> bool:
-    """Whether anything of a child's process group runs; orphans nobody reaps, as in a container without init, do not."""
+    """Whether any process of a child's group is running; zombies, as in a container without init, do not count."""
     return _signal(child, 0) and any(_runs_in(child.pid, pid) for pid in psutil.pids())
 
 

@@ -8,10 +8,10 @@ from flows.graph import Stage
 
 
 class Schedule:
-    """Hands out stages whose upstream is finished, so that no worker is ever held by a stage that only waits.
+    """Returns stages whose upstream is finished, so that no stage occupies a worker while it waits.
 
-    Data sets come in the order given and stages in the order of `stages`, which must be topological. Stages of `gpu`
-    never exceed `gpu_slots` at a time; the remaining workers go to other stages.
+    Data sets come in the given order and stages in the order of `stages`, which must be topological. At most `gpu_slots` stages
+    of `gpu` run at a time; the remaining workers run other stages.
     """
 
     def __init__(self, stages: Iterable[Stage], *, workers: int, gpu_slots: int) -> None:
@@ -42,6 +42,6 @@ class Schedule:
         return taken
 
     def finish(self, address: str) -> None:
-        """Note that a stage has ended, well or not."""
+        """Record that a stage has ended, with or without success."""
         del self._running[address]
         self._open.remove(address)

@@ -1,4 +1,4 @@
-"""Prefect servers of this project, on this machine only: `nola server`, and a temporary one for a run that finds none."""
+"""Prefect servers for this project, on this machine only: `nola server`, and a temporary one for a run without a server."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ TEMPORARY = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # nobody looks on: a transaction a second, not one an event
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # fewer transactions: nobody is watching
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 
 _temporary: list[str] = []
 """The API address of this process's temporary server, if it has one."""
 _expected: dict[str, int] = {}
-"""Task runs by flow run."""
+"""Expected number of task runs by flow run."""
 
 
 def serve(port: int = 4200) -> None:
     """Run `prefect server start` on 127.0.0.1 with its data in `PREFECT_HOME` until it is stopped.
 
-    Runs of this project find it from the moment it answers.
+    Runs of this project use it as soon as it answers.
 
     Raises:
         NolaError: the port is taken, or the server does not start.
@@ -52,11 +52,11 @@ def serve(port: int = 4200) -> None:
         print(f"already running: {url.removesuffix('/api')}")
         return
     if not _is_free(port):
-        raise NolaError(f"port {port} is taken by another program; choose another: nola server --port {port + 1}")
+        raise NolaError(f"port {port} is in use by another program; choose another one: nola server --port {port + 1}")
     url = f"http://127.0.0.1:{port}/api"
     home.mkdir(parents=True, exist_ok=True)
     note = server_file(home)
-    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_CLI_PROMPT": "false"}  # nobody could answer
+    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_CLI_PROMPT": "false"}  # there is no terminal for prompts
     arguments = [*SERVER, "--host", "127.0.0.1", "--port", str(port)]
     with _signals_as_interrupts(), _child(arguments, environment) as child:
         try:
@@ -71,10 +71,10 @@ def serve(port: int = 4200) -> None:
 
 
 def use_server() -> None:
-    """Have Prefect report to the server that was named, else to a temporary one; to be called before a flow.
+    """Make Prefect report to the configured server, or else to a temporary one. Call this before a flow.
 
     Raises:
-        NolaError: the temporary one does not start.
+        NolaError: the temporary server does not start.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL
@@ -85,9 +85,9 @@ def use_server() -> None:
 
 
 def temporary_server() -> str:
-    """The API address of a server for this process alone, without interface; it ends with the process, even a killed one.
+    """The API address of a server without interface for this process only; it ends with the process, even after a kill.
 
-    Its database is the one of `nola server`, where the run can be looked at later.
+    It uses the database of `nola server`, so the run can be viewed there later.
 
     Raises:
         NolaError: it does not start.
@@ -98,7 +98,7 @@ def temporary_server() -> str:
         arguments = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1"]
         running = _child([*arguments, "--port", str(port), "--log-level", "error", "--lifespan", "on"], os.environ | TEMPORARY)
         child = running.__enter__()
-        # After Prefect's own threads, which end before `atexit` and have things to send until then.
+        # Runs after Prefect's own threads have ended, which send data until then.
         atexit.register(running.__exit__, None, None, None)
         atexit.register(_await_records, url)
         _await_health(child, url)
@@ -107,7 +107,7 @@ def temporary_server() -> str:
 
 
 def expect_records(flow_run_id: str, task_runs: int) -> None:
-    """Keep a temporary server until it has written down that many ended task runs: what it has in memory is lost at its end."""
+    """Keep a temporary server until it has stored this many ended task runs: what is only in memory is lost when it stops."""
     _expected[flow_run_id] = task_runs
 
 
@@ -127,7 +127,7 @@ def _await_records(url: str) -> None:
 
 @contextmanager
 def _child(arguments: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python module as a child that Ctrl-C does not reach and that does not outlive this process."""
+    """Run a Python module in a child process that does not receive Ctrl-C and ends with this process."""
     child = subprocess.Popen(
         [sys.executable, "-P", tether.__file__, *arguments], env=environment, stdin=subprocess.PIPE, start_new_session=True
     )
@@ -148,15 +148,15 @@ def _await_health(child: subprocess.Popen[bytes], url: str) -> None:
         if child.poll() is not None:
             raise NolaError(f"the Prefect server ended with exit status {child.returncode}; the lines above say why.")
         with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
-            if reply.status == 200 and child.poll() is None:  # and not somebody else's who took the port meanwhile
+            if reply.status == 200 and child.poll() is None:  # not another program that has taken the port
                 return
         time.sleep(0.1)
-    raise NolaError(f"the Prefect server did not answer at {url} within {STARTUP_SECONDS:.0f} s")
+    raise NolaError(f"the Prefect server did not answer at {url} within {STARTUP_SECONDS:.0f} s; try again")
 
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """End on SIGTERM and SIGHUP as on Ctrl-C: not without tidying up."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that cleanup runs."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield

@@ -1,4 +1,4 @@
-"""One run over the graph: whether each stage is skipped, cached or run, and what became of it."""
+"""One run over the graph: decides whether each stage is skipped, cached or run, and stores the outcome."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from flows.runner import Outcome, StageRunner
 from nola_core.errors import NolaError
 
 PUBLISH = "publish"
-UNCHANGED = "Nothing it reads has changed."
-PUBLISHED = "Published before."
+UNCHANGED = "No input has changed."
+PUBLISHED = "Already published."
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a stage, with the sentence that says it."""
+    """The outcome of a stage, with a message."""
 
     stage: Stage
     outcome: Outcome
@@ -27,7 +27,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether what the stage writes is there and up to date."""
+        """Whether the outputs of the stage exist and are up to date."""
         return self.outcome not in (Outcome.FAILED, Outcome.SKIPPED)
 
     @property
@@ -41,7 +41,7 @@ class Results(dict[str, Result]):
 
     @property
     def failures(self) -> list[str]:
-        """A sentence for each failed stage: `tune@digits: ...`."""
+        """A message for each failed stage: `tune@digits: ...`."""
         return [f"{address}: {result.message}" for address, result in self.items() if result.outcome is Outcome.FAILED]
 
     def of(self, dataset: str) -> Results:
@@ -49,7 +49,7 @@ class Results(dict[str, Result]):
         return Results({address: result for address, result in self.items() if result.stage.dataset == dataset})
 
     def tally(self) -> str:
-        """How many stages were run, cached, failed and skipped, in words."""
+        """The numbers of stages that were run, cached, failed and skipped, as text."""
         words = Counter("cached" if result.cached else result.outcome.value for result in self.values())
         return ", ".join(f"{words[word]} {word}" for word in ("run", "cached", "failed", "skipped") if words[word])
 
@@ -68,14 +68,14 @@ def with_publishing(graph: Graph) -> Graph:
 
 
 class Session:
-    """Executes stages, each after its upstream; safe to call from several threads.
+    """Executes stages, each after its upstream; thread-safe.
 
     Args:
-        graph: the stages and their freshness when the run began.
+        graph: the stages and their freshness at the start of the run.
         runner: runs a stage through DVC.
         publish: publishes a data set and returns how many artifacts were sent; called for stages named `publish`.
-        gpu_slot: makes the context that is held while a GPU stage runs; it gives what goes into the stage's
-            environment. None: there is no GPU.
+        gpu_slot: returns a context to hold while a GPU stage runs; the context yields environment variables for the stage. None
+            if there is no GPU.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class Session:
         self.results = Results()
 
     def keep(self, stages: Iterable[Stage]) -> list[Result]:
-        """Count stages as unchanged that have nothing to do, and all they need neither."""
+        """Record stages as unchanged if they and all their upstream stages have nothing to do."""
         kept = [Result(stage, Outcome.UNCHANGED, PUBLISHED if stage.name == PUBLISH else UNCHANGED) for stage in stages]
         self.results.update({result.stage.address: result for result in kept})
         return kept
 
     def execute(self, address: str, on_line: Callable[[str], None]) -> Result:
-        """Bring a stage up to date, passing its lines on; a failure is a result, not an exception.
+        """Bring a stage up to date and pass its lines on; a failure is a result, not an exception.
 
         Raises:
             StoppedError: the run was cancelled.
@@ -112,8 +112,8 @@ class Session:
         return result
 
     def settle(self, address: str) -> None:
-        """Count a stage as failed if its task ended without a result."""
-        lost = Result(self._graph.stages[address], Outcome.FAILED, "The task run broke off; its log in Prefect says why.")
+        """Record a stage as failed if its task ended without a result."""
+        lost = Result(self._graph.stages[address], Outcome.FAILED, "The task run ended unexpectedly; see its log in Prefect.")
         self.results.setdefault(address, lost)
 
     def ordered(self) -> Results:
@@ -121,7 +121,7 @@ class Session:
         return Results({address: self.results[address] for address in self._graph.stages if address in self.results})
 
     def stop(self) -> None:
-        """End the stages that are running."""
+        """Stop the running stages."""
         self._runner.stop()
 
     def _execute(self, stage: Stage, on_line: Callable[[str], None]) -> tuple[Outcome, str]:

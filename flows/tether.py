@@ -1,9 +1,9 @@
-"""Run a Python module that ends with the process it was started by, however that ends.
+"""Run a Python module that ends together with its parent process, even if the parent is killed.
 
 python tether.py MODULE [ARGUMENT ...]
 
-Standard input must be a pipe which the other process holds open and never writes to: the kernel closes it when that process is
-killed. Run by its path, without the package: nothing but the module is imported.
+Standard input must be a pipe that the parent keeps open and never writes to: the kernel closes it when the parent ends. Run this
+file by its path, so that nothing but the module is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GRACE_SECONDS = 5.0
 
 
 def main() -> None:
-    """Run the module in this process, watching standard input from another thread."""
+    """Run the module in this process while another thread watches standard input."""
     threading.Thread(target=_watch, daemon=True).start()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

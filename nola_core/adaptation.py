@@ -150,6 +150,8 @@ def _source(root: Path, images: Images) -> tuple[dict[str, Any], dict[str, str]]
     """The images as a source of a definition: a folder where it lies; anything else as a table of paths, opened images as PNG."""
     if isinstance(images, str | Path) and Path(images).is_dir():
         return {"source": str(Path(images).resolve()), "images": {"reader": "folder", "holdout": 0.0, "labels": "none"}}, {}
+    if isinstance(images, str | Path) and not Path(images).exists():
+        raise NolaError(f"{images} does not exist; give a folder of images, or an iterable of paths and PIL images.")
     place, called = root / "given", {}
     for one in given(images):
         path = one.source

@@ -1,11 +1,10 @@
-"""The student's strong view, for a whole batch at once.
+"""The strong augmentation of the student, for a whole batch at a time.
 
-Crop, flip, colour jitter, perspective, colour jitter, blur, with a draw of its own for every image. The crop is made
-where the image is decoded (it needs the full resolution), everything after it on the batch, on any device. The tests hold
-every step against torchvision's one-image functions.
+Crop, flip, colour jitter, perspective, colour jitter, blur, drawn separately for every image. The crop happens when the image is
+decoded (it needs the full resolution); all later steps work on the batch, on any device. The tests compare every step with
+torchvision's functions for single images.
 
-What is drawn depends on (seed, epoch, image) alone: not on batches, threads or where an interrupted run was taken up
-again.
+The draws depend only on (seed, epoch, image), not on batches, threads or the point where an interrupted run was resumed.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ CROP_SCALE = (0.2, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
 JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
-JITTER_PROBABILITY = 0.8  # of the first of the two jitters; the second is always on
+JITTER_PROBABILITY = 0.8  # of the first jitter; the second is always on
 PERSPECTIVE = 0.2
 PERSPECTIVE_PROBABILITY = 0.5
-BLUR_SIGMA = (0.1, 2.0)  # pixels of an image REFERENCE_SIDE wide; it grows and shrinks with the tower's input
+BLUR_SIGMA = (0.1, 2.0)  # pixels in an image of width REFERENCE_SIDE; scaled with the tower's input size
 REFERENCE_SIDE = 224
 GRAY = (0.2989, 0.587, 0.114)  # the luma weights torchvision uses
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for each of N images; every tensor has N rows.
+    """The random draws for N images; every tensor has N rows.
 
     Attributes:
         crop: [N, 22] uniform numbers: ten areas, ten aspect ratios, two positions.
         flip: bool [N].
         factors: [N, 2, 4] brightness, contrast, saturation (about 1) and hue (turns, about 0) of both jitters.
-        order: int64 [N, 2, 4], in which order a jitter applies its four steps.
-        jitter: bool [N, 2], whether it is on.
+        order: int64 [N, 2, 4], the order of a jitter's four steps.
+        jitter: bool [N, 2], whether each jitter is applied.
         perspective: bool [N].
-        corners: [N, 4, 2] uniform numbers: how far each corner moves inwards, see `corner_points`.
-        sigma: [N], blur in pixels of an image 224 wide.
+        corners: [N, 4, 2] uniform numbers that say how far each corner moves inwards, see `corner_points`.
+        sigma: [N], blur in pixels for an image of width 224.
     """
 
     crop: Tensor
@@ -90,8 +89,8 @@ def draw(count: int, *, seed: int, epoch: int) -> Draws:
 def crop_box(width: int, height: int, numbers: Tensor) -> tuple[int, int, int, int]:
     """The box (left, top, right, bottom) of RandomResizedCrop, from 22 uniform numbers.
 
-    An area of 0.2 to 1 of the image with an aspect ratio of 3/4 to 4/3, the first of ten that fits; else the largest central box
-    within those ratios.
+    The area is 0.2 to 1 of the image and the aspect ratio 3/4 to 4/3. The first of ten draws that fits is used; if none fits, the
+    largest central box within these ratios.
     """
     drawn = numbers.tolist()
     for attempt in range(CROP_ATTEMPTS):
@@ -121,9 +120,9 @@ def strong_view(images: Tensor, draws: Draws, *, mean: tuple[float, ...], std: t
 
     Args:
         images: uint8 [B, 3, H, W], cropped.
-        draws: of these B images, on the device of `images`.
-        mean: of the model's preprocessing, one a channel.
-        std: likewise.
+        draws: the draws of these B images, on the device of `images`.
+        mean: mean of the model's preprocessing, one value per channel.
+        std: its standard deviation, likewise.
 
     Returns:
         float32 [B, 3, H, W].
@@ -173,7 +172,7 @@ def _gray(x: Tensor) -> Tensor:
 
 
 def _hue(x: Tensor, turns: Tensor) -> Tensor:
-    """Rotate the hue by a share of a full turn, keeping HSV's value and saturation.
+    """Rotate the hue by a fraction of a full turn, keeping value and saturation (HSV).
 
     In HSV each channel is value - chroma * clamp(min(k, 4 - k), 0, 1), k = (n + 6 * hue) mod 6 with n = 5, 3, 1 for R, G, B.
     """
@@ -188,7 +187,7 @@ def _hue(x: Tensor, turns: Tensor) -> Tensor:
 
 
 def perspective(x: Tensor, corners: Tensor, on: Tensor) -> Tensor:
-    """Move each image's corners inwards and fill with black what that uncovers (bilinear).
+    """Move each image's corners inwards (bilinear) and fill the uncovered area with black.
 
     Args:
         x: float [B, 3, H, W].
@@ -223,7 +222,7 @@ def corner_points(numbers: Tensor, *, width: int, height: int) -> tuple[Tensor, 
         numbers: [B, 4, 2] uniform in [0, 1): x and y of the top left, top right, bottom right and bottom left corner.
 
     Returns:
-        Where the corners are, [4, 2], and where they go, [B, 4, 2], in pixels.
+        The original corners [4, 2] and the moved corners [B, 4, 2], in pixels.
     """
     start = torch.tensor([[0.0, 0.0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], device=numbers.device)
     inward = torch.tensor([[1.0, 1.0], [-1, 1], [-1, -1], [1, -1]], device=numbers.device)
@@ -241,14 +240,14 @@ def _homography(points: Tensor, images: Tensor) -> Tensor:
 
 
 def blur(x: Tensor, sigma: Tensor, *, largest: float = BLUR_SIGMA[1]) -> Tensor:
-    """Gaussian blur with a sigma of its own for each image, mirrored at the borders.
+    """Gaussian blur with a separate sigma for each image, mirrored at the borders.
 
-    Both passes are a product with a [side, side] matrix an image, which is faster than a grouped convolution on any device.
+    Each pass multiplies by a [side, side] matrix per image, which is faster than a grouped convolution on any device.
 
     Args:
         x: float [B, 3, H, W].
         sigma: [B], pixels.
-        largest: of all sigmas; kernels end at four of it.
+        largest: the largest possible sigma; kernels end at four times this value.
     """
     height, width = x.shape[-2:]
     vertical, horizontal = _blur_matrices(sigma, height, largest), _blur_matrices(sigma, width, largest)
@@ -256,7 +255,7 @@ def blur(x: Tensor, sigma: Tensor, *, largest: float = BLUR_SIGMA[1]) -> Tensor:
 
 
 def _blur_matrices(sigma: Tensor, side: int, largest: float) -> Tensor:
-    """[B, side, side]: row i holds the weights of the input pixels that make output pixel i."""
+    """[B, side, side]: row i contains the weights of the input pixels for output pixel i."""
     radius = min(math.ceil(4 * largest), side - 1)
     offsets = torch.arange(-radius, radius + 1, device=sigma.device)
     kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)

@@ -79,7 +79,7 @@ class Classify(Section):
     """Stage `classify`: which descriptions the text methods read."""
 
     keep: Literal["all", "separating"] = "all"
-    """Which descriptions: all, or those nearer to their own class than to its neighbours (nola_core.descriptions.quality)."""
+    """Which descriptions: all, or those nearer to their own class than to its neighbours (see `descriptions.texts.quality`)."""
     neighbors: Positive = 5
     """Nearest classes by their embeddings that a description is held against."""
 
@@ -171,10 +171,17 @@ class Settings(Section):
 
 
 def in_force(settings: Settings, root: Path | None = None) -> InForce:
-    """The methods that run, as tables list them."""
-    listed = []
+    """The methods that run, as tables list them.
+
+    Raises:
+        NolaError: two of them have the same title.
+    """
+    listed: list[Listed] = []
     for name in settings.methods:
         method = registry.find(name, root)
+        twin = next((one.name for one in listed if one.title == method.title), None)
+        if twin is not None:
+            raise NolaError(f"the methods {twin} and {name} are both called '{method.title}'; give one of them another title.")
         listed.append(Listed(name=name, title=method.title, summary=method.summary, kind=method.kind))
     return InForce(tuple(listed), settings.text_classifier, settings.teacher, settings.final)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,14 @@ import pandas as pd
 from nola_core import files, probe
 from nola_core.errors import NolaError
 from nola_core.label_free import guard
+from nola_core.methods.method import InForce
 from nola_core.prediction import Predictions, matrix
 from nola_core.text import write_spreadsheet
 
 if TYPE_CHECKING:
     from nola_core.features import FeatureStore
 
-METHODS = ("zero_shot", "templates", "cde", "alignment", "nola")
-"""The order in which methods are listed; any other method follows in alphabetical order."""
-
 SPLITS = ("train", "val", "test")
-FINAL = "nola"
-TEACHER = "alignment"
 SCORED = ["image_id", "class_id", "probability", "top_classes"]
 """What is read of a prediction table."""
 
@@ -57,6 +52,7 @@ class Evaluation:
 def evaluate(
     *,
     dataset: str,
+    in_force: InForce,
     manifest: pd.DataFrame,
     classes: pd.DataFrame,
     labels: pd.DataFrame,
@@ -67,7 +63,7 @@ def evaluate(
     bins: int,
     neighbors: int,
 ) -> Evaluation:
-    """Score every method on every split, the pseudo-labels and the SSL features.
+    """Score every method in force on every split, the pseudo-labels and the SSL features.
 
     Only labelled images count; `labelled` says how many of the reported split's `images` (the readable ones) those are.
     The reported split is `test` if it has a readable image, else `train`. Without any label the metrics that need one
@@ -75,38 +71,40 @@ def evaluate(
 
     Args:
         dataset: its name.
+        in_force: the methods, in the order of all tables.
         manifest: `image_id, split, ok`.
         classes: `class_id, name`.
         labels: `image_id, class_id`; may be empty.
-        predictions: of every method, every readable image of the splits it predicts; read one split and method at a time.
+        predictions: one row for every readable image and method in force; read one split and method at a time.
         pseudo_labels: `image_id, class_id, selected`.
-        label_free: content of label_free.json; copied, with the guard's `warning` beside the student's scores.
+        label_free: content of label_free.json; copied, with the guard's `warning` beside a student's scores.
         ssl_features: opens the SSL feature store of a split, for the k-nearest-neighbour probe; None leaves it out.
         bins: of the calibration error.
         neighbors: k of the probe.
 
     Raises:
-        NolaError: a label or a prediction names an unknown image or class, or a method leaves out images of a split.
+        NolaError: a label or a prediction names an unknown image or class, a method leaves out images of a split, or the
+            predictions are of other methods than those in force.
     """
     truth = check_labels(labels, manifest, classes)
     readable = manifest.loc[manifest["ok"].astype(bool), ["image_id", "split"]]
     split = reported_split(manifest)
-    found = _split_methods(predictions, split)
+    predicted = _predicted_splits(predictions, split, in_force)
     count = len(classes)
 
     splits: dict[str, dict[str, dict[str, float]]] = {}
     per_class: list[pd.DataFrame] = []
     reliability: list[pd.DataFrame] = []
     confusion = pd.DataFrame(columns=["image_id", "actual", "predicted"])
-    for name, methods in found.items():
+    for name in predicted:
         images = readable.loc[readable["split"] == name, "image_id"]
         places, truth_here = pd.Index(images), truth_of(images, truth)
-        for method in methods:
+        for method in in_force.names:
             group = predictions.read(name, method, SCORED)
             actual = truth_here[_places(group, places, name, method, classes)]
             known, actual = group[actual >= 0], actual[actual >= 0]
             per_class.append(_per_class(name, method, group, known, actual, classes))
-            if name == split and method == final_method(methods):
+            if name == split and method == in_force.final:
                 confusion = _confusion(known, actual, classes)
             if known.empty:
                 continue
@@ -121,6 +119,7 @@ def evaluate(
         "dataset": dataset,
         "split": split,
         "protocol": "inductive" if split == "test" else "transductive",
+        "in_force": in_force.values(),
         "images": len(in_split),
         "labelled": int((truth_of(in_split, truth) >= 0).sum()),
         "classes": count,
@@ -128,7 +127,7 @@ def evaluate(
         "splits": splits,
         "pseudo_labels": score_pseudo_labels(pseudo_labels, readable, classes, truth),
         "probes": _probes(ssl_features, readable, truth, split, neighbors),
-        "label_free": _guarded(label_free),
+        "label_free": _guarded(label_free, in_force),
     }
     accuracy = [(name, method, scores["top1"]) for name, methods in splits.items() for method, scores in methods.items()]
     return Evaluation(
@@ -145,16 +144,17 @@ def reported_split(manifest: pd.DataFrame) -> str:
     return "test" if bool(((manifest["split"] == "test") & manifest["ok"].astype(bool)).any()) else "train"
 
 
-def ordered_methods(names: Iterable[str]) -> list[str]:
-    """The distinct names, those of `METHODS` first and in that order, the others alphabetically."""
-    found = set(names)
-    return [name for name in METHODS if name in found] + sorted(found.difference(METHODS))
+def read_metrics(path: Path) -> tuple[dict[str, Any], InForce]:
+    """metrics.json, and the methods it is about.
 
-
-def final_method(names: Iterable[str]) -> str:
-    """The method whose predictions are the product: `nola`, or the last one in order where it was not run."""
-    ordered = ordered_methods(names)
-    return FINAL if FINAL in ordered else ordered[-1]
+    Raises:
+        NolaError: it is absent, damaged, or of a version that did not write the methods.
+    """
+    metrics = files.read_json(path)
+    try:
+        return metrics, InForce.of(metrics["in_force"])
+    except (KeyError, TypeError):
+        raise NolaError(f"{path} does not say which methods it is about: run the stage evaluate again.") from None
 
 
 def check_labels(labels: pd.DataFrame, manifest: pd.DataFrame, classes: pd.DataFrame) -> pd.Series[int]:
@@ -231,6 +231,8 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: 
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; bins as in `reliability_table`.
     """
+    # Not torchmetrics: it gives the same to 1e-15 (a test compares them), but its import takes 5 s and that of this module 1 s,
+    # and the reliability diagram needs the table of bins anyway.
     table = reliability_table(confidence, right, bins)
     gap = (table["accuracy"] - table["confidence"]).abs()
     return float((gap * table["images"]).sum() / table["images"].sum())
@@ -286,13 +288,21 @@ def _probes(
     return {"ssl_knn": probe.ssl_knn(ssl_features, known, split=split, k=k)}
 
 
-def _split_methods(predictions: Predictions, split: str) -> dict[str, list[str]]:
-    """Split -> the methods that predicted it, in order of `SPLITS` and `METHODS`."""
+def _predicted_splits(predictions: Predictions, split: str, in_force: InForce) -> list[str]:
+    """The splits that have predictions, in order of `SPLITS`; checked to hold those of the methods in force and no others."""
     keys = predictions.keys()
-    if not any(name == split for name, _ in keys):
+    found = {name: {method for one, method in keys if one == name} for name in SPLITS}
+    predicted = [name for name in SPLITS if found[name]]
+    if split not in predicted:
         raise NolaError(f"predictions.parquet has no row of split {split}, the one to report: run the stage predict again.")
-    found = {name: ordered_methods(method for one, method in keys if one == name) for name in SPLITS}
-    return {name: methods for name, methods in found.items() if methods}
+    for name in predicted:
+        missing = [method for method in in_force.names if method not in found[name]]
+        others = sorted(found[name] - set(in_force.names))
+        if missing or others:
+            lacks = [f"has no predictions by {_some(missing)}"] if missing else []
+            holds = [f"has predictions by {_some(others)}, which params.yaml does not run"] if others else []
+            raise NolaError(f"predictions.parquet, split {name}, {' and '.join(lacks + holds)}. Run the stage predict again.")
+    return predicted
 
 
 def _places(group: pd.DataFrame, images: pd.Index[Any], split: str, method: str, classes: pd.DataFrame) -> np.ndarray:
@@ -343,15 +353,17 @@ def _confusion(known: pd.DataFrame, actual: np.ndarray, classes: pd.DataFrame) -
     return pd.DataFrame(columns)
 
 
-def _guarded(scores: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the label-free scores with `warning` beside a student that fell below its teacher."""
-    scores = copy.deepcopy(scores)
-    for methods in scores.values():
-        if FINAL in methods and TEACHER in methods:
-            warning = guard(methods[FINAL], methods[TEACHER])
-            if warning:
-                methods[FINAL]["warning"] = warning
-    return scores
+def _guarded(scores: dict[str, Any], in_force: InForce) -> dict[str, Any]:
+    """The label-free scores with `warning` beside every student that fell below the teacher."""
+    guarded = {split: dict(by_method) for split, by_method in scores.items()}
+    students = [one for one in in_force.methods if one.kind == "student"]
+    for by_method in guarded.values():
+        for one in students:
+            if {one.name, in_force.teacher} <= set(by_method):
+                warning = guard(by_method[one.name], by_method[in_force.teacher], title=one.title)
+                if warning:
+                    by_method[one.name] = {**by_method[one.name], "warning": warning}
+    return guarded
 
 
 def _stack(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:

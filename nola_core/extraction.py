@@ -1,4 +1,4 @@
-"""Extraction: images through a frozen encoder into the row cache, and from there into feature stores."""
+"""Extraction: a frozen encoder embeds images into the row cache, which then fills the feature stores."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def extract(
     batch_size: int = 128,
     precision: Precision = "float32",
 ) -> int:
-    """Embed every usable image of a manifest into one store a split below `out`; see docs/formats.md.
+    """Embed every usable image of a manifest into one store per split below `out`; see docs/formats.md.
 
-    Batches follow manifest order and are cached whole, so a run that was killed and started again meets the same batches
-    and gives the same bits as an undisturbed one.
+    Batches follow the order of the manifest and are cached as a whole. A run that was killed and restarted therefore has the same
+    batches and gives bit-identical results.
 
     Args:
-        code: fingerprint of the code that makes a row of an image: rows that other code made are not used.
+        code: fingerprint of the code that computes a row; rows computed by other code are not used.
 
     Returns:
-        How many images went through the encoder; all others came from the cache.
+        How many images the encoder embedded; all others came from the cache.
 
     Raises:
-        NolaError: a feature is NaN or infinite (the image is named), or an image cannot be opened any more.
+        NolaError: a feature is NaN or infinite (the image is named), or an image can no longer be opened.
     """
     usable = manifest[manifest["ok"]]
     made_by = encoder.meta if precision == "float32" else {**encoder.meta, "precision": precision}
@@ -71,8 +71,8 @@ def extract(
             if bad.any():
                 image_id = batch[int(bad.nonzero()[0, 0])]
                 raise NolaError(
-                    f"embed {role}: {encoder.meta['model']} gives NaN or infinite features (in float16) for image '{image_id}' "
-                    f"({int(bad.sum())} of this batch); look at that image, or at the weights."
+                    f"embed {role}: {encoder.meta['model']} returns NaN or infinite features (in float16) for image '{image_id}' "
+                    f"({int(bad.sum())} in this batch); check this image and the weights."
                 )
             pending_hashes += [hashes[image_id] for image_id in batch]
             pending.append(features.numpy())
@@ -91,9 +91,9 @@ def loaded_batches(
     preprocess: Callable[[Image.Image], Tensor],
     open_image: Callable[[str], Image.Image],
 ) -> Iterator[tuple[Sequence[str], Tensor]]:
-    """Batches of image ids with their preprocessed images [B, 3, H, W], decoded in threads while the caller works on others.
+    """Batches of image ids with their preprocessed images [B, 3, H, W], decoded in threads ahead of the caller.
 
-    At most three batches are held at a time.
+    At most three batches are in memory at a time.
 
     Raises:
         NolaError: an image cannot be opened or preprocessed (it is named).
@@ -104,7 +104,7 @@ def loaded_batches(
             return preprocess(open_image(image_id))
         except NolaError:
             raise
-        except Exception as error:  # a transform may raise anything; what matters is which image it met
+        except Exception as error:  # a transform may raise anything; the message must name the image
             raise NolaError(f"image '{image_id}' cannot be loaded ({type(error).__name__}: {error}).") from error
 
     for batch, images in loaded(batches, load):
@@ -123,7 +123,7 @@ def loaded(batches: Iterable[Sequence[T]], load: Callable[[T], R]) -> Iterator[t
             while ahead:
                 yield _gather(*ahead.popleft())
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # whoever ends early does not wait for hundreds of images
+            pool.shutdown(wait=False, cancel_futures=True)  # a caller that stops early does not wait for hundreds of images
 
 
 def _gather(batch: Sequence[T], futures: list[Future[R]]) -> tuple[Sequence[T], list[R]]:

@@ -1,10 +1,10 @@
-"""Feature stores, and the row cache they are filled from.
+"""Feature stores, and the row cache from which they are filled.
 
-A store is a folder: `features.npy` (C-contiguous float16 [N, d], opened as a memory map), `index.parquet` (which image a row is)
-and `meta.json` (which model and transform made it). It is written beside its place and renamed when every row is filled.
+A store is a folder: `features.npy` (C-contiguous float16 [N, d], opened as a memory map), `index.parquet` (the image of each
+row) and `meta.json` (the model and transform). It is written to a temporary folder and renamed when every row is filled.
 
-Rows are kept a second time in the row cache, outside the store and keyed by image hash, weights and transform. An extraction
-that was killed, or a collection that grew, therefore embeds only the images whose rows are not there yet.
+A second copy of the rows is kept in the row cache, outside the store and keyed by image hash, weights and transform. After a
+killed extraction, or when a collection has grown, only the images without a cached row are embedded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table, replacing, write_json, write_table
 
 INDEX_SCHEMA = pa.schema([("row", pa.int64()), ("image_id", pa.string()), ("sha256", pa.string())])
-HASH = np.dtype("S32")  # a SHA-256, which compares and sorts like one number
+HASH = np.dtype("S32")  # a SHA-256 in a form that numpy compares and sorts quickly
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FeatureStore:
     """An open store.
 
     Attributes:
-        features: float16 [N, d] memory map, as the encoder gave them (not normalised).
+        features: float16 [N, d] memory map, as returned by the encoder (not normalised).
         index: `row, image_id, sha256` in row order.
         meta: `role, model, weights, weights_sha256, transform, threads, dtype, dim, count, versions`.
     """
@@ -50,7 +50,7 @@ class FeatureStore:
         """Open a store and check that its three files belong together.
 
         Raises:
-            NolaError: a file is absent or damaged, or their counts differ.
+            NolaError: a file is missing or damaged, or the counts differ.
         """
         meta = read_json(path / "meta.json")
         index = read_table(path / "index.parquet")
@@ -68,11 +68,11 @@ class FeatureStore:
 
     @cached_property
     def _places(self) -> pd.Index[Any]:
-        """The image ids as an index, whose table of hashes is made once: it takes a second for a million images."""
+        """The image ids as a pandas index, cached: its hash table takes a second to build for a million images."""
         return pd.Index(self.index["image_id"])
 
     def positions(self, image_ids: Sequence[str] | pd.Series[str]) -> np.ndarray:
-        """The rows some images are in, int64 [n], in the order asked for.
+        """The row numbers of some images, int64 [n], in the order of `image_ids`.
 
         Raises:
             NolaError: an image is not in the store.
@@ -86,7 +86,7 @@ class FeatureStore:
         return positions
 
     def rows(self, image_ids: Sequence[str] | pd.Series[str]) -> np.ndarray:
-        """L2-normalised features of some images, float32 [n, d], in the order asked for.
+        """L2-normalised features of some images, float32 [n, d], in the order of `image_ids`.
 
         Raises:
             NolaError: an image is not in the store.
@@ -94,26 +94,26 @@ class FeatureStore:
         return normalized(self.features[self.positions(image_ids)])
 
     def block(self, start: int, stop: int) -> np.ndarray:
-        """L2-normalised features of the rows from `start` to before `stop`, float32 [n, d]; the end of the store ends it."""
+        """L2-normalised features of the rows `start` to `stop` (exclusive; at most the end of the store), float32 [n, d]."""
         return normalized(self.features[start:stop])
 
     def normalized(self) -> np.ndarray:
-        """All rows, L2-normalised, float32 [N, d]; large stores are read in blocks instead."""
+        """All rows, L2-normalised, float32 [N, d]; read large stores with `block` instead."""
         return normalized(self.features)
 
 
 def normalized(features: np.ndarray) -> np.ndarray:
-    """Rows of unit L2 norm, float32; a zero row stays zero."""
+    """Rows scaled to unit L2 norm, float32; a zero row stays zero."""
     values = np.asarray(features, dtype=np.float32)
     norms = np.linalg.norm(values, axis=1, keepdims=True)
     return values / np.maximum(norms, np.finfo(np.float32).tiny)
 
 
 class RowCache:
-    """Append-only cache of feature rows: image hash -> float16 [d], one safetensors file a chunk, each written atomically.
+    """Append-only cache of feature rows: image hash -> float16 [d], one safetensors file per chunk, each written atomically.
 
-    The name of a chunk holds the SHA-256 of its bytes, which is checked whenever the chunk is read. A damaged one is deleted with
-    a line on stderr, and its images are unknown again. In memory a row takes 40 bytes: its image's hash and its place.
+    The name of a chunk contains the SHA-256 of its bytes, which is checked whenever the chunk is read. A damaged chunk is deleted
+    with a message on stderr, and its images count as missing again. A row takes 40 bytes of memory: image hash and position.
     """
 
     def __init__(self, folder: Path, dim: int) -> None:
@@ -121,8 +121,8 @@ class RowCache:
         self.dim = dim
         self._chunks: list[Path] = []
         self._hashes = np.empty(0, HASH)  # sorted
-        self._places = np.empty(0, np.int64)  # number of the chunk * 2^32 + row in it, of each of `_hashes`
-        self._added: list[tuple[np.ndarray, np.ndarray]] = []  # the same of chunks that are not sorted in yet
+        self._places = np.empty(0, np.int64)  # for each of `_hashes`: chunk number * 2^32 + row in the chunk
+        self._added: list[tuple[np.ndarray, np.ndarray]] = []  # the same for chunks that are not merged yet
         folder.mkdir(parents=True, exist_ok=True)
         for chunk in sorted(folder.glob("*.safetensors")):
             tensors = _load(chunk)
@@ -130,11 +130,11 @@ class RowCache:
                 self._add(chunk, tensors["keys"].reshape(-1).view(HASH))
 
     def contains(self, hashes: Sequence[str]) -> np.ndarray:
-        """Which images have a row, bool [n]."""
+        """Whether each image has a row, bool [n]."""
         return self._find(hashes) >= 0
 
     def append(self, hashes: Sequence[str], rows: np.ndarray) -> None:
-        """Add float16 rows [n, d] under their images' hashes."""
+        """Add float16 rows [n, d] under the hashes of their images."""
         keys = _binary(hashes)
         data = save({"keys": keys.view(np.uint8).reshape(-1, 32), "rows": np.ascontiguousarray(rows, dtype=np.float16)})
         chunk = self.folder / f"{len(self._chunks):06d}-{hashlib.sha256(data).hexdigest()}.safetensors"
@@ -145,7 +145,7 @@ class RowCache:
     def read(self, hashes: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Pairs of positions in `hashes`, int64 [k] ascending, and their rows, float16 [k, d], chunk by chunk.
 
-        Images that have no row are left out.
+        Images without a row are left out.
         """
         places = self._find(hashes)
         known = np.flatnonzero(places >= 0)
@@ -160,7 +160,7 @@ class RowCache:
         self._chunks.append(chunk)
 
     def _find(self, hashes: Sequence[str]) -> np.ndarray:
-        """The place of every image, -1 for none, int64 [n]."""
+        """The position of every image, int64 [n]; -1 if it has no row."""
         if self._added:
             keys, places = zip((self._hashes, self._places), *self._added, strict=True)
             self._added = []
@@ -169,7 +169,7 @@ class RowCache:
         wanted = _binary(hashes)
         found = np.full(len(wanted), -1)
         if len(self._hashes):
-            order = np.argsort(wanted)  # neighbours are looked for one after the other, which spares the processor's cache
+            order = np.argsort(wanted)  # looking up sorted hashes uses the CPU cache better
             at = np.minimum(np.searchsorted(self._hashes, wanted[order]), len(self._hashes) - 1)
             found[order] = np.where(self._hashes[at] == wanted[order], self._places[at], -1)
         return found
@@ -180,32 +180,34 @@ def _binary(hashes: Sequence[str]) -> np.ndarray:
 
 
 def _load(chunk: Path) -> dict[str, np.ndarray] | None:
-    """The tensors of a chunk; None, and the file is gone, if its bytes are not those its name tells of."""
+    """The tensors of a chunk. If its bytes do not match the hash in its name, the file is deleted and the result is None."""
     try:
         data = chunk.read_bytes()
-    except FileNotFoundError:  # another process found it damaged
+    except FileNotFoundError:  # another process has deleted the damaged chunk
         return None
     if hashlib.sha256(data).hexdigest() != chunk.stem.partition("-")[2]:
-        print(f"{chunk} is damaged: it is dropped, and its images are embedded again", file=sys.stderr)
+        print(f"{chunk} is damaged: NoLA deletes it and embeds its images again", file=sys.stderr)
         chunk.unlink(missing_ok=True)
         return None
     return load(data)
 
 
 def write_store(folder: Path, part: pd.DataFrame, rows: RowCache, meta: dict[str, Any]) -> None:
-    """Make the store of one split from cached rows.
+    """Create the store of one split from cached rows.
 
     Args:
         folder: a new folder.
-        part: `image_id, sha256`, one a row of the store.
-        meta: `role`, `threads` and what `ImageEncoder.meta` holds.
+        part: `image_id, sha256`, one per row of the store.
+        meta: `role`, `threads` and the content of `ImageEncoder.meta`.
 
     Raises:
-        NolaError: a row was never filled.
+        NolaError: an image has no cached row.
     """
     folder.mkdir(parents=True)
     filled = np.zeros(len(part), dtype=bool)
-    with (folder / "features.npy").open("wb") as stream:  # no memory map: on a full disk that ends in SIGBUS, not in an error
+    with (folder / "features.npy").open(
+        "wb"
+    ) as stream:  # not a memory map: on a full disk that raises SIGBUS instead of an error
         header = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": (len(part), rows.dim)}
         np.lib.format.write_array_header_1_0(stream, header)
         begin = stream.tell()
@@ -218,7 +220,7 @@ def write_store(folder: Path, part: pd.DataFrame, rows: RowCache, meta: dict[str
     if not filled.all():
         image_id = part["image_id"].iloc[int(filled.argmin())]
         raise NolaError(
-            f"{folder}: {(~filled).sum()} of {len(part)} rows were never filled (image '{image_id}'); run embed again."
+            f"{folder}: {(~filled).sum()} of {len(part)} images have no features (first: '{image_id}'); run embed again."
         )
     index = pd.DataFrame({"row": range(len(part)), "image_id": part["image_id"].tolist(), "sha256": part["sha256"].tolist()})
     write_table(folder / "index.parquet", index, INDEX_SCHEMA)

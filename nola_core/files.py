@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: atomic writes, checked tables, content hashes."""
+"""Atomic file writes, checked tables and content hashes. A file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ PREDICTION_SCHEMA = pa.schema(
 
 
 SCRATCH = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,9})-(?P<start>[0-9a-f]{8})-[0-9a-f]{8}\.partial")
-"""Name of a scratch folder: what it becomes, and who writes it (`_writer`)."""
+"""Name of a scratch folder: the final name and the writing process (`_writer`)."""
 UNTOUCHED_SECONDS = 86_400.0
-"""Without a change for this long, the scratch folder of another host or container is taken for a dead writer's."""
+"""A scratch folder of another host or container counts as abandoned if it has not changed for this long."""
 UNKNOWN = "0" * 8
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path on the file system of `path` (for a file or a folder to be made) and rename it to `path` on success.
+    """Yield a temporary path on the file system of `path` for a new file or folder, and rename it to `path` on success.
 
-    On any exception what was made is removed and `path` is left as it was. After a kill at any moment `path` is the old or the
-    new one, complete; or it is missing, and `sweep` brings the old one back.
+    On any exception the temporary content is removed and `path` does not change. After a kill, `path` is the complete old or the
+    complete new version; or it is missing, and `sweep` restores the old one.
 
     Raises:
-        OSError: of a full disk and the like, with `path` as its filename.
+        OSError: a full disk and similar errors, with `path` as the filename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.name}.{_writer()}-{uuid.uuid4().hex[:8]}.partial")
@@ -74,7 +74,7 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
     except OSError as error:
-        unnamed = error.filename is None and error.errno in DISK_ERRORS  # a write does not know the name of its file
+        unnamed = error.filename is None and error.errno in DISK_ERRORS  # errors of a write do not contain the file name
         if unnamed or str(error.filename).startswith(str(place)):
             error.filename = str(path)
         raise
@@ -85,9 +85,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sweep(*folders: Path) -> None:
-    """Remove the scratch folders that killed writers left anywhere below `folders`; those of living writers stay.
+    """Remove the scratch folders of killed processes anywhere below `folders`; those of running processes stay.
 
-    A folder that was moved away when its writer was killed is put back first.
+    If a process was killed while it replaced a folder, the old folder is restored first.
     """
     for folder in folders:
         for parent, names, _ in os.walk(folder):
@@ -102,16 +102,16 @@ def _clear(place: Path, target: Path, writer: re.Match[str]) -> None:
             return
         if os.path.lexists(place / "old") and not os.path.lexists(target):
             (place / "old").rename(target)
-            print(f"{target} is as it was before a run that was killed while it replaced it", file=sys.stderr)
+            print(f"restored {target}: a run was killed while replacing it", file=sys.stderr)
         shutil.rmtree(place)
-    except FileNotFoundError:  # another process clears it as well
+    except FileNotFoundError:  # another process has removed it
         pass
     except OSError as error:
-        print(f"{place}, left by a killed run, cannot be removed ({error.strerror}): delete it", file=sys.stderr)
+        print(f"{place}, left by a killed run, cannot be removed ({error.strerror}); delete it", file=sys.stderr)
 
 
 def _writer() -> str:
-    """`host-pid-start` of this process."""
+    """This process as `host-pid-start`."""
     return f"{_host()}-{os.getpid()}-{_start(os.getpid())}"
 
 
@@ -123,20 +123,20 @@ def _living(place: Path, host: str, pid: int, start: str) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it lives, and is somebody else's
+    except PermissionError:  # it is running and belongs to another user
         pass
     return _start(pid) in (start, UNKNOWN)
 
 
 @cache
 def _host() -> str:
-    """Of the space in which a process id is unique: this machine, or a container on it."""
+    """Hash of the machine, or of the container on it, within which process ids are unique."""
     namespace = Path("/proc/self/ns/pid")
     return _short(f"{platform.node()} {namespace.readlink() if namespace.is_symlink() else ''}")
 
 
 def _start(pid: int) -> str:
-    """When a process began, which tells it from a later one with its id; `UNKNOWN` where the system does not say."""
+    """Start time of a process, to recognise a reused process id; `UNKNOWN` if the system does not provide it."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -150,7 +150,7 @@ def _short(text: str) -> str:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder tree; a path that is not there is fine."""
+    """Delete a file or a folder tree; a missing path is not an error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -158,14 +158,16 @@ def remove(path: Path) -> None:
 
 
 def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, *, note: str = "") -> None:
-    """Write `frame` as Parquet with exactly the columns and types of `schema`, and a sentence on it for `read_note`.
+    """Write `frame` as Parquet with exactly the columns and types of `schema`, and with a note for `read_note`.
 
     Raises:
         NolaError: a column is missing or does not fit its type.
     """
     missing = [name for name in schema.names if name not in frame.columns]
     if missing:
-        raise NolaError(f"{path}: the table to be written lacks the columns {', '.join(missing)}.")
+        raise NolaError(
+            f"{path}: the table to write has no columns {', '.join(missing)}; run the stage again, and report this if it repeats."
+        )
     try:
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -175,13 +177,13 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, *, note: str
 
 
 def read_note(path: Path) -> str:
-    """The sentence a table was written with, or nothing."""
+    """The note a table was written with, or an empty string."""
     return (pq.read_schema(path).metadata or {}).get(b"note", b"").decode()
 
 
 @contextmanager
 def table_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
-    """Yield a function that appends a table; the file appears when all of them are written. Memory: one table at a time."""
+    """Yield a function that appends a table. The file appears when all are written; only one table is in memory at a time."""
     with replacing(path) as scratch, pq.ParquetWriter(scratch, schema) as writer:
         yield lambda table: writer.write_table(table.cast(schema))
 
@@ -190,7 +192,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a Parquet table.
 
     Raises:
-        NolaError: the file is absent, is no Parquet file or lacks a column of `columns`.
+        NolaError: the file is missing, is not a Parquet file or has not all of `columns`.
     """
     if not path.is_file():
         raise NolaError(f"{path} does not exist: run the stage that writes it (docs/formats.md says which).")
@@ -202,13 +204,13 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused (they are no JSON)."""
+    """Write `value` as indented JSON; NaN and infinity raise an error (JSON cannot represent them)."""
     with replacing(path) as scratch:
         scratch.write_text(json_text(value), encoding="utf-8")
 
 
 def json_text(value: Any) -> str:
-    """`value` as `write_json` writes it."""
+    """`value` in the form that `write_json` writes."""
     return json.dumps(value, indent=2, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -216,14 +218,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        NolaError: the file is absent or is no JSON.
+        NolaError: the file is missing or is not valid JSON.
     """
     if not path.is_file():
         raise NolaError(f"{path} does not exist: run the stage that writes it (docs/formats.md says which).")
     try:
         return json.loads(path.read_text())
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise NolaError(f"{path} is no JSON ({error}); delete it and run its stage again.") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise NolaError(f"{path} is not valid JSON ({error}); delete it and run its stage again.") from error
 
 
 def sha256_file(path: Path) -> str:
@@ -233,5 +235,5 @@ def sha256_file(path: Path) -> str:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 in hex of the canonical JSON of `value`: equal values, equal keys."""
+    """SHA-256 in hex of the canonical JSON of `value`; equal values have equal digests."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

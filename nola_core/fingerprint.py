@@ -1,7 +1,7 @@
-"""Fingerprints of code: what a stage's result depends on, and no more.
+"""Fingerprints of the code that a stage's result depends on.
 
-A stage depends on every module that its own module reaches by imports inside `nola_core`. Comments, docstrings and layout
-do not count, nor do modules that cannot change a result (`NEUTRAL`) and plug-ins that are not in force (`PLUGINS`).
+A stage depends on every module that its own module imports, directly or indirectly, inside `nola_core`. Comments, docstrings and
+formatting do not count. Neither do modules that cannot change a result (`NEUTRAL`) and plug-ins that are not used (`PLUGINS`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NEUTRAL = frozenset(
     for module in (
         "backbones.check",
         "backbones.hub",
-        "backbones.pairs",  # what it resolves is an input itself
+        "backbones.pairs",  # the pair it resolves is an input itself
         "config",  # likewise
         "datasets.definition",  # likewise
         "datasets.source",
@@ -40,7 +40,7 @@ NEUTRAL = frozenset(
         "yaml_list",
     )
 )
-"""Modules that read settings, place files and talk to people. A change there reruns nothing."""
+"""Modules that read settings, handle files or print messages. A change there reruns nothing."""
 
 PLUGINS = (f"{NAME}.datasets.readers", f"{NAME}.datasets.catalog", f"{NAME}.backbones.conse", f"{NAME}.methods")
 """Modules and packages of which a stage depends on the ones in force alone; `Package.code` is told their names.
@@ -55,7 +55,7 @@ SHARED = tuple(f"{NAME}.methods.{module}" for module in ("collection", "method",
 
 
 class Package:
-    """The source of `nola_core` as it is on disk now; each module is read once.
+    """The source code of `nola_core` as it is on disk now; each module is read once.
 
     Args:
         root: the folder of the package.
@@ -68,7 +68,7 @@ class Package:
         self._imported: dict[str, set[str]] = {}
 
     def code(self, roots: Iterable[str], *, files: Iterable[str] = ()) -> str:
-        """SHA-256 in hex of the code that `roots` reach.
+        """SHA-256 in hex of the code that `roots` import, directly or indirectly.
 
         Args:
             roots: modules by their dotted names, and Python files outside of the package by their paths. They count even where
@@ -84,7 +84,7 @@ class Package:
         return digest.hexdigest()
 
     def reached(self, roots: Iterable[str]) -> set[str]:
-        """The modules whose code counts for `roots`, these included."""
+        """The modules whose code counts for `roots`, including `roots`."""
         seen: set[str] = set()
         todo = list(roots)
         while todo:
@@ -96,9 +96,9 @@ class Package:
         return seen
 
     def _digest(self, name: str) -> str:
-        """Of the module's syntax tree without docstrings and positions."""
+        """Digest of the module's syntax tree without docstrings and positions."""
         if name not in self._digests:
-            self._imports(name)  # of the whole tree, before it is stripped
+            self._imports(name)  # must see the whole tree, before it is stripped
             self._digests[name] = hashlib.sha256(ast.dump(_Bare().visit(self._tree(name))).encode()).hexdigest()
         return self._digests[name]
 
@@ -108,7 +108,7 @@ class Package:
         return self._trees[name]
 
     def _imports(self, name: str) -> set[str]:
-        """The modules of the package that a module imports anywhere in its code, but for type checkers alone."""
+        """The modules of the package that a module imports anywhere, except imports for type checkers only."""
         if name not in self._imported:
             self._imported[name] = {found for node in _statements(self._tree(name)) for found in self._named(node)}
         return self._imported[name]
@@ -121,7 +121,7 @@ class Package:
                 yield self._defining(str(node.module), alias.name)
 
     def _defining(self, module: str, name: str) -> str:
-        """The module that `from module import name` leads to; a package's `__init__` is looked through."""
+        """The module that `from module import name` refers to, following re-exports in a package's `__init__`."""
         if self._has(f"{module}.{name}"):
             return f"{module}.{name}"
         if self._file(module).name == "__init__.py":
@@ -143,7 +143,7 @@ class Package:
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes out texts that stand alone: docstrings, of modules, classes, functions and attributes."""
+    """Removes string expressions: the docstrings of modules, classes, functions and attributes."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -157,7 +157,7 @@ def _is_plugin(name: str) -> bool:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Every statement at any depth, but for `if TYPE_CHECKING`."""
+    """Every statement at any depth, except those under `if TYPE_CHECKING`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
             continue

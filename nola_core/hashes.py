@@ -1,4 +1,4 @@
-"""SHA-256 of local files, remembered for as long as size and time of change stay the same."""
+"""SHA-256 of local files, cached until the size or modification time of the file changes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from nola_core.files import read_json, sha256_file, write_json
 
 
 class HashCache:
-    """Hashes kept in `hashes.json` of the project's cache folder; without it every file is read again."""
+    """Hashes stored in `hashes.json` in the project's cache folder; without it every file is read again."""
 
     def __init__(self, root: Path) -> None:
         self._path = root / cache_root() / "hashes.json"
         self._known: dict[str, list[object]] = {}
         self._changed = False
-        with suppress(NolaError, TypeError, ValueError):  # absent or damaged: it is a cache
+        with suppress(NolaError, TypeError, ValueError):  # a missing or damaged cache is not an error
             self._known = dict(read_json(self._path))
 
     def sha256(self, path: Path) -> str:
         """SHA-256 of a file's bytes, in hex.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         key, status = str(path.resolve()), path.stat()
         mark = [status.st_size, status.st_mtime_ns, status.st_ino]
@@ -35,7 +35,7 @@ class HashCache:
         return str(known[3])
 
     def save(self) -> None:
-        """Write what was learnt, if anything was."""
+        """Write the cache if it has changed."""
         if self._changed:
             write_json(self._path, self._known)
             self._changed = False

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from nola_core.backbones.pairs import ClipSpec, Pair, Spec, SslSpec, load_pair
+from nola_core.backbones.pairs import ClipSpec, Pair, Spec, SslSpec, load_pair, model_folder
 from nola_core.config import Settings, in_force, load
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.source import fingerprint as listing
@@ -148,6 +148,7 @@ def write(root: Path) -> None:
         NolaError: params.yaml is not sound. What is wrong with one data set alone is left to its stages to say.
     """
     settings, hashes, package = load(root), HashCache(root), Package()
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)  # without any data set, too: DVC wants what a stage says it writes
     for dataset in settings.datasets:
         path, content = root / FOLDER / f"{dataset}.json", _content(root, dataset, settings, hashes, package)
         if not path.is_file() or path.read_text(encoding="utf-8") != json_text(content):
@@ -268,17 +269,14 @@ class _Resolver:
             "templates": digest(self.texts["templates"]),
             "clip": self._model("clip"),
             "ssl": self._model("ssl"),
+            "licences": {role: getattr(self._pair, role).licence for role in ROLES},
         }
 
     def evaluate(self) -> Entry:
-        return {"options": self.settings.evaluate.model_dump(), "in_force": self._in_force}
+        return {"options": self.settings.evaluate.model_dump(), "in_force": in_force(self.settings, self.root).values()}
 
     def report(self) -> Entry:
-        return {"settings": digest(self.texts["report"]), "in_force": self._in_force}
-
-    @cached_property
-    def _in_force(self) -> dict[str, Any]:
-        return in_force(self.settings, self.root).values()
+        return {"settings": digest(self.texts["report"])}
 
     def _methods(self, kind: Kind | None) -> dict[str, Any]:
         """Method -> its options: those in force, and, of one kind, those that the others need."""
@@ -358,12 +356,10 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
 
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
-    """A model after all names are resolved, and the hashes of its files where these are the project's own."""
-    entry: Entry = {"spec": spec.model_dump(exclude_none=True)}
-    if spec.model.startswith("local-dir:"):
-        folder = root / spec.model.removeprefix("local-dir:")
-        if not folder.is_dir():
-            raise NolaError(f"model '{spec.model}': the folder {folder} does not exist.")
+    """A model after all names are resolved, and the hashes of its files where these are the project's or the package's own."""
+    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence"})}
+    folder = model_folder(spec.model, root)
+    if folder is not None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         entry["files"] = digest({path.relative_to(folder).as_posix(): hashes.sha256(path) for path in files})
     elif (root / spec.weights).is_file():

@@ -1,6 +1,6 @@
-"""Look into what the stages wrote: pages of tables, similar images, contact sheets. `nola inspect` prints them.
+"""Look at what the stages wrote: pages of tables, similar images, contact sheets. `nola inspect` prints them.
 
-Nothing here reads ground truth: a class is always the class that was predicted or described.
+Nothing here reads ground truth: a class is always the predicted or described class.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nola_core import files
+from nola_core import files, inputs
 from nola_core.errors import NolaError
-from nola_core.evaluation import SPLITS, final_method
+from nola_core.evaluation import SPLITS
 from nola_core.features import FeatureStore
 from nola_core.lookup import dataset_folder, known
 
@@ -25,13 +25,13 @@ SHOWN_VALUES = 6
 
 @dataclass(frozen=True)
 class Page:
-    """Rows `offset` to `offset + len(table)` of a table of `whole` rows."""
+    """Rows `offset` to `offset + len(table)` of a table with `whole` rows."""
 
     table: pd.DataFrame
     offset: int
     whole: int
     notes: tuple[str, ...] = ()
-    """What is to be said about all of it, a sentence each."""
+    """What applies to the whole table, a sentence each."""
 
 
 def features(
@@ -52,10 +52,10 @@ def features(
         dataset: its name.
         role: `clip` or `ssl`.
         split: one split; all of them if None.
-        class_name: images that the final method predicts to be of this class (CDE, before the final method has run).
+        class_name: images that the final method predicts to be of this class (the text classifier, before `predict` has run).
         image_id: one image.
         rows: at most this many; all if None.
-        offset: the first row, from 0.
+        offset: the first row, starting at 0.
 
     Raises:
         NolaError: a name is unknown, or a stage has not run yet.
@@ -72,12 +72,12 @@ def features(
     ]
     table = pd.concat([store.index.assign(split=name) for name, store in stores.items()], ignore_index=True)
     table = table[["image_id", "split", "row"]]
-    predicted = _predicted(folder)
+    predicted = _predicted(root, dataset)
     if predicted is not None:
         table["predicted"] = table["image_id"].map(predicted)
     if class_name is not None:
         if predicted is None:
-            raise NolaError(f"{folder} has no predictions yet, so no class can be picked: run the stage classify first.")
+            raise NolaError(f"{folder} has no predictions yet, so no class can be chosen: run the stage classify first.")
         table = table[table["predicted"] == find_class(folder, class_name)]
     page = _page(_of_image(table, image_id), rows, offset, notes)
     values = [
@@ -98,9 +98,9 @@ def pseudo_labels(
     rows: int | None = None,
     offset: int = 0,
 ) -> Page:
-    """The candidates, best rank first inside each class: `image_id, class, rank, confidence, margin, selected, why`.
+    """The pseudo-label candidates, best rank first within each class: `image_id, class, rank, confidence, margin, selected, why`.
 
-    Args and errors as of `features`; `selected` leaves out those that were not taken.
+    Args and errors as of `features`; with `selected`, only those that were selected.
     """
     folder = dataset_folder(root, dataset)
     table = _of_image(_candidates(folder, class_name, selected), image_id)
@@ -109,20 +109,20 @@ def pseudo_labels(
 
 
 def descriptions(root: Path, dataset: str, *, class_name: str | None = None, rows: int | None = None, offset: int = 0) -> Page:
-    """The descriptions: `class, margin, text, note, provider`, best margin first inside each class.
+    """The descriptions: `class, margin, text, note, provider`, best margin first within each class.
 
-    Before `classify` has judged them: `class, text, prompt, provider, model`. Args and errors as of `features`.
+    Before `classify` has scored them: `class, text, prompt, provider, model`. Args and errors as of `features`.
     """
     folder = dataset_folder(root, dataset)
     table = files.read_table(folder / "descriptions.parquet")
     columns, notes = ["class", "text", "prompt", "provider", "model"], []
     scores = folder / "description_quality.parquet"
     if table.empty:
-        notes.append("no class descriptions: templates alone")
+        notes.append("no class descriptions; only templates are used")
     elif scores.is_file():
         judged = table.merge(files.read_table(scores).drop(columns="class"), on=["class_id", "text"])
         if len(judged) < len(table):
-            notes.append("the descriptions are newer than their scores: run the stage classify")
+            notes.append("the descriptions are newer than their scores; run the stage classify")
         else:
             table = judged.sort_values(["class_id", "margin"], ascending=[True, False])
             table["note"] = [_note(row) for row in table.to_dict("records")]
@@ -142,14 +142,14 @@ def predictions(
     rows: int | None = None,
     offset: int = 0,
 ) -> Page:
-    """What every image is by one method, the final one if None: `image_id, split, class, probability`.
+    """The predictions of one method, the final one if None: `image_id, split, class, probability`.
 
-    Args and errors as of `features`.
+    Args and errors as for `features`.
     """
     folder = dataset_folder(root, dataset)
     table = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
     methods = list(table["method"].unique())
-    method = final_method(methods) if method is None else known(method, methods, "method")
+    method = _final(root, dataset, methods) if method is None else known(method, methods, "method")
     table = table[table["method"] == method]
     table = table.assign(**{"class": table["class_id"].map(_names(folder))})
     if class_name is not None:
@@ -159,9 +159,9 @@ def predictions(
 
 
 def similar(root: Path, dataset: str, image_id: str, *, role: str = "ssl", count: int = 10, sheet: Path | None = None) -> Page:
-    """The images of all splits most like one by the cosine of their features: `image_id, split, similarity, predicted`.
+    """The images of all splits most similar to one, by the cosine of their features: `image_id, split, similarity, predicted`.
 
-    The image itself is left out. `sheet` is a PNG file that is to show it and them.
+    The image itself is left out. `sheet` is a PNG file to draw it and them into.
 
     Raises:
         NolaError: a name is unknown, or a stage has not run yet.
@@ -184,11 +184,11 @@ def similar(root: Path, dataset: str, image_id: str, *, role: str = "ssl", count
             "similarity": [value for _, value in found],
         }
     )
-    predicted = _predicted(folder)
+    predicted = _predicted(root, dataset)
     if predicted is not None:
         table["predicted"] = table["image_id"].map(predicted)
     if sheet is not None:
-        captions = ["this one", *(f"{value:.4f}" for value in table["similarity"])]
+        captions = ["this image", *(f"{value:.4f}" for value in table["similarity"])]
         _save_sheet(root, dataset, [str(ids[own]), *table["image_id"]], captions, sheet)
     return _page(table, None, 0)
 
@@ -199,11 +199,13 @@ def contact_sheet(root: Path, dataset: str, *, class_name: str, count: int = 40,
     Raises:
         NolaError: a name is unknown, nothing was selected, or a stage has not run yet.
     """
-    from nola_core.report.style import percent  # loads Matplotlib, which tables can do without
+    from nola_core.report.style import percent  # loads Matplotlib, which tables do not need
 
     table = _candidates(dataset_folder(root, dataset), class_name, selected=True).head(count)
     if table.empty:
-        raise NolaError(f"no pseudo-label of the class '{class_name}' was selected, so there is nothing to show.")
+        raise NolaError(
+            f"no pseudo-label of the class '{class_name}' was selected, so there is nothing to draw; choose another class."
+        )
     name = str(table["class"].iloc[0])
     safe = "".join(letter if letter.isalnum() else "-" for letter in name)
     captions = [f"{rank}. {percent(value, 0)}" for rank, value in zip(table["rank"], table["confidence"], strict=True)]
@@ -213,10 +215,10 @@ def contact_sheet(root: Path, dataset: str, *, class_name: str, count: int = 40,
 
 
 def find_class(folder: Path, wanted: str) -> str:
-    """The class of that name or display name, in any case.
+    """The class with that name or display name, ignoring case.
 
     Raises:
-        NolaError: there is none; names the nearest.
+        NolaError: there is none; the message lists similar names.
     """
     classes = files.read_table(folder / "classes.parquet")
     for column in ("name", "display_name"):
@@ -232,13 +234,13 @@ def _page(table: pd.DataFrame, rows: int | None, offset: int, notes: Sequence[st
 
 
 def _note(row: Mapping[Hashable, Any]) -> str:
-    """What there is to say against a description; empty if nothing."""
+    """What is wrong with a description; empty if nothing."""
     notes = {
         f"cut off, {row['tokens']} tokens": row["truncated"],
         "repeats another": row["repeats"],
         "does not name its class": not row["names_own"],
         f"names {', '.join(row['names_others'])}": len(row["names_others"]),
-        f"nearer to {row['rival']}": row["own_cosine"] <= row["rival_cosine"],
+        f"closer to {row['rival']}": row["own_cosine"] <= row["rival_cosine"],
         "not used": not row["kept"],
     }
     return "; ".join(note for note, applies in notes.items() if applies)
@@ -248,18 +250,36 @@ def _splits(folder: Path, role: str) -> list[str]:
     """The splits that have a feature store, train first."""
     found = {path.parent.name for path in (folder / "features" / role).glob("[!.]*/meta.json")}
     if not found:
-        raise NolaError(f"{folder / 'features' / role} holds no feature store: run the stage embed with --role {role}.")
+        raise NolaError(f"{folder / 'features' / role} has no feature store; run the stage embed with --role {role}.")
     return [split for split in SPLITS if split in found]
 
 
-def _predicted(folder: Path) -> pd.Series[str] | None:
-    """Class name by image id: by the final method, or by CDE where only `classify` has run; None before that."""
-    for file, method in (("predictions.parquet", None), ("zero_shot.parquet", "cde")):
-        if (folder / file).is_file():
-            table = files.read_table(folder / file, ["image_id", "method", "class_id"])
-            mine = table[table["method"] == (method or final_method(table["method"]))]
-            return mine.set_index("image_id")["class_id"].map(_names(folder))
-    return None
+def _predicted(root: Path, dataset: str) -> pd.Series[str] | None:
+    """Class name by image id: by the final method, or by the text classifier where only `classify` has run; None before that."""
+    folder = dataset_folder(root, dataset)
+    columns = ["image_id", "method", "class_id"]
+    if (folder / "predictions.parquet").is_file():
+        table = files.read_table(folder / "predictions.parquet", columns)
+        table = table[table["method"] == _final(root, dataset, list(table["method"].unique()))]
+    elif (folder / "zero_shot.parquet").is_file():
+        table = files.read_table(folder / "zero_shot.parquet", columns)
+    else:
+        return None
+    return table.set_index("image_id")["class_id"].map(_names(folder))
+
+
+def _final(root: Path, dataset: str, methods: Sequence[str]) -> str:
+    """The final method, which must be one of those that predicted."""
+    entry = inputs.read(root, dataset, "predict").values
+    if "final" not in entry:  # of an earlier version
+        raise NolaError(f"{root / inputs.FOLDER / dataset}.json does not name the final method; `nola run` writes it anew.")
+    final = str(entry["final"])
+    if final not in methods:
+        raise NolaError(
+            f"{root / 'data' / dataset / 'predictions.parquet'} has no predictions by the final method, {final}; "
+            "run the stage predict again."
+        )
+    return final
 
 
 def _names(folder: Path) -> pd.Series[str]:
@@ -267,7 +287,7 @@ def _names(folder: Path) -> pd.Series[str]:
 
 
 def _candidates(folder: Path, wanted: str | None, selected: bool) -> pd.DataFrame:
-    """The table of pseudo-labels with the name of each `class`, of one class or all, in order of class and rank."""
+    """The table of pseudo-labels with class names, for one class or all, sorted by class and rank."""
     table = files.read_table(folder / "pseudo_labels.parquet").sort_values(["class_id", "rank"], ignore_index=True)
     table["class"] = table["class_id"].map(_names(folder))
     if wanted is not None:

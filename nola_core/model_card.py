@@ -20,8 +20,7 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
         include_weights: whether the frozen towers are in the folder.
     """
     names = about["classes"]
-    clip, ssl = (about["backbones"].get(role, {}).get("spec", {}) for role in ("clip", "ssl"))
-    base = [_weights(spec) for spec in (clip, ssl) if spec]
+    base = [_weights(backbone) for backbone in about["backbones"].values()]
     front = {
         "library_name": "nola",
         "pipeline_tag": "image-classification" if about["method"] != "zero_shot" else "zero-shot-image-classification",
@@ -60,7 +59,7 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
     if about["paper"]:
         lines.append(f"- paper: {_text(about['paper'])}")
     kept = "included in this folder" if include_weights else "referenced by name and hash, not included"
-    lines += [f"- frozen weights: {', '.join(f'`{name}`' for name in base)}; {kept}. Their own licences apply."]
+    lines += [f"- frozen weights: {', '.join(base)}; {kept}"]
     lines += ["- templates: " + "; ".join(_code(template) for template in about["templates"]), ""]
     return "\n".join(lines)
 
@@ -74,8 +73,11 @@ def _measured(measured: Mapping[str, Any] | None) -> str:
     )
 
 
-def _weights(spec: Mapping[str, Any]) -> str:
-    return " ".join(str(spec[key]) for key in ("model", "pretrained", "checkpoint") if spec.get(key))
+def _weights(backbone: Mapping[str, Any]) -> str:
+    spec = backbone["spec"]
+    name = " ".join(str(spec[key]) for key in ("model", "pretrained", "checkpoint") if spec.get(key))
+    licence = _text(backbone["licence"]) if backbone.get("licence") else "not recorded, see where the weights come from"
+    return f"{_code(name)} (licence: {licence})"
 
 
 def _code(text: str) -> str:

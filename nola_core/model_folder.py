@@ -9,6 +9,7 @@ weights/clip, ssl     the frozen towers, where they were included
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -42,11 +43,13 @@ class Backbone(Section):
         spec: its entry of pairs.yaml: `model` and whatever else names it.
         weights_sha256: of the weights in force, `encoder.weights_sha256`.
         transform: the preprocessing in words.
+        licence: of the weights; null: not recorded.
     """
 
     spec: dict[str, Any]
     weights_sha256: str
     transform: str
+    licence: str | None = None
 
 
 class About(Section):
@@ -81,7 +84,7 @@ def save(classifier: Classifier, folder: Path, *, include_weights: bool = False)
         raise NolaError(f"{folder} exists and is no model of NoLA; choose another folder.")
     about = dict(classifier.about)
     descriptions = about.pop("descriptions", None)
-    root = about.pop("root", None)
+    root, included = about.pop("root", None), about.pop("included", {})
     fitted = classifier.fitted
     with replacing(folder) as scratch:
         scratch.mkdir()
@@ -92,7 +95,11 @@ def save(classifier: Classifier, folder: Path, *, include_weights: bool = False)
             write_json(scratch / DESCRIPTIONS, descriptions)
         if include_weights:
             for role, backbone in about["backbones"].items():
-                export_weights(role, _spec(role, backbone["spec"]), root=root or Path(), out=scratch / "weights" / role)
+                out = scratch / "weights" / role
+                if role in included:
+                    shutil.copytree(included[role], out)
+                else:
+                    export_weights(role, _spec(role, backbone["spec"]), root=root or Path(), out=out)
         about["files"] = {
             path.relative_to(scratch).as_posix(): sha256_file(path) for path in sorted(scratch.rglob("*")) if path.is_file()
         }
@@ -120,10 +127,12 @@ def load(folder: str | Path, *, root: str | Path | None = None, quiet: bool = Fa
     base = Path(root) if root is not None else _project(folder)
     method = registry.find(about.method, base)
     place = device()
+    included: dict[str, Path] = {}
     towers: dict[str, clips.Clip | ImageEncoder] = {}
     for role, backbone in about.backbones.items():
         spec, here = _spec(role, backbone.spec), base
         if (folder / "weights" / role).is_dir():
+            included[role] = folder / "weights" / role
             spec, here = _spec(role, {"model": f"local-dir:weights/{role}", "image_size": spec.image_size}), folder
         try:
             tower = _tower(spec, here, place)
@@ -148,7 +157,7 @@ def load(folder: str | Path, *, root: str | Path | None = None, quiet: bool = Fa
         raise NolaError(f"{folder / MODEL}: the method {about.method} cannot predict.")
     descriptions = read_json(folder / DESCRIPTIONS) if DESCRIPTIONS in about.files else None
     return Classifier(
-        about={**about.model_dump(mode="json"), "descriptions": descriptions, "root": base},
+        about={**about.model_dump(mode="json"), "descriptions": descriptions, "root": base, "included": included},
         class_names=about.classes,
         fitted=fitted,
         encoders=images,

@@ -1,8 +1,8 @@
-"""Nearest neighbours over feature stores: exact by FAISS, on the GPU when there is one, and approximate for large collections.
+"""Nearest neighbours in feature stores: exact search with FAISS (on a GPU if available), approximate for large collections.
 
-Cosines of all pairs cost N^2: minutes at 50,000 images, hours at a million. Beyond `EXACT_IMAGES` near duplicates are looked for
-in an inverted file (FAISS's IVF) over the features' principal components, whose cost grows with N, and what it misses is
-measured on a sample against exact search.
+Computing the cosines of all pairs costs N^2: minutes for 50,000 images, hours for a million. Beyond `EXACT_IMAGES`, near
+duplicates are searched in an inverted file (FAISS IVF) over the principal components of the features, which costs time
+proportional to N. Its recall is measured on a sample by comparison with exact search.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nola_core.features import normalized
 from nola_core.progress import progress
 
 if TYPE_CHECKING:
-    import torch  # imported by `device`, and only where FAISS sees a GPU
+    import torch  # already imported by `device`, and only if FAISS sees a GPU
 
 DUPLICATES_SCHEMA = pa.schema(
     [
@@ -36,25 +36,25 @@ DUPLICATES_SCHEMA = pa.schema(
     ]
 )
 EXACT_IMAGES = 50_000
-"""Up to so many images every pair is compared."""
+"""Up to this many images, every pair is compared."""
 SAMPLE = 2000
-"""Images compared with all others where not all are: for the typical distance, and for the share of pairs that is found."""
+"""Images that are compared with all others in approximate search, to measure the typical distance and the recall."""
 BLOCK = 1 << 15
-"""Feature rows made float32 at once."""
+"""Feature rows converted to float32 at a time."""
 COMPONENTS = 64
 LIST = 256
-"""Images a list of the inverted file, on average."""
+"""Average number of images per list of the inverted file."""
 PROBES = 8
-"""Lists looked into for each image."""
+"""Lists searched for each image."""
 TRAINED_ON = 40
-"""Images a list that the inverted file is trained on."""
+"""Training images per list of the inverted file."""
 SPARE = 4
-"""Times as many candidates are taken from the inverted file as are asked for, then ranked by their exact cosines."""
+"""The inverted file returns this many times more candidates than needed; they are then ranked by their exact cosines."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Rows of several feature arrays as one, read in blocks and normalised then: memory maps need not fit into memory."""
+    """Several feature arrays as one, read and normalised in blocks, so that memory maps need not fit into memory."""
 
     parts: Sequence[np.ndarray]
     _starts: np.ndarray = field(init=False)
@@ -71,7 +71,7 @@ class Gallery:
         return int(self.parts[0].shape[1])
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Some rows, float32 [n, d], unit length."""
+        """Some rows, float32 [n, d], of unit length."""
         out = np.empty((len(rows), self.dim), dtype=self.parts[0].dtype)
         for part, start in zip(self.parts, self._starts[:-1], strict=True):
             inside = (rows >= start) & (rows < start + len(part))
@@ -79,7 +79,7 @@ class Gallery:
         return normalized(out)
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(first row, float32 [n, d] unit rows) of all rows in order."""
+        """All rows in order, as blocks (number of the first row, float32 [n, d] unit rows)."""
         for part, first in zip(self.parts, self._starts[:-1], strict=True):
             for start in range(0, len(part), BLOCK):
                 yield int(first) + start, normalized(part[start : start + BLOCK])
@@ -87,11 +87,11 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Recall:
-    """What approximate search finds of what exact search finds, for a sample of `images`.
+    """Recall of the approximate search, measured on a sample of `images`.
 
     Attributes:
-        pairs: how many near-duplicate pairs the images are in, by exact search.
-        found: how many of them approximate search lists.
+        pairs: near-duplicate pairs that exact search finds for the sampled images.
+        found: how many of these the approximate search finds.
     """
 
     images: int
@@ -106,20 +106,20 @@ class Recall:
 
 
 def gpu_of(place: torch.device) -> int | None:
-    """The GPU that FAISS shall use where torch uses `place`, or None for the CPU."""
+    """The GPU that FAISS uses if torch uses `place`, or None for the CPU."""
     return (place.index or 0) if place.type == "cuda" else None
 
 
 def search(gallery: np.ndarray | Gallery, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k rows of `gallery` with the largest inner product with each query, by comparing them all.
+    """The k rows of `gallery` with the largest inner product with each query, by exhaustive search.
 
     Args:
-        gallery: [N, d], L2-normalised rows (then the inner product is the cosine).
+        gallery: [N, d], L2-normalised rows (so the inner product is the cosine).
         queries: float32 [q, d], likewise.
-        k: at most N are returned.
+        k: number of results, at most N.
 
     Returns:
-        Similarities float32 [q, k] in falling order, and row numbers int64 [q, k].
+        Similarities float32 [q, k] in descending order, and row numbers int64 [q, k].
 
     Raises:
         NolaError: widths differ, the gallery is empty, or a value is NaN.
@@ -150,13 +150,13 @@ def _compared(gallery: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndar
 
 @cache
 def _gpu_memory(gpu: int) -> Any:
-    """FAISS's working memory on a GPU, taken once."""
+    """FAISS's working memory on a GPU, allocated once."""
     return faiss.StandardGpuResources()
 
 
 def _refuse_nan(rows: np.ndarray) -> None:
     if np.isnan(rows).any():
-        raise NolaError("neighbour search got NaN features; run embed again and look at the model it names.")
+        raise NolaError("neighbour search got NaN features; run embed again and check the model it names.")
 
 
 def near_duplicates(
@@ -174,17 +174,17 @@ def near_duplicates(
     Args:
         manifest: `image_id, split, sha256` of at least `image_ids`.
         gallery: their features, N rows in the order of `image_ids`.
-        neighbors: nearest images looked at for each image.
-        similarity: cosine from which on a pair is listed, if it is also unusually close:
-        closeness: its cosine distance is at most this share of the median distance of an image to its nearest other. In a
-            collection whose images all look alike, a cosine alone says nothing. None: the cosine alone.
-        exact_images: up to so many images all are compared with all; beyond, the near ones of the inverted file alone, and
-            the median is that of `SAMPLE` images.
+        neighbors: nearest images to examine for each image.
+        similarity: minimum cosine of a listed pair.
+        closeness: the cosine distance of a listed pair is also at most this share of the median distance of an image to its
+            nearest other. If all images of a collection look alike, a cosine alone is not informative. None: only the cosine.
+        exact_images: up to this many images, all pairs are compared. Beyond it, candidates come from the inverted file and the
+            median is that of `SAMPLE` images.
 
     Returns:
-        One row an unordered pair (docs/formats.md), most similar first; `exact` where the files are equal byte for byte.
-        Exact pairs are found by hash, whatever `neighbors` says: each image with the first of its copies. And what the
-        approximate search finds, None where it was exact.
+        The table, with one row per unordered pair (docs/formats.md), most similar first. `exact` is true if the files are
+        identical. Exact pairs are found by hash, independent of `neighbors`: each image with the first of its copies.
+        Also the recall of the approximate search, None if the search was exact.
     """
     rows = manifest.iloc[pd.Index(manifest["image_id"]).get_indexer(pd.Index(image_ids))]
     files = pd.factorize(rows["sha256"])[0]
@@ -223,7 +223,7 @@ def near_duplicates(
 def _pairs(
     asked: np.ndarray, others: np.ndarray, cosines: np.ndarray, files: np.ndarray, limit: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unordered pairs of other files from a cosine of `limit` on: keys lower row x N + higher row, each once, and cosines."""
+    """Unordered pairs of different files with a cosine of at least `limit`: keys lower row x N + higher row, and cosines."""
     place, column = np.nonzero(cosines >= limit)
     one, two, values = asked[place], others[place, column], cosines[place, column]
     apart = files[one] != files[two]
@@ -233,17 +233,17 @@ def _pairs(
 
 
 def _typical_distance(cosines: np.ndarray, others: np.ndarray, files: np.ndarray, asked: np.ndarray) -> float:
-    """Median cosine distance of an image to its nearest image that is no copy of it; 2 if there are copies only."""
-    copies = files[others] == files[asked][:, None]  # itself among them
+    """Median cosine distance of an image to its nearest image that is not a copy of it; 2 if there are only copies."""
+    copies = files[others] == files[asked][:, None]  # including itself
     nearest = np.where(copies, -1.0, cosines).max(axis=1)
     return float(np.median(1 - nearest))
 
 
 def _approximate_pairs(gallery: Gallery, files: np.ndarray, *, neighbors: int, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """As `_pairs`, over the images that the inverted file holds nearest to each.
+    """As `_pairs`, for the nearest images of each image according to the inverted file.
 
-    Projection on principal components shortens distances, so whoever is farther apart than 2 - 2 `limit` (a squared distance of
-    unit vectors) there is no pair: of the candidates only the others are looked up in the gallery.
+    Projection on principal components shortens distances. Candidates whose projected squared distance exceeds 2 - 2 `limit` are
+    therefore no pairs; only the others are looked up in the gallery.
     """
     components, lists = _inverted_file(gallery)
     parts = []

@@ -1,4 +1,4 @@
-"""The nearest-neighbour probe: what self-supervised features are worth, by a vote of labelled neighbours."""
+"""The nearest-neighbour probe: accuracy of self-supervised features by a vote of labelled neighbours."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from nola_core.features import FeatureStore
 
 GALLERY, QUERIES = 100_000, 10_000
-"""At most so many train images vote, and about at most so many images; more are drawn from by a fixed seed."""
+"""Limits for the train images that vote and for the images classified; above them, a sample with a fixed seed is used."""
 VOTES = 8192
-"""Queries whose votes are counted at once."""
+"""Queries whose votes are counted at a time."""
 
 
 def ssl_knn(ssl_features: Callable[[str], FeatureStore], known: pd.DataFrame, *, split: str, k: int) -> dict[str, float | int]:
-    """k-NN accuracy on the SSL features: the reported split by the train images, or the train images by each other.
+    """k-NN accuracy on the SSL features: train images classify the reported split, or each other if the split is train.
 
     Args:
         ssl_features: opens the feature store of a split.
-        known: `image_id, split, class_id` of the labelled images; two of train and one of `split` at least.
-        split: the reported one.
-        k: neighbours that vote.
+        known: `image_id, split, class_id` of the labelled images; at least two of train and one of `split`.
+        split: the reported split.
+        k: number of neighbours that vote.
 
     Returns:
-        `top1`; `neighbors`: k; `images`: how many were asked about; `gallery`: among how many.
+        `top1`; `neighbors`: k; `images`: number of images classified; `gallery`: number of train images that vote.
     """
     rng = np.random.default_rng(0)
     train = _drawn(known[known["split"] == "train"], GALLERY, rng)
@@ -45,7 +45,7 @@ def ssl_knn(ssl_features: Callable[[str], FeatureStore], known: pd.DataFrame, *,
 
 
 def _drawn(rows: pd.DataFrame, most: int, rng: np.random.Generator) -> pd.DataFrame:
-    """All rows, or `most` of them in drawn order."""
+    """All rows, or a random sample of `most` of them."""
     return rows if len(rows) <= most else rows.iloc[rng.permutation(len(rows))[:most]]
 
 
@@ -58,7 +58,7 @@ def knn_accuracy(
     *,
     asked: int | None = None,
 ) -> float:
-    """Fraction of queries whose k most similar gallery images vote for the right class.
+    """Fraction of queries for which the k most similar gallery images vote for the correct class.
 
     Ties go to the class with the larger summed similarity.
 
@@ -67,8 +67,8 @@ def knn_accuracy(
         gallery_classes: [n] class ids.
         queries: [q, d] L2-normalised; None classifies gallery images by the others.
         query_classes: [q] class ids; None with `queries`.
-        k: how many neighbours vote; fewer if there are fewer.
-        asked: without `queries`, how many gallery images are classified, from the first on; None for all.
+        k: how many neighbours vote; fewer if the gallery is smaller.
+        asked: without `queries`, the number of gallery images to classify, starting with the first; None for all.
     """
     alone = queries is None or query_classes is None
     if queries is None or query_classes is None:
@@ -77,7 +77,7 @@ def knn_accuracy(
     similarity, index = search(gallery, queries, wanted)
     if alone:
         own = index == np.arange(len(queries))[:, None]
-        own[~own.any(axis=1), -1] = True  # among more than k exact copies the image itself may be missing: drop the last
+        own[~own.any(axis=1), -1] = True  # with more than k exact copies the image itself may be missing: drop the last
         similarity = similarity[~own].reshape(len(queries), wanted - 1)
         index = index[~own].reshape(len(queries), wanted - 1)
     parts = range(0, len(queries), VOTES)
@@ -86,9 +86,9 @@ def knn_accuracy(
 
 
 def _vote(voted: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-    """The class most neighbours are of: class ids [q, k] and their cosines -> [q]."""
+    """The most frequent class among the neighbours: class ids [q, k] and their cosines -> [q]."""
     same = voted[:, :, None] == voted[:, None, :]
-    # Counts are integers and the summed similarities shrink below 1/4, so they decide ties and nothing else.
+    # Counts are integers and the summed similarities are scaled below 1/4, so these only break ties.
     weight = 1.0 + np.clip(similarity.astype(np.float64), -1, 1) / (4 * max(1, voted.shape[1] + 1))
     best = (same * weight[:, None, :]).sum(axis=2).argmax(axis=1)
     return voted[np.arange(len(voted)), best]

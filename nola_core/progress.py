@@ -22,13 +22,13 @@ class _Rate(ProgressColumn):
 
 
 def _number(rate: float) -> str:
-    """Whole from ten on; two digits of slow ones, so that no rate reads as 0."""
+    """A whole number from ten up, otherwise two digits, so that a slow rate is not shown as 0."""
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 @contextmanager
 def progress(*, total: int, what: str, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
-    """Yield `advance(count=1, note="")`; `done` of `total` were finished before and do not count for the rate."""
+    """Yield `advance(count=1, note="")`; `done` of `total` are already finished and do not count for the rate."""
     console = Console(file=sys.stderr)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
@@ -62,7 +62,7 @@ def progress(*, total: int, what: str, unit: str, done: int = 0) -> Iterator[Cal
 
 
 def track(items: Iterable[T], *, total: int, what: str, unit: str) -> Iterator[T]:
-    """The items, one by one, under a progress bar."""
+    """Yield the items and show progress."""
     with progress(total=total, what=what, unit=unit) as advance:
         for item in items:
             yield item

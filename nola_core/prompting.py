@@ -1,13 +1,13 @@
-"""Visual prompts of a CLIP vision tower: tokens inside a transformer, or a frame of pixels around the image.
+"""Visual prompts for a CLIP vision tower: tokens inside a transformer, or a frame of pixels around the image.
 
-Tokens (shallow VPT; METHODS section 1, step 3): M learnable tokens of the tower's width join the sequence once, after positional
-embedding and the first LayerNorm, behind the class token and before the patch tokens. They are dropped again before pooling, so
-that a tower pools what it always pooled. For open_clip's own ViT (OpenAI, LAION, DataComp, DFN, MetaCLIP, ...; class token,
-average or attention pooling) and open_clip's timm ViTs, with a class token (EVA excepted) or without one (SigLIP, SigLIP2;
-there the prompts come first).
+Tokens (shallow VPT; METHODS section 1, step 3): M learnable tokens of the tower's width are inserted once, after the positional
+embedding and the first LayerNorm, between the class token and the patch tokens. They are removed before pooling, so the tower
+pools the same tokens as without prompts. Used for open_clip's own ViT (OpenAI, LAION, DataComp, DFN, MetaCLIP, ...; class token,
+average or attention pooling) and open_clip's timm ViTs with a class token (except EVA) or without (SigLIP, SigLIP2; there the
+prompts come first).
 
-A frame (Bahng et al., 2022): learnable pixels added to the border of the normalised image. For every other tower, whatever is
-inside: open_clip's ResNets, ConvNeXt, EVA, MobileCLIP, the offline pair.
+A frame (Bahng et al., 2022): learnable pixels added to the border of the normalised image. Used for every other tower:
+open_clip's ResNets, ConvNeXt, EVA, MobileCLIP, the offline pair.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 
 
 def takes_tokens(tower: nn.Module) -> bool:
-    """Whether a tower is a transformer that prompt tokens can be put into; every other takes a frame."""
+    """Whether a tower is a transformer that accepts prompt tokens; all other towers take a frame."""
     if isinstance(tower, TimmModel):
         return type(tower.trunk) is TimmVisionTransformer
     return isinstance(tower, VisionTransformer)
@@ -35,7 +35,7 @@ def takes_tokens(tower: nn.Module) -> bool:
 def prompted(
     tower: nn.Module, *, tokens: int, frame: float, generator: torch.Generator | None = None
 ) -> PromptedTower | FramedTower:
-    """A tower with the prompts its kind takes: `tokens` of them, or a frame as wide as the share `frame` of the image's side."""
+    """The tower with prompts: `tokens` prompt tokens, or a frame whose width is the share `frame` of the image's side."""
     if takes_tokens(tower):
         return PromptedTower(tower, count=tokens, generator=generator)
     return FramedTower(tower, width=frame)
@@ -44,10 +44,10 @@ def prompted(
 class PromptedTower(nn.Module):
     """A vision transformer with prompt tokens: images [B, 3, H, W] -> features [B, d], not normalised.
 
-    With no tokens it computes exactly what the tower computes.
+    Without tokens it computes exactly the same as the tower.
 
     Attributes:
-        tower: the tower it was given, not copied.
+        tower: the original tower, not a copy.
         prompts: `tokens` [M, width], uniform in +-sqrt(6 / (3 P^2 + width)) with P the patch size.
     """
 
@@ -74,7 +74,7 @@ class PromptedTower(nn.Module):
 
     @property
     def prompts(self) -> dict[str, nn.Parameter]:
-        """What is learnt here, by name."""
+        """The learnable prompts, by name."""
         return {"tokens": self.tokens}
 
     def forward(self, images: Tensor) -> Tensor:
@@ -99,20 +99,20 @@ class PromptedTower(nn.Module):
 
 
 class FramedTower(nn.Module):
-    """Any vision tower with a learnable frame: images [B, 3, H, W] -> features [B, d], as the tower gives them.
+    """Any vision tower with a learnable frame: images [B, 3, H, W] -> features [B, d], as returned by the tower.
 
-    The frame is added to the outer pixels of the normalised image, which keeps its size. It begins as zeros, so that the first
-    student answers as the untouched tower does.
+    The frame is added to the outer pixels of the normalised image, which keeps its size. It is initialised with zeros, so that
+    the student initially predicts the same as the original tower.
 
     Attributes:
-        tower: the tower it was given, not copied.
+        tower: the original tower, not a copy.
         prompts: `frame` [3, n], the n pixels outside the inner rectangle, row by row.
     """
 
     border: Tensor
 
     def __init__(self, tower: nn.Module, *, width: float) -> None:
-        """`width` is a share of the shorter side, below one half; its pixels are rounded."""
+        """`width` is a share of the shorter side, below one half, rounded to whole pixels."""
         super().__init__()
         self.tower: Any = tower
         h, w = image_size(tower)
@@ -124,7 +124,7 @@ class FramedTower(nn.Module):
 
     @property
     def prompts(self) -> dict[str, nn.Parameter]:
-        """What is learnt here, by name."""
+        """The learnable prompts, by name."""
         return {"frame": self.frame}
 
     def forward(self, images: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class FramedTower(nn.Module):
 
 
 def image_size(tower: Any) -> tuple[int, int]:
-    """Height and width of the images a tower takes; open_clip notes a square's as one number."""
+    """Height and width of a tower's images; open_clip stores one number for a square."""
     size = tower.image_size
     return (size, size) if isinstance(size, int) else tuple(size)
 
@@ -142,7 +142,7 @@ def image_size(tower: Any) -> tuple[int, int]:
 def norm_parameters(tower: nn.Module) -> dict[str, nn.Parameter]:
     """Weights and biases of every normalisation layer of a tower, by their names in it.
 
-    Those of a BatchNorm are its scale and shift; its running statistics are buffers and stay what they are in evaluation mode.
+    For a BatchNorm these are scale and shift; its running statistics are buffers and do not change in evaluation mode.
     """
     return {
         f"{name}.{key}": parameter

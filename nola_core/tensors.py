@@ -1,4 +1,4 @@
-"""Files of tensors, as safetensors: written in one step, and one sentence where a file is absent or damaged."""
+"""Tensor files in safetensors format: atomic writes, and a clear message if a file is missing or damaged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, by name, on the CPU.
 
     Raises:
-        NolaError: the file is absent or damaged.
+        NolaError: the file is missing or damaged.
     """
     return read_with_metadata(path)[0]
 
@@ -29,10 +29,10 @@ def read_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as stored:
             return {name: stored.get_tensor(name) for name in stored.keys()}, dict(stored.metadata() or {})  # noqa: SIM118
     except SafetensorError as error:
-        raise NolaError(f"{path} is no file of tensors ({error}); delete it and run its stage again.") from error
+        raise NolaError(f"{path} is not a valid safetensors file ({error}); delete it and run its stage again.") from error
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], *, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors, made contiguous on the CPU. `metadata` may hold one key: safetensors writes several in any order."""
+    """Write tensors, copied to contiguous CPU memory. `metadata` may have one key: safetensors writes several in random order."""
     with replacing(path) as scratch:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, scratch, metadata=metadata)

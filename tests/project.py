@@ -14,6 +14,8 @@ from tests.tiny import write_clip, write_photos, write_ssl
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ("cat", "dog", "bird")
+TINY = {"clip": {"model": "local-dir:demo/clip"}, "ssl": {"model": "local-dir:demo/ssl"}}
+"""The backbones that `make_project` writes, as a data set names them."""
 ORDER = ("prepare", "describe", "embed clip", "embed ssl", "duplicates", "classify", "select", "fit", "tune", "predict")
 AFTER_TRUTH = ("evaluate", "report")
 
@@ -46,7 +48,7 @@ def write_definition(
         "images": {"reader": "folder", "holdout": 0.25, "labels": "none"} | images,
         "classes": list(CLASSES),
         "templates": ["a photo of a {}.", "a drawing of a {}."],
-        "backbones": "demo",
+        "backbones": TINY,
     }
     write_yaml(root / "data" / f"{dataset}.yaml", definition)
 

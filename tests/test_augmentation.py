@@ -1,4 +1,4 @@
-"""Every batched step against torchvision's function for one image, and every draw against torchvision's own `get_params`."""
+"""Every batched step compared with torchvision's function for one image, and every draw with torchvision's `get_params`."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from torchvision import transforms
 from nola_core import augmentation
 from nola_core.augmentation import Draws, blur, corner_points, crop_box, draw, jitter, perspective, random_crop, strong_view
 
-NUMBERS = st.floats(0, 1, exclude_max=True, width=32)  # what torch.rand gives: 24 bits, never 1
+NUMBERS = st.floats(0, 1, exclude_max=True, width=32)  # the values of torch.rand: 24 bits, never 1
 LAST = 1 - 2.0**-24
 
 
@@ -112,7 +112,7 @@ def test_corners_are_as_likely_as_torchvisions(width: int, height: int) -> None:
 @given(st.integers(1, 400), st.integers(1, 400), st.lists(NUMBERS, min_size=22, max_size=22))
 @example(11, 400, [0.5] * 22)  # nothing fits: the central crop
 @example(400, 11, [0.5] * 22)
-@example(2, 16, [0.5] * 9 + [0.0] * 12 + [0.5])  # the tenth is the first that fits
+@example(2, 16, [0.5] * 9 + [0.0] * 12 + [0.5])  # only the tenth fits
 def test_the_crop_is_torchvisions_for_the_same_numbers(
     scripted: list[float], width: int, height: int, numbers: list[float]
 ) -> None:

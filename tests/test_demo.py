@@ -8,7 +8,7 @@ import torch
 
 from nola_core import text_classifier
 from nola_core.backbones.clip import load_clip
-from nola_core.backbones.pairs import load_pair
+from nola_core.backbones.pairs import PACKAGE, load_pair
 from nola_core.backbones.ssl import load_ssl
 from nola_core.datasets.definition import load_definition
 from nola_core.datasets.image import decode
@@ -34,7 +34,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, list[obj
 
 def test_the_checkpoints_are_small_and_those_of_the_committed_log() -> None:
     log = (ROOT / "demo" / "train.log").read_text()
-    files = [*(ROOT / "demo" / "clip").iterdir(), *(ROOT / "demo" / "ssl").iterdir()]
+    files = [path for path in (PACKAGE / "demo").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".json", ".safetensors"}
     assert sum(path.stat().st_size for path in files) < 12_000_000
     for path in files:
@@ -53,7 +53,7 @@ def test_neighbours_in_the_self_supervised_features_share_their_digit(
     digits: tuple[Prepared, list[object], np.ndarray],
 ) -> None:
     prepared, images, truth = digits
-    encoder = load_ssl(load_pair("demo").ssl, root=ROOT)
+    encoder = load_ssl(load_pair("demo").ssl)
     with torch.inference_mode():
         features = normalized(encoder.module(torch.stack([encoder.preprocess(image) for image in images])).numpy())
     test = (prepared.manifest["split"] == "test").to_numpy()
@@ -66,7 +66,7 @@ def test_the_clip_reads_handwriting_it_has_never_seen_but_not_well(
     digits: tuple[Prepared, list[object], np.ndarray],
 ) -> None:
     prepared, images, truth = digits
-    clip = load_clip(load_pair("demo").clip, root=ROOT)
+    clip = load_clip(load_pair("demo").clip)
     names = prepared.classes["display_name"].tolist()
     phi = text_classifier.build(clip.encode_texts, [[f"a photo of the digit {name}."] for name in names], names=names)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The environment: defaults where a variable is absent or empty, sentences where it is wrong."""
+"""Environment variables: defaults if one is missing or empty, clear messages if it is wrong."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_device(monkeypatch: pytest.MonkeyPatch, text: str | None, kind: str) ->
 @pytest.mark.parametrize("text", ["gpu", "cuda:x", "cuda:-1", "meta", "cuda:0\n", "CUDA"])
 def test_a_device_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("NOLA_DEVICE", text)
-    with pytest.raises(NolaError, match=f"NOLA_DEVICE={text} names no device; use auto, cpu, cuda or cuda:0"):
+    with pytest.raises(NolaError, match=f"NOLA_DEVICE={text} is not a device; use auto, cpu, cuda or cuda:0"):
         device()
 
 
 @pytest.mark.parametrize("text", ["cuda:99", "cuda:4711"])
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("NOLA_DEVICE", text)
-    with pytest.raises(NolaError, match=rf"NOLA_DEVICE={text}, but this machine shows \d+ GPUs"):
+    with pytest.raises(NolaError, match=rf"NOLA_DEVICE={text}, but torch finds \d+ GPUs"):
         device()
 
 
@@ -80,7 +80,7 @@ def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers() == 40
     for text in ("0", "-2", "many", "1.5", "²"):
         monkeypatch.setenv("NOLA_WORKERS", text)
-        with pytest.raises(NolaError, match=f"NOLA_WORKERS={text} must be a number from 1"):
+        with pytest.raises(NolaError, match=f"NOLA_WORKERS={text} is not valid; use a whole number of at least 1"):
             workers()
 
 

@@ -9,23 +9,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from nola_core.errors import NolaError
 from nola_core.evaluation import (
     Evaluation,
     evaluate,
     expected_calibration_error,
-    final_method,
-    ordered_methods,
+    read_metrics,
     reliability_table,
     score,
 )
+from nola_core.methods.method import InForce, Kind, Listed
 from nola_core.prediction import Predictions
 
 CLASSES = pd.DataFrame({"class_id": [0, 1, 2], "name": ["cat", "dog", "owl"], "display_name": ["cat", "dog", "owl"]})
+
+
+def in_force_of(*names: str, final: str, kinds: dict[str, Kind] | None = None) -> InForce:
+    """Made-up methods: nothing but what is listed is known of them."""
+    listed = [Listed(name, name.title(), f"what {name} does", (kinds or {}).get(name, "text")) for name in names]
+    return InForce(tuple(listed), text_classifier="cde", teacher="alignment", final=final)
 
 
 def manifest_of(**splits: list[str]) -> pd.DataFrame:
@@ -67,6 +75,7 @@ def small(**changes: Any) -> Evaluation:
     """Four train images (b is selected as cat but a dog), four test images, two methods."""
     arguments: dict[str, Any] = {
         "dataset": "pets",
+        "in_force": in_force_of("zero_shot", "nola", final="nola", kinds={"nola": "student"}),
         "manifest": manifest_of(train=["a", "b", "c", "d"], test=["t", "u", "v", "w"]),
         "classes": CLASSES,
         "labels": labels_of(a=0, b=1, c=1, d=2, t=0, u=0, v=1, w=2),
@@ -75,6 +84,7 @@ def small(**changes: Any) -> Evaluation:
                 prediction_rows("test", "nola", {"t": 0, "u": 0, "v": 1, "w": 1}),
                 prediction_rows("test", "zero_shot", {"t": 0, "u": 1, "v": 2, "w": 1}, probability=0.6),
                 prediction_rows("train", "zero_shot", {"a": 0, "b": 0, "c": 1, "d": 2}),
+                prediction_rows("train", "nola", {"a": 0, "b": 1, "c": 1, "d": 2}),
             ]
         ),
         "pseudo_labels": candidates_of(("a", 0, True), ("b", 0, True), ("c", 1, True), ("d", 2, False), ("a", 1, False)),
@@ -122,6 +132,7 @@ def test_tables() -> None:
     result = small()
     assert result.accuracy.to_dict("records") == [
         {"split": "train", "method": "zero_shot", "top1": 0.75},
+        {"split": "train", "method": "nola", "top1": 1.0},
         {"split": "test", "method": "zero_shot", "top1": 0.25},
         {"split": "test", "method": "nola", "top1": 0.75},
     ]
@@ -161,7 +172,7 @@ def test_without_ground_truth(tmp_path: Path) -> None:
     assert (tmp_path / "plots/accuracy.csv").read_text() == "split,method,top1\n"
     assert (tmp_path / "plots/confusion.csv").read_text() == "image_id,actual,predicted\n"
     assert (tmp_path / "plots/reliability.csv").read_text() == "method,bin,confidence,accuracy,images\n"
-    counts = pd.read_csv(tmp_path / "per_class.csv").query("method == 'nola'")
+    counts = pd.read_csv(tmp_path / "per_class.csv").query("method == 'nola' and split == 'test'")
     assert counts["predicted"].tolist() == [2, 2, 0]
     assert counts["images"].tolist() == [0, 0, 0] and counts["accuracy"].isna().all()
 
@@ -186,6 +197,7 @@ def test_without_a_test_split_the_train_images_are_reported_as_transductive() ->
     metrics = small(
         manifest=manifest_of(train=["a", "b", "c", "d"]),
         labels=labels_of(a=0, b=1),
+        in_force=in_force_of("zero_shot", final="zero_shot"),
         predictions=prediction_rows("train", "zero_shot", {"a": 0, "b": 0, "c": 1, "d": 2}),
     ).metrics
     assert (metrics["split"], metrics["protocol"]) == ("train", "transductive")
@@ -208,14 +220,53 @@ def test_probe_answers_held_out_images_by_the_labelled_train_images() -> None:
     assert probes == {"ssl_knn": {"top1": 0.75, "neighbors": 1, "images": 4, "gallery": 4}}
 
 
-def test_the_guard_is_stored_beside_the_student_and_the_input_stays_untouched() -> None:
+def test_the_guard_is_stored_beside_every_student_and_the_input_stays_untouched() -> None:
     good = {"nuclear_norm": 0.9, "answer_nuclear_norm": 0.9, "mean_prediction_entropy": 0.9, "mean_confidence": 0.9, "images": 4}
     collapsed = good | {"mean_prediction_entropy": 0.1}
-    given_scores = {"train": {"alignment": good, "nola": good}, "test": {"alignment": good, "nola": collapsed}}
-    found = small(label_free=given_scores).metrics["label_free"]
-    assert "warning" not in found["train"]["nola"]
-    assert "0.900 to 0.100" in found["test"]["nola"]["warning"]
+    given_scores = {
+        "train": {"alignment": good, "nola": good, "zero_shot": collapsed},
+        "test": {"alignment": good, "nola": collapsed, "lafter": collapsed},
+        "val": {"nola": collapsed},
+    }
+    three = in_force_of("zero_shot", "nola", "lafter", final="nola", kinds={"nola": "student", "lafter": "student"})
+    rows = pd.concat(
+        prediction_rows(split, method, answers)
+        for method in three.names
+        for split, answers in (("train", dict.fromkeys("abcd", 0)), ("test", dict.fromkeys("tuvw", 0)))
+    )
+    found = small(label_free=given_scores, in_force=three, predictions=rows).metrics["label_free"]
+    warned = [(split, name) for split, methods in found.items() for name, scores in methods.items() if "warning" in scores]
+    assert warned == [("test", "nola"), ("test", "lafter")], "only a student, and only where its teacher has scores"
+    assert found["test"]["lafter"]["warning"] == (
+        "By the scores that need no labels, Lafter is worse than its teacher: "
+        "the entropy of the mean prediction fell from 0.900 to 0.100."
+    )
     assert "warning" not in collapsed
+
+
+def test_methods_stand_in_their_order_with_what_is_known_of_them_and_the_final_one_is_the_one_named(tmp_path: Path) -> None:
+    listed = in_force_of("nola", "nearest", "zero_shot", final="nearest")
+    wrong = dict.fromkeys("tuvw", 1)
+    rows = [prediction_rows("test", "zero_shot", wrong), prediction_rows("test", "nearest", {"t": 0, "u": 0, "v": 1, "w": 2})]
+    result = small(in_force=listed, predictions=pd.concat([*rows, prediction_rows("test", "nola", wrong)]))
+    assert list(result.metrics["methods"]) == ["nola", "nearest", "zero_shot"]
+    assert result.metrics["methods"]["nearest"]["top1"] == 1
+    assert result.per_class["method"].unique().tolist() == ["nola", "nearest", "zero_shot"]
+    assert (result.confusion["actual"] == result.confusion["predicted"]).all(), "of nearest, the final method"
+    assert result.metrics["in_force"]["methods"][1] == {
+        "name": "nearest",
+        "title": "Nearest",
+        "summary": "what nearest does",
+        "kind": "text",
+    }
+    result.write(tmp_path)
+    assert read_metrics(tmp_path / "metrics.json") == (result.metrics, listed)
+
+
+def test_metrics_that_do_not_say_which_methods_they_are_about_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"methods": {}}')
+    with pytest.raises(NolaError, match=r"metrics\.json does not say which methods it is about: run the stage evaluate again\."):
+        read_metrics(tmp_path / "metrics.json")
 
 
 @pytest.mark.parametrize(
@@ -232,25 +283,31 @@ def test_the_guard_is_stored_beside_the_student_and_the_input_stays_untouched() 
             {"manifest": manifest_of(train=["a", "b", "c", "d"], test=["t", "u", "v"]), "labels": labels_of()},
             "1 predictions name no readable",
         ),
-        ({"predictions": prediction_rows("train", "cde", {"a": 0, "b": 0, "c": 0, "d": 0})}, "no row of split test"),
-        ({"predictions": prediction_rows("test", "cde", {"t": 3, "u": 0, "v": 0, "w": 0})}, "does not have: 3"),
+        ({"predictions": prediction_rows("train", "nola", {"a": 0, "b": 0, "c": 0, "d": 0})}, "no row of split test"),
+        (
+            {
+                "predictions": prediction_rows("test", "nola", {"t": 3, "u": 0, "v": 0, "w": 0}),
+                "in_force": in_force_of("nola", final="nola"),
+            },
+            "does not have: 3",
+        ),
+        (
+            {"in_force": in_force_of("zero_shot", "nola", "nearest", final="nola")},
+            "split train, has no predictions by nearest. Run the stage predict again",
+        ),
+        (
+            {"in_force": in_force_of("zero_shot", final="zero_shot")},
+            "split train, has predictions by nola, which params.yaml does not run. Run the stage predict again",
+        ),
+        (
+            {"predictions": prediction_rows("test", "cde", dict.fromkeys("tuvw", 0))},
+            "no predictions by zero_shot, nola and has predictions by cde, which",
+        ),
     ],
 )
 def test_tables_that_contradict_each_other_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(NolaError, match=message):
         small(**changes)
-
-
-def test_order_of_methods() -> None:
-    assert ordered_methods(["zlap", "nola", "cde", "ot", "zero_shot", "nola"]) == [
-        "zero_shot",
-        "cde",
-        "nola",
-        "ot",
-        "zlap",
-    ]
-    assert final_method(["zlap", "nola", "cde"]) == "nola"
-    assert final_method(["cde", "zero_shot"]) == "cde"
 
 
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 20))
@@ -270,6 +327,21 @@ def test_calibration_error_equals_the_loop_over_bins(seed: int, images: int, bin
     assert expected_calibration_error(confidence, right, bins) == pytest.approx(total)
     table = reliability_table(confidence, right, bins)
     assert table["images"].sum() == images and table["images"].min() > 0
+
+
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_calibration_error_equals_torchmetrics(seed: int, images: int, bins: int) -> None:
+    """But for confidences on the very edge of two bins, which torchmetrics puts into the upper one."""
+    generator = np.random.default_rng(seed)
+    p = generator.dirichlet(np.full(4, 0.5), size=images)
+    actual = generator.integers(0, 4, size=images)
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == actual
+    ours = expected_calibration_error(confidence, right, bins)
+    asked = torch.from_numpy(confidence), torch.from_numpy(right).long()
+    assert ours == pytest.approx(float(binary_calibration_error(*asked, n_bins=bins)), abs=1e-12)
+    several = multiclass_calibration_error(torch.from_numpy(p), torch.from_numpy(actual), num_classes=4, n_bins=bins)
+    assert ours == pytest.approx(float(several), abs=1e-6)  # which counts in float32
 
 
 @given(st.integers(0, 10_000), st.integers(6, 9))

@@ -1,4 +1,4 @@
-"""Extraction on real image files with a tiny ViT: the plain loop as oracle, and nothing computed twice."""
+"""Extraction on real image files with a tiny ViT, compared with a plain loop; nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ class Broken(nn.Module):
 def test_features_that_are_no_numbers_name_the_image(root: Path, encoder: ImageEncoder, value: float) -> None:
     image = encoder.preprocess(image_opener(root, "toy")("013.png"))
     broken = replace(encoder, module=Broken(encoder.module, image, value))
-    with pytest.raises(NolaError, match=r"embed ssl: local-dir:ssl gives NaN or infinite features .* image '013.png' \(1 of"):
+    with pytest.raises(NolaError, match=r"embed ssl: local-dir:ssl returns NaN or infinite features .* image '013.png' \(1 in"):
         embed(root, broken)
     assert not (root / "ssl").exists()
     assert embed(root, encoder) == 30

@@ -1,4 +1,4 @@
-"""Feature stores open only when their three files belong together; the row cache gives back what it was given."""
+"""Feature stores open only if their three files match; the row cache returns the rows it was given."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_row_that_was_never_filled_is_named(tmp_path: Path) -> None:
     cache = RowCache(tmp_path / "rows", 4)
     cache.append([sha("a"), sha("c")], random_rows(2))
     part = pd.DataFrame({"image_id": ["a", "b", "c"], "sha256": [sha("a"), sha("b"), sha("c")]})
-    with pytest.raises(NolaError, match=r"1 of 3 rows were never filled \(image 'b'\)"):
+    with pytest.raises(NolaError, match=r"1 of 3 images have no features \(first: 'b'\)"):
         write_store(tmp_path / "store", part, cache, META)
     assert not (tmp_path / "store" / "meta.json").exists()
 
@@ -166,7 +166,7 @@ def test_the_cache_gives_back_every_row_and_keeps_it(chunks: list[list[int]], as
 
 
 def read(cache: RowCache, asked: list[int]) -> dict[int, list[float]]:
-    """Position in `asked` -> row, of what the cache knows."""
+    """Position in `asked` -> row, for the images in the cache."""
     parts = list(cache.read([sha(number) for number in asked]))
     places = [place for positions, _ in parts for place in positions.tolist()]
     assert len(set(places)) == len(places)
@@ -189,7 +189,7 @@ def test_a_cut_chunk_is_dropped_with_one_line_and_the_others_stay(
     chunk.write_bytes(chunk.read_bytes()[:size])
     cache = RowCache(tmp_path, 4)
     assert read(cache, [0, 1, 2, 3]) == {2: rows[2], 3: rows[3]} and not chunk.exists()
-    assert capsys.readouterr().err == f"{chunk} is damaged: it is dropped, and its images are embedded again\n"
+    assert capsys.readouterr().err == f"{chunk} is damaged: NoLA deletes it and embeds its images again\n"
     cache.append([sha(0), sha(1)], np.array([rows[0], rows[1]]))
     assert read(RowCache(tmp_path, 4), [0, 1, 2, 3]) == rows
 
@@ -213,12 +213,12 @@ def test_a_chunk_damaged_while_it_is_in_use_fills_no_row(tmp_path: Path) -> None
     chunk.write_bytes(data)
     assert read(cache, [0, 1, 2, 3]) == {2: rows[2], 3: rows[3]}
     part = pd.DataFrame({"image_id": ["a"], "sha256": [sha(0)]})
-    with pytest.raises(NolaError, match=r"1 of 1 rows were never filled \(image 'a'\); run embed again"):
+    with pytest.raises(NolaError, match=r"1 of 1 images have no features \(first: 'a'\); run embed again"):
         write_store(tmp_path / "store", part, cache, META)
 
 
 def test_a_cached_row_costs_little_memory(tmp_path: Path) -> None:
-    """1.28 million rows (ImageNet) shall take tens of megabytes, not the hundreds of a dict."""
+    """1.28 million rows (ImageNet) must take tens of megabytes, not hundreds as in a dict."""
     cache, count = RowCache(tmp_path, 1), 4096
     for chunk in range(8):
         cache.append([sha(f"{chunk}-{number}") for number in range(count)], np.zeros((count, 1), np.float16))
@@ -248,7 +248,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_an_error_and_no_crash(tmp_path: Path, small_disk: Path) -> None:
-    """In a child: a memory map over a sparse file would be ended by SIGBUS."""
+    """In a child process, because a memory map of a sparse file would end it with SIGBUS."""
 
     def write() -> None:
         names = [str(number) for number in range(1000)]

@@ -1,4 +1,4 @@
-"""Files are complete or absent, and what is wrong with one is a sentence."""
+"""Files are complete or absent, and errors are clear messages."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def write_folder(path: Path, content: str) -> None:
 
 
 def complete(path: Path) -> str:
-    """What both files of a folder hold, which must be the same."""
+    """The content of both files of a folder, which must be equal."""
     assert names(path) == ["one", "two"]
     first, second = ((path / name).read_text() for name in names(path))
     assert first == second
@@ -129,7 +129,7 @@ def test_an_interrupt_at_any_step_leaves_the_old_or_the_new_folder(tmp_path: Pat
         patch.setattr(owner, step, interrupted(getattr(owner, step), when))
         with pytest.raises(KeyboardInterrupt):
             write_folder(path, "new")
-    sweep(tmp_path)  # finds nothing to do, or a living writer's
+    sweep(tmp_path)  # finds nothing, or a folder of a running process
     assert complete(path if path.exists() else next(tmp_path.glob(".store.*/old"))) in ("old", "new")
 
 
@@ -139,7 +139,7 @@ def forever(path: Path) -> None:
 
 
 def test_a_kill_at_any_moment_leaves_a_complete_folder(tmp_path: Path) -> None:
-    """SIGKILL in the middle of one replacement after another, with what a stage does at its start after each."""
+    """SIGKILL during repeated replacements, each followed by the cleanup at the start of a stage."""
     path, draw = tmp_path / "store", random.Random(3)
     write_folder(path, "0")
     for _ in range(25):
@@ -181,7 +181,7 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_writers_is_not(tmp_path
 
 def test_a_reused_process_id_is_no_living_writer(tmp_path: Path) -> None:
     left = dead_writers(tmp_path / "file")
-    reused = re.sub(r"-\d+-", f"-{os.getpid()}-", left.name, count=1)  # this process has the id, but began at another time
+    reused = re.sub(r"-\d+-", f"-{os.getpid()}-", left.name, count=1)  # this process has the id, but a different start time
     assert reused != left.name
     left.rename(tmp_path / reused)
     sweep(tmp_path)
@@ -204,12 +204,12 @@ def test_an_old_folder_whose_target_is_missing_comes_back(tmp_path: Path, capsys
     write_folder(left / "old", "old")
     sweep(tmp_path)
     assert names(tmp_path) == ["store"] and complete(tmp_path / "store") == "old"
-    assert "store is as it was before a run that was killed while it replaced it" in capsys.readouterr().err
+    assert "store: a run was killed while replacing it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["text", "table", "tensors"])
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, kind: str) -> None:
-    """The limit on a file's size stands for the disk's: both come from `write`, whatever library calls it."""
+    """A limit on the file size stands for a full disk: both errors come from `write`, in every library."""
     path, numbers = tmp_path / "file", np.random.default_rng(0).normal(size=5000)
     write = {
         "text": lambda scratch: scratch.write_text("x" * 5000),
@@ -237,7 +237,7 @@ def test_a_table_has_the_schemas_columns_and_types_and_no_others(tmp_path: Path)
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        ({"name": ["a"]}, "lacks the columns count"),
+        ({"name": ["a"]}, "has no columns count"),
         ({"name": ["a"], "count": ["many"]}, "does not fit its type"),
         ({"name": ["a"], "count": [1.5]}, "does not fit its type"),
         ({"name": ["a"], "count": [2**40]}, "does not fit its type"),
@@ -278,7 +278,7 @@ def test_reading_errors_say_what_to_do(tmp_path: Path) -> None:
         read_json(tmp_path / "absent.json")
     for bad in (b'{"a": ', b"\xff\xfe{}"):
         (tmp_path / "bad.json").write_bytes(bad)
-        with pytest.raises(NolaError, match=re.escape("bad.json is no JSON")):
+        with pytest.raises(NolaError, match=re.escape("bad.json is not valid JSON")):
             read_json(tmp_path / "bad.json")
 
 

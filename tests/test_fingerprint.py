@@ -1,4 +1,4 @@
-"""Fingerprints of code over small packages made by hand."""
+"""Fingerprints of code for small hand-written packages."""
 
 from pathlib import Path
 

@@ -29,10 +29,11 @@ TRAINING = [stage for stage in inputs.STAGES if stage not in ("prepare", "evalua
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make_project(tmp_path_factory.mktemp("inputs") / "p")
-    shutil.copytree(ROOT / "nola_core", root / "nola_core", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "nola_core", root / "nola_core", ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     (root / "names.txt").write_text("cat\ndog\nbird\n")
     (root / "mine.yaml").write_text("version: 1\nprompts: [What is {a} {c}?]\n")
     change(root / "data" / "blobs.yaml", "classes", value="names.txt")
+    change(root / "data" / "blobs.yaml", "backbones", "ssl", value="demo")
     return root
 
 
@@ -102,7 +103,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         set(),
     ),
     "another model under the pair's name": (
-        lambda p: replace(p / "nola_core/backbones/pairs.yaml", 'demo: {model: "local-dir:demo/ssl"}', "demo: {model: other}"),
+        lambda p: replace(p / "nola_core/backbones/pairs.yaml", 'demo: {model: "package:demo/ssl"', 'demo: {model: "other"'),
         {"embed ssl", "predict"},
     ),
     "a comment in a catalog entry": (
@@ -112,6 +113,10 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "labels: folders -> none": (lambda p: change(p / "data/blobs.yaml", "images", "labels", value="none"), {"prepare"}),
     "the class file": (lambda p: (p / "names.txt").write_text("cat\ndog\nsparrow\n"), {"prepare"}),
     "CLIP's weights": (new_weights, OF_CLIP),
+    "a file of a model that comes with NoLA": (
+        lambda p: replace(p / "nola_core/backbones/demo/ssl/config.json", "bicubic", "bilinear"),
+        {"embed ssl"},
+    ),
     "the code that decodes": (
         lambda p: replace(
             p / "nola_core/datasets/image.py",
@@ -234,7 +239,7 @@ def test_no_entry_of_a_training_stage_says_where_labels_are(project: Path) -> No
 def test_what_is_wrong_with_one_data_set_stays_with_it(project: Path) -> None:
     change(project / "params.yaml", "datasets", value=["blobs", "broken"])
     (project / "data" / "broken.yaml").write_text("images: 3\n")
-    shutil.rmtree(project / "demo" / "ssl")
+    shutil.rmtree(project / "nola_core" / "backbones" / "demo" / "ssl")
     found = entries(project)
     assert set(found["embed ssl"]) == {"problem"} and "demo/ssl does not exist" in found["embed ssl"]["problem"]
     assert "problem" not in found["embed clip"] and "problem" not in found["select"]
@@ -324,7 +329,12 @@ def test_every_yaml_and_html_file_of_the_package_is_an_input_of_somebody() -> No
     """A new kind of file must be thought about: resolved by content, part of a fingerprint, or without effect on results."""
     resolved = {"backbones/pairs.yaml", "report/template.html"}
     no_result = {"descriptions/prices.yaml", "descriptions/captions.yaml"}  # costs; captions are asked for by a command
-    folders = ("datasets/catalog", "descriptions/prompt_sets", "presets")  # by name; presets through the report's overrides
+    folders = (
+        "backbones/demo",
+        "datasets/catalog",
+        "descriptions/prompt_sets",
+        "presets",
+    )  # hashed or by name; presets through the report's overrides
     package = Path(pairs.__file__).parent.parent
     for path in package.rglob("*"):
         name = path.relative_to(package).as_posix()

@@ -1,4 +1,4 @@
-"""Pages of a small finished data set, and what is said about a wrong name."""
+"""Pages of a small finished data set, and messages about wrong names."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from PIL import Image
 
 from nola_core import inspect
 from nola_core.errors import NolaError
+from nola_core.files import write_json
 from nola_core.lookup import dataset_folder
-from tests.report.example import image_of, write_example
+from tests.report.example import image_of, in_force_of, write_example
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_pages_join_to_the_whole_table(root: Path) -> None:
 
 def test_descriptions_come_with_what_speaks_against_them(root: Path) -> None:
     one = inspect.descriptions(root, "pets", class_name="dog & <wolf>").table
-    assert one[["text", "margin", "note"]].values.tolist() == [["It looks like dog & <wolf>.", 0.2, "nearer to cat"]]
+    assert one[["text", "margin", "note"]].values.tolist() == [["It looks like dog & <wolf>.", 0.2, "closer to cat"]]
     assert inspect.descriptions(root, "pets").table["margin"].tolist() == [0.3, 0.2, 0.4]
 
 
@@ -82,10 +83,10 @@ def test_descriptions_that_were_never_judged_are_not_dropped(root: Path) -> None
     table = pd.read_parquet(path)
     try:
         table.iloc[:0].to_parquet(path)
-        assert inspect.descriptions(root, "pets").notes == ("no class descriptions: templates alone",)
+        assert inspect.descriptions(root, "pets").notes == ("no class descriptions; only templates are used",)
         table.assign(text=[f"Newer {number}." for number in range(len(table))]).to_parquet(path)
         newer = inspect.descriptions(root, "pets")
-        assert newer.notes == ("the descriptions are newer than their scores: run the stage classify",)
+        assert newer.notes == ("the descriptions are newer than their scores; run the stage classify",)
         assert newer.table["text"].tolist() == ["Newer 0.", "Newer 1.", "Newer 2."]
     finally:
         table.to_parquet(path)
@@ -100,6 +101,32 @@ def test_predictions_are_those_of_the_final_method_or_the_one_named(root: Path) 
         assert page.table["probability"].tolist() == mine["probability"].tolist()
         owls = inspect.predictions(root, "pets", method=wanted, class_name="OWL")
         assert ids_of(owls) == mine.loc[mine["class_id"] == 2, "image_id"].tolist()
+
+
+def test_before_predict_has_run_the_class_is_the_text_classifiers(tmp_path: Path) -> None:
+    write_example(
+        tmp_path / "data/pets", in_force=in_force_of("nearest", "templates", final="nearest", text_classifier="templates")
+    )
+    path = tmp_path / "data/pets/predictions.parquet"
+    predictions = path.rename(path.with_suffix(".later"))
+    asked = pd.read_parquet(tmp_path / "data/pets/zero_shot.parquet")
+    assert asked["method"].unique().tolist() == ["templates"] and asked["split"].unique().tolist() == ["train"]
+    page = inspect.features(tmp_path, "pets", role="ssl", class_name="owl")
+    assert ids_of(page) == asked.loc[asked["class_id"] == 2, "image_id"].tolist()
+    predictions.rename(path)
+    assert inspect.predictions(tmp_path, "pets").notes == ("predictions by nearest",)
+
+
+def test_predictions_that_lack_the_final_method_are_one_sentence(tmp_path: Path) -> None:
+    write_example(tmp_path / "data/pets")
+    path = tmp_path / "data/pets/predictions.parquet"
+    pd.read_parquet(path).query("method != 'nola'").to_parquet(path)
+    with pytest.raises(NolaError, match=r"no predictions by the final method, nola; run the stage predict again\."):
+        inspect.predictions(tmp_path, "pets")
+    assert inspect.predictions(tmp_path, "pets", method="cde").whole == 90
+    write_json(tmp_path / "data/inputs/pets.json", {"predict": {"seed": 1}})
+    with pytest.raises(NolaError, match=r"pets\.json does not name the final method; `nola run` writes it anew\."):
+        inspect.features(tmp_path, "pets", role="ssl")
 
 
 def test_similar_images_equal_a_loop_over_all_pairs(root: Path) -> None:
@@ -140,13 +167,13 @@ def test_sheets_show_the_right_images(tmp_path: Path, root: Path, monkeypatch: p
 
 
 def test_a_wrong_name_is_one_sentence_with_what_there_is(root: Path) -> None:
-    with pytest.raises(NolaError, match=r"holds no feature store: run the stage embed with --role clip"):
+    with pytest.raises(NolaError, match=r"has no feature store; run the stage embed with --role clip"):
         inspect.features(root, "pets", role="clip")
     with pytest.raises(NolaError, match=r"no split 'val'; there are: train, test\."):
         inspect.features(root, "pets", role="ssl", split="val")
     with pytest.raises(NolaError, match=r"there is no class 'cta'; there are: cat, dog & <wolf>, owl\."):
         inspect.pseudo_labels(root, "pets", class_name="cta")
-    with pytest.raises(NolaError, match=r"no image 'pictures/0655.png'; nearest of 90: pictures/065.png"):
+    with pytest.raises(NolaError, match=r"no image 'pictures/0655.png'; most similar of 90: pictures/065.png"):
         inspect.similar(root, "pets", "pictures/0655.png")
     with pytest.raises(NolaError, match=r"no method 'nila'; there are: zero_shot, cde, alignment, nola\."):
         inspect.predictions(root, "pets", method="nila")
@@ -155,9 +182,9 @@ def test_a_wrong_name_is_one_sentence_with_what_there_is(root: Path) -> None:
 def test_a_data_set_that_has_not_been_run(root: Path, tmp_path: Path) -> None:
     with pytest.raises(NolaError, match=r"there is no data set 'pet'; there are: pets\."):
         dataset_folder(root, "pet")
-    with pytest.raises(NolaError, match="holds no prepared data set yet: `nola run`"):
+    with pytest.raises(NolaError, match="has no prepared data set yet; run `nola run`"):
         dataset_folder(tmp_path, "pets")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "pets.yaml").write_text("{}")
-    with pytest.raises(NolaError, match="pets holds nothing yet: `nola run --dataset pets` prepares it"):
+    with pytest.raises(NolaError, match="pets has no results yet; run `nola run --dataset pets`"):
         dataset_folder(tmp_path, "pets")

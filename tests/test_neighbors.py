@@ -1,4 +1,4 @@
-"""Neighbour search against a blocked torch product, and near duplicates against all pairs."""
+"""Neighbour search compared with a blocked torch product, and near duplicates compared with all pairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nola_core.neighbors import near_duplicates as all_near_duplicates
 
 
 def blocked_search(gallery: np.ndarray, queries: np.ndarray, k: int, block: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest inner products, block by block: memory q x (block + k), whatever N is."""
+    """The k largest inner products, block by block: memory q x (block + k), independent of N."""
     rows = torch.from_numpy(gallery)
     best = torch.empty(len(queries), 0)
     where = torch.empty(len(queries), 0, dtype=torch.int64)
@@ -95,7 +95,7 @@ def test_faiss_takes_the_gpu_that_torch_takes(place: str, gpu: int | None) -> No
 
 @pytest.mark.parametrize(("name", "asked"), [("cpu", []), ("cuda:1", [1])])
 def test_search_runs_where_nola_device_says(monkeypatch: pytest.MonkeyPatch, name: str, asked: list[int]) -> None:
-    """With FAISS's GPU functions replaced by ones that note which GPU they were to use."""
+    """FAISS's GPU functions replaced by functions that record the GPU they should use."""
     used: list[int] = []
 
     def knn_gpu(resources: Any, queries: np.ndarray, gallery: np.ndarray, k: int, *, metric: int, device: int) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import ROOT, change, make_project, make_repository
+from tests.project import ROOT, TINY, change, make_project, make_repository
 from tests.tiny import write_photos
 
 pytestmark = pytest.mark.timeout(900)
@@ -53,6 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "data" / "digits.yaml", root / "data" / "digits.yaml")
     shutil.copy(ROOT / "demo" / "descriptions.csv", root / "digits.csv")
     change(root / "data" / "digits.yaml", "descriptions", value="digits.csv")
+    change(root / "data" / "digits.yaml", "backbones", value=TINY)
     make_repository(root)
     output = call(root, "flows.pipeline", "--max-workers", "2")
     assert "digits" in output

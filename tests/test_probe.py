@@ -1,4 +1,4 @@
-"""The nearest-neighbour probe against votes counted by hand and scikit-learn."""
+"""The nearest-neighbour probe compared with votes counted by hand and with scikit-learn."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_votes_counted_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Store:
-    """What the probe uses of a feature store: the images of a class lie on one axis."""
+    """The part of a feature store that the probe uses; the images of a class are on one axis."""
 
     def rows(self, image_ids: pd.Series[str]) -> np.ndarray:
         return np.eye(3, dtype=np.float32)[[int(name.split("-")[1]) for name in image_ids]]

@@ -1,4 +1,4 @@
-"""Without a terminal progress is lines: position, total and a rate that leaves out what was done before."""
+"""Without a terminal, progress is printed as lines: position, total, and a rate without the items done before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nola_core.progress import progress, track
 
 
 class Clock:
-    """A clock that moves only when it is told to."""
+    """A clock that advances only on request."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""Prompts in open_clip's towers: where tokens go in, what a frame adds, what both leave alone."""
+"""Prompts in open_clip's towers: the position of tokens, the effect of a frame, and what both do not change."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_tokens_stand_behind_the_class_token_after_the_first_layer_norm() -> Non
 
 
 def test_average_pooling_leaves_the_tokens_out() -> None:
-    """Blocks that do nothing: then prompts that are not pooled cannot change the feature."""
+    """Blocks that do nothing, so that prompts that are not pooled cannot change the feature."""
     tower = native(pool_type="avg")
     tower.transformer.resblocks = nn.ModuleList()
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_every_other_tower_takes_a_frame_that_begins_as_nothing(name: str) -> No
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_a_frame_is_added_to_the_border_and_learns(name: str) -> None:
-    """The oracle: every pixel of the frame put down by hand, in a loop."""
+    """The oracle: every pixel of the frame set in a loop."""
     tower = CONVOLUTIONAL[name]()
     framed = FramedTower(tower, width=0.1)
     nn.init.normal_(framed.frame)

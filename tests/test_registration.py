@@ -1,4 +1,4 @@
-"""`nola add`: what it finds, what it writes, and that it writes nothing when anything is wrong."""
+"""`nola add`: what it finds and writes, and that it writes nothing if anything is wrong."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ from nola_core.errors import NolaError
 from nola_core.registration import add, guess_reader, remove
 from tests.datasets.sources import image_table, png, save_to_disk, write_parquet, write_shard
 from tests.project import ROOT
-from tests.tiny import write_clip, write_photos, write_ssl
+from tests.tiny import write_photos
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project's own params.yaml, tiny backbones as `demo`, and six photos beside it."""
+    """The project's own params.yaml, and six photos beside it."""
     root = tmp_path / "project"
     (root / "data").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", root)
     shutil.copy(ROOT / "dvc.yaml", root)
     shutil.copy(ROOT / "data" / "digits.yaml", root / "data")
-    write_clip(root / "demo" / "clip")
-    write_ssl(root / "demo" / "ssl")
     write_photos(tmp_path / "photos", count=6)
     monkeypatch.chdir(root)
     return root
@@ -79,7 +77,7 @@ def test_what_lies_in_the_project_is_named_from_there(project: Path, monkeypatch
 
 def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
     (project / "data" / "pets.yaml").write_text("mine\n")
-    with pytest.raises(NolaError, match="there is a data set 'pets' already"):
+    with pytest.raises(NolaError, match="a data set 'pets' already exists"):
         add(project, "pets", "../photos", classes="cat,dog", backbones="demo")
     for names in ("cat,dog", "cow,hen"):
         add(project, "pets", "../photos", classes=names, backbones="demo", force=True)
@@ -94,18 +92,18 @@ def test_nothing_is_overwritten_unless_forced(project: Path) -> None:
         ("[", "../photos", {"classes": "a,b"}, r"'\[' may hold only a-z"),
         ("../pets", "../photos", {"classes": "a,b"}, r"'../pets' may hold only a-z"),
         ("Pets", "../photos", {"classes": "a,b"}, r"'Pets' may hold only a-z"),
-        ("pets", "../photos", {}, r"names no classes of its own; list them under `classes`, for `nola add` by --classes"),
+        ("pets", "../photos", {}, r"contains no class names; list them under `classes`, or for `nola add` with --classes"),
         ("pets", "../photos", {"classes": "names.txt"}, r"--classes names.txt cannot be read"),
         ("pets", "../photos", {"classes": "a,A"}, r"duplicate class names"),
-        ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must hold \{\} once"),
-        ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must hold"),
+        ("pets", "../photos", {"classes": "a,b", "templates": ["none"]}, r"must contain \{\} exactly once"),
+        ("pets", "../photos", {"classes": "a,b", "templates": ["a {{}}"]}, r"template 'a \{\{\}\}' must contain"),
         ("pets", "../photos", {"classes": "a,b", "reader": "foldr"}, r"images.reader = 'foldr'"),
         ("pets", "../photos", {"classes": "a,b", "backbones": "papr"}, r"did you mean 'paper'"),
-        ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions gone.csv do not exist"),
+        ("pets", "../photos", {"classes": "a,b", "descriptions": "gone.csv"}, r"the descriptions file gone.csv does not exist"),
         ("pets", "data", {"classes": "a,b"}, r"overlaps with the images"),
         ("pets", ".", {"classes": "a,b"}, r"overlaps with the images"),
         ("pets", "..", {"classes": "a,b"}, r"overlaps with the images"),
-        ("pets", "../photos", {"classes": "a,b", "catalog": "dtd"}, r"--catalog brings its own"),
+        ("pets", "../photos", {"classes": "a,b", "catalog": "dtd"}, r"--catalog provides reader"),
         ("pets", "../photos", {"catalog": "dtt"}, r"did you mean 'dtd'"),
         ("pets", "params.yaml", {"classes": "a,b"}, r"neither a table .* nor a .tar shard"),
     ],
@@ -136,7 +134,9 @@ def test_the_results_of_no_data_set_are_a_source(project: Path) -> None:
 def test_a_table_of_images_elsewhere_needs_a_word(project: Path, tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "list.csv").write_text(f"path\n../photos/000.png\n{tmp_path}/photos/001.png\n")
-    with pytest.raises(NolaError, match=r"list.csv: row 1 names the image '../photos/000.png' outside of .*lists; move it there"):
+    with pytest.raises(
+        NolaError, match=r"list.csv: row 1 refers to the image '../photos/000.png' outside .*lists; move the image there"
+    ):
         add(project, "pets", "../lists/list.csv", classes="cat,dog", backbones="demo")
     assert cli.main(["add", "pets", "../lists/list.csv", "--classes", "cat,dog", "--backbones", "demo", "--outside"]) == 0
     assert load_definition(project, "pets").images.outside is True
@@ -156,10 +156,13 @@ def test_nothing_heavy_is_loaded_to_add_a_folder(project: Path) -> None:
     assert len(list(open_reader(load_definition(project, "pets")).scan())) == 1106
 
 
-def test_backbones_that_cannot_work_are_a_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.rmtree(project / "demo" / "clip")
-    assert cli.main(["add", "pets", "../photos", "--classes", "cat,dog", "--backbones", "demo"]) == 0
-    assert "warning: its backbones cannot work yet: " in capsys.readouterr().err
+def test_backbones_that_are_not_installed_are_a_warning(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nola_core.registration.WHEELS", ("a-wheel-nobody-has",))
+    assert cli.main(["add", "pets", "../photos", "--classes", "cat,dog", "--backbones", "offline"]) == 0
+    said = capsys.readouterr().err
+    assert "warning: its backbones cannot work yet: a-wheel-nobody-has must be installed first: pip install" in said
     assert "pets" in load(project).datasets
 
 
@@ -202,8 +205,10 @@ def test_a_table_is_watched_with_the_images_beside_it(project: Path, tmp_path: P
     assert load_definition(project, "held").source == str(tmp_path / "bytes.parquet")
 
 
-def test_the_last_data_set_stays(project: Path) -> None:
-    with pytest.raises(NolaError, match="'digits' is the only data set"):
-        remove(project, "digits")
-    with pytest.raises(NolaError, match="no data set 'pets'"):
+def test_all_data_sets_can_be_removed_and_another_one_added(project: Path) -> None:
+    remove(project, "digits")
+    assert load(project).datasets == []
+    with pytest.raises(NolaError, match=r"no data set 'pets' \(it has: none\)"):
         remove(project, "pets")
+    add(project, "pets", "../photos", classes="cat,dog", backbones="demo")
+    assert load(project).datasets == ["pets"]

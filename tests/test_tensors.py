@@ -1,4 +1,4 @@
-"""Files of tensors."""
+"""Tensor files."""
 
 from pathlib import Path
 
@@ -21,5 +21,5 @@ def test_an_absent_and_a_damaged_file_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(NolaError, match="does not exist: run the stage that writes it"):
         read_tensors(tmp_path / "x.safetensors")
     (tmp_path / "x.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0 not it")
-    with pytest.raises(NolaError, match=r"x\.safetensors is no file of tensors"):
+    with pytest.raises(NolaError, match=r"x\.safetensors is not a valid safetensors file"):
         read_tensors(tmp_path / "x.safetensors")

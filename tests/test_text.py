@@ -1,4 +1,4 @@
-"""Users' texts: no terminal obeys them, no spreadsheet computes them, and nothing else changes."""
+"""Texts from users are safe for terminals and spreadsheets and do not change otherwise."""
 
 from __future__ import annotations
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flows.commands.options import Json
+from flows.commands.output import print_json
 from flows.commands.project import complete_pair, find_project
 from nola_core.errors import NolaError
 from nola_core.text import printable
@@ -20,10 +23,11 @@ def backbones(
     check: Annotated[
         bool, typer.Option("--check", help="Only look whether it can work; nothing is built or downloaded.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Look at a pair of models: load both, and print what is recorded of them."""
+    """List the pairs of models, or load one and print what is recorded of it."""
     if pair is None:
-        print("\n".join(pair_names()))
+        print_json(pair_names()) if as_json else print("\n".join(pair_names()))
         return
     from nola_core.backbones.pairs import load_pair
 
@@ -31,13 +35,21 @@ def backbones(
     if check:
         from nola_core.backbones.check import check_pair
 
-        for role, weights in check_pair(chosen, root=root).items():
+        found = check_pair(chosen, root=root)
+        if as_json:
+            print_json({role: {"model": getattr(chosen, role).model, "files": list(map(asdict, found[role]))} for role in found})
+            return
+        for role, weights in found.items():
             _print(f"{role}: {getattr(chosen, role).model}", *map(str, weights))
         return
     from nola_core.backbones.clip import load_clip
     from nola_core.backbones.ssl import load_ssl
 
-    for role, encoder in (("clip", load_clip(chosen.clip, root=root).image), ("ssl", load_ssl(chosen.ssl, root=root))):
+    encoders = {"clip": load_clip(chosen.clip, root=root).image, "ssl": load_ssl(chosen.ssl, root=root)}
+    if as_json:
+        print_json({role: {"features": encoder.dim, **encoder.meta} for role, encoder in encoders.items()})
+        return
+    for role, encoder in encoders.items():
         _print(f"{role}: {encoder.dim} features", *(f"{key}: {value}" for key, value in encoder.meta.items()))
 
 

@@ -25,13 +25,15 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where its images
 
 
 @app.callback(invoke_without_command=True, epilog=example("nola catalog check dtd ~/datasets/dtd"))
-def catalog(context: typer.Context) -> None:
+def catalog(context: typer.Context, as_json: Json = False) -> None:
     """List the data sets of the papers, fetch them, check what is there.
 
     Without a command: list them.
     """
     if context.invoked_subcommand is None:
-        show()
+        show(as_json)
+    elif as_json:
+        raise typer.BadParameter("goes behind the command", param_hint="'--json'")
 
 
 @app.command("list", cls=Command, epilog=example("nola catalog list --json"))
@@ -53,17 +55,21 @@ def show(as_json: Json = False) -> None:
 
 
 @app.command(cls=Command, epilog=example("nola catalog check dtd ~/datasets/dtd"))
-def check(name: Name, folder: Folder) -> None:
+def check(name: Name, folder: Folder, as_json: Json = False) -> None:
     """Count the images of a data set in a folder. Exit status 1 if any are missing."""
     inventory = _inventory(name, folder)
-    print("\n".join(printable(line) for line in _lines(name, inventory)))
+    if as_json:
+        counts = {"present": inventory.present, "official": inventory.official, "absent": list(map(str, inventory.absent))}
+        print_json({"name": name, "layout": inventory.layout, "complete": inventory.complete, **counts})
+    else:
+        print("\n".join(printable(line) for line in _lines(name, inventory)))
     if not inventory.complete:
         raise typer.Exit(1)
 
 
 @app.command(cls=Command, epilog=example("nola catalog prepare dtd ~/datasets/dtd"))
 def prepare(name: Name, folder: Folder, quiet: Quiet = False) -> None:
-    """Fetch a data set into a folder by way of torchvision, or say how to do it by hand."""
+    """Fetch a data set into a folder with torchvision, or say how to do it by hand."""
     from nola_core.datasets.catalog import fetch, load_entry
 
     fetch(load_entry(name), folder)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.options import Quiet
-from flows.commands.output import made, notice
+from flows.commands.options import Json, Quiet
+from flows.commands.output import made, notice, print_json
 from flows.commands.project import complete_catalog, complete_dataset, complete_pair, find_project
 
 NAMES_SHOWN = 5
@@ -39,7 +40,7 @@ def add(
     ] = None,
     labels: Annotated[
         Literal["none", "folders", "reader"] | None,
-        typer.Option(help="Where the truth is, for evaluation alone. Without it: none, or what the catalog knows."),
+        typer.Option(help="Where labels are, for evaluation alone. Without it: none, or what the catalog knows."),
     ] = None,
     template: Annotated[
         list[str] | None,
@@ -62,11 +63,12 @@ def add(
         bool, typer.Option("--outside", help="Let a table name images outside of its folder (docs/data.md).")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a data set of that name.")] = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Define a collection of your own.
 
-    Looks at SOURCE, writes data/NAME.yaml and its name into params.yaml, and says what it found.
+    Looks at SOURCE, writes data/NAME.yaml, lists the name in params.yaml, and says what it found.
     Nothing is written when anything is wrong.
     """
     root = find_project()
@@ -93,7 +95,11 @@ def add(
     if found.warning:
         notice(f"warning: its backbones cannot work yet: {found.warning}")
     notice(f"next: nola run --dataset {name}", quiet=quiet)
-    made(Path(os.path.normpath(root / "data" / f"{name}.yaml")))
+    path = Path(os.path.normpath(root / "data" / f"{name}.yaml"))
+    if as_json:
+        print_json({"definition": str(path), **asdict(found)})
+    else:
+        made(path)
 
 
 def remove(

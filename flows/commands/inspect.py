@@ -24,7 +24,7 @@ Offset = Annotated[int, typer.Option(min=0, metavar="N", help="The first row to 
 
 @app.callback(invoke_without_command=True, epilog=example("nola inspect pseudo-labels digits --class seven --selected"))
 def inspect(context: typer.Context) -> None:
-    """Look into the results.
+    """Look into the results: features, pseudo-labels, descriptions, predictions.
 
     No command reads the truth: a class is always the class that was predicted or described.
     """

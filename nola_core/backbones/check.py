@@ -1,4 +1,4 @@
-"""Whether a pair can work, known before anything long begins."""
+"""Check that a pair of backbones can work, before any long computation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from nola_core.datasets.definition import load_definition
 
 
 def check_pair(pair: Pair, *, root: Path = Path()) -> dict[str, list[Weights]]:
-    """Role -> the files its model needs and where they are. Builds and downloads nothing.
+    """Role -> the files that its model needs and where they are. Builds and downloads nothing.
 
     Raises:
-        NolaError: a model cannot be had or cannot work; the sentence says what to do.
+        NolaError: a model is not available or cannot work; the message says what to do.
     """
     return {"clip": check_clip(pair.clip, root=root), "ssl": check_ssl(pair.ssl, root=root)}
 
 
 def check_backbones(root: Path, dataset: str) -> None:
-    """`check_pair` for the pair of a data set: a missing model is named before hours are spent with the other one.
+    """`check_pair` for the pair of a data set. Reports a missing model before the other one is used for hours.
 
     Raises:
         NolaError: see `check_pair`.

@@ -1,4 +1,4 @@
-"""Dual encoders: both towers, their preprocessing and their tokenizer."""
+"""Dual encoders: both towers with preprocessing and tokenizer."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from torch.nn.functional import normalize
 from nola_core.backbones import conse, hub
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.backbones.hub import Weights
-from nola_core.backbones.pairs import ClipSpec
-from nola_core.backbones.source import Source, build, check_size, find, folder_weights, local_file, local_folder, record
+from nola_core.backbones.pairs import ClipSpec, model_folder
+from nola_core.backbones.source import Source, build, check_size, find, folder_weights, local_file, record
 from nola_core.errors import NolaError
 
-WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # in the order open_clip looks for them
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # in open_clip's order of preference
 Built = tuple[Any, Any]  # a model, its tokenizer
 
 
@@ -32,9 +32,9 @@ class Clip:
     """A frozen dual encoder.
 
     Attributes:
-        image: its vision tower.
+        image: the vision tower.
         logit_scale: s = exp(logit_scale), about 100.
-        context_length: tokens a text may have.
+        context_length: maximum number of tokens in a text.
     """
 
     image: ImageEncoder
@@ -54,15 +54,16 @@ class Clip:
         return torch.cat(rows).cpu() if rows else torch.empty(0, self.image.dim)
 
     def token_counts(self, texts: Sequence[str], *, batch_size: int = 1024) -> list[int]:
-        """Tokens each text has, marks of its beginning and end included; texts of more than `context_length` are cut.
+        """Number of tokens of each text, including start and end tokens; texts longer than `context_length` are truncated by
+        CLIP.
 
-        Counted up to eight times that length.
+        Counts stop at eight times that length.
         """
         length = 8 * self.context_length
         counts: list[int] = []
         for start in range(0, len(texts), batch_size):
             ids = self.tokenize(list(texts[start : start + batch_size]), context_length=length)
-            padded = ids.flip(1).eq(ids[:, -1:]).cumprod(1).sum(1)  # whatever fills the end
+            padded = ids.flip(1).eq(ids[:, -1:]).cumprod(1).sum(1)  # padding at the end, whatever its id
             counts += (length - padded).tolist()
         return counts
 
@@ -71,15 +72,15 @@ def load_clip(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str
     """Build a dual encoder with its weights, frozen.
 
     Raises:
-        NolaError: unknown model or tag, an image size that does not fit, weights that cannot be had or do not fit, a QuickGELU
-            mismatch, or weights whose hash is not the one the pair names.
+        NolaError: unknown model or tag, an image size that does not fit, weights that are not available or do not fit, a
+            QuickGELU mismatch, or weights with another hash than in the pair.
     """
     what = _what(spec)
     model, tokenizer = build(spec, SOURCES, what=what, root=root)
     preprocess = PreprocessCfg(**model.visual.preprocess_cfg)
     recorded = {"library": f"open_clip {open_clip.__version__}", **vars(preprocess)}
     view = image_transform_v2(preprocess, is_train=False)
-    if hasattr(model.visual, "view"):  # a tower that is none of open_clip's brings its own
+    if hasattr(model.visual, "view"):  # a tower that is not from open_clip has its own transform
         view, recorded = model.visual.view
     meta = record(model, spec, recorded, what=what, device=device)
     image = ImageEncoder(model.visual, view, _width(model), meta)
@@ -87,7 +88,7 @@ def load_clip(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str
 
 
 def load_encoder(spec: ClipSpec, *, root: Path = Path(), device: torch.device | str = "cpu") -> ImageEncoder:
-    """The vision tower alone; see `load_clip`."""
+    """Only the vision tower; see `load_clip`."""
     return load_clip(spec, root=root, device=device).image
 
 
@@ -95,7 +96,7 @@ def check_clip(spec: ClipSpec, *, root: Path = Path()) -> list[Weights]:
     """The files a dual encoder needs and where they are, without building or downloading anything.
 
     Raises:
-        NolaError: whatever would make `load_clip` fail, as far as it can be known beforehand.
+        NolaError: anything that would make `load_clip` fail, if it can be known in advance.
     """
     return find(spec, SOURCES, root)[1]
 
@@ -122,10 +123,10 @@ def _check_plain(spec: ClipSpec, root: Path) -> list[Weights]:
     what, models = _what(spec), open_clip.list_models()
     if spec.model not in models:
         near = ", ".join(difflib.get_close_matches(spec.model, models, n=3)) or "see open_clip.list_models()"
-        raise NolaError(f"open_clip has no model '{spec.model}'; near: {near}.")
+        raise NolaError(f"open_clip has no model '{spec.model}'; similar names: {near}.")
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if spec.pretrained is None:
-        raise NolaError(f"CLIP model {spec.model} names no weights; set `pretrained` to a path or one of: {', '.join(tags)}.")
+        raise NolaError(f"CLIP model {spec.model} has no `pretrained`; set it to a path or one of: {', '.join(tags)}.")
     config = open_clip.get_model_config(spec.model)
     _check_image_size(spec, config["vision_cfg"])
     files = _tokenizer_files(config["text_cfg"], what=what)
@@ -133,14 +134,15 @@ def _check_plain(spec: ClipSpec, root: Path) -> list[Weights]:
         return [local_file(spec.pretrained, root, what=what), *files]
     if spec.pretrained not in tags:
         raise NolaError(
-            f"CLIP model {spec.model} has no weights '{spec.pretrained}', neither a tag nor a file; tags: {', '.join(tags)}."
+            f"CLIP model {spec.model} has no weights '{spec.pretrained}' (neither a tag nor a file); "
+            f"available tags: {', '.join(tags)}."
         )
     weights = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
     trained = bool(weights.get("quick_gelu"))
-    if trained != bool(config.get("quick_gelu")):  # open_clip itself only warns, and after the download
+    if trained != bool(config.get("quick_gelu")):  # open_clip only warns about this, and only after the download
         use, other = ("with", "ends in") if trained else ("without", "does not end in")
         raise NolaError(
-            f"{what}: QuickGELU mismatch, these weights were trained {use} it; use the model name that {other} -quickgelu."
+            f"{what}: QuickGELU mismatch: these weights were trained {use} it; use the model name that {other} -quickgelu."
         )
     repo, _, name = weights.get("hf_hub", "").rpartition("/")
     if repo:
@@ -155,7 +157,9 @@ def _build_plain(spec: ClipSpec, root: Path) -> Built:
         return _create(spec.model, spec, pretrained)
     tags = [open_clip.get_pretrained_cfg(spec.model, tag) for tag in open_clip.list_pretrained_tags_by_model(spec.model)]
     kinds = [{key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in tag} for tag in tags]
-    same = kinds[0] if kinds and all(kind == kinds[0] for kind in kinds) else {}  # a bare file does not say its preprocessing
+    same = (
+        kinds[0] if kinds and all(kind == kinds[0] for kind in kinds) else {}
+    )  # a checkpoint file does not contain its preprocessing
     return _create(spec.model, spec, str(root / pretrained), force_preprocess_cfg=same)
 
 
@@ -164,14 +168,14 @@ def _check_image_size(spec: ClipSpec, vision: dict[str, Any]) -> None:
         return
     if isinstance(vision.get("layers"), list):
         raise NolaError(
-            f"{_what(spec)}: its attention pooling takes images of {vision['image_size']} pixels only; drop image_size."
+            f"{_what(spec)}: its attention pooling accepts only images of {vision['image_size']} pixels; remove image_size."
         )
     patch = vision.get("patch_size") or re.search(r"patch(\d+)", vision.get("timm_model_name", ""))
     check_size(spec.image_size, int(patch[1]) if isinstance(patch, re.Match) else patch or 1, what=_what(spec))
 
 
 def _tokenizer_files(text: dict[str, Any], *, what: str) -> list[Weights]:
-    """What a text tower of the transformers library needs besides its weights."""
+    """Files that a text tower of the transformers library needs in addition to its weights."""
     needed = [
         (text[key], name)
         for key, name in (("hf_tokenizer_name", "tokenizer.json"), ("hf_model_name", "config.json"))
@@ -184,12 +188,16 @@ def _tokenizer_files(text: dict[str, Any], *, what: str) -> list[Weights]:
 
 def _no_tag(spec: ClipSpec) -> None:
     if spec.pretrained is not None:
-        raise NolaError(f"CLIP model {spec.model} brings its own weights; set `pretrained` to null.")
+        raise NolaError(f"CLIP model {spec.model} has its own weights; set `pretrained` to null.")
 
 
-def _check_local(spec: ClipSpec, root: Path) -> list[Weights]:
+def _check_folder(spec: ClipSpec, root: Path) -> list[Weights]:
     _no_tag(spec)
     return folder_weights(spec.model, root)
+
+
+def _build_folder(spec: ClipSpec, root: Path) -> Built:
+    return _create(f"local-dir:{model_folder(spec.model, root)}", spec)
 
 
 def _check_hub(spec: ClipSpec, root: Path) -> list[Weights]:
@@ -205,9 +213,8 @@ def _check_conse(spec: ClipSpec, root: Path) -> list[Weights]:
 
 SOURCES = {
     "": Source[ClipSpec, Built](_check_plain, _build_plain),
-    "local-dir": Source[ClipSpec, Built](
-        _check_local, lambda spec, root: _create(f"local-dir:{local_folder(spec.model, root)}", spec)
-    ),
+    "local-dir": Source[ClipSpec, Built](_check_folder, _build_folder),
+    "package": Source[ClipSpec, Built](_check_folder, _build_folder),
     "hf-hub": Source[ClipSpec, Built](_check_hub, lambda spec, root: _create(spec.model, spec)),
     "conse": Source[ClipSpec, Built](
         _check_conse, lambda spec, root: conse.load_conse(image_size=spec.image_size or conse.IMAGE_SIZE)

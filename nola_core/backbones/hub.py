@@ -1,7 +1,7 @@
-"""The Hugging Face Hub, asked before anything long begins: are the files here already, are they there, may we have them?
+"""Check files on the Hugging Face Hub before any long computation: are they cached, do they exist, may we download them?
 
-Its own client tries an unreachable hub again for the better part of a minute, and looks for news of files it has. Here files
-that are in its cache are taken as they are, without network, and for others one request says what is wrong.
+The hub's own client retries an unreachable hub for most of a minute and looks for new versions of cached files. Here, cached
+files are used without network access, and for other files a single request finds out what is wrong.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, Repositor
 from nola_core.errors import NolaError
 
 TIMEOUT = 10.0  # seconds to connect, and to answer
-BRING = (
-    "Without network, copy the model here as docs/backbones.md says and name its folder or file in the data set's `backbones`."
-)
+BRING = "Without network access, copy the model here (see docs/backbones.md) and set the data set's `backbones` to its path."
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,8 @@ class Weights:
     """A file a model needs.
 
     Attributes:
-        place: its path, or where it will be downloaded from.
-        size: in bytes, None where nobody said.
+        place: its path, or the address it will be downloaded from.
+        size: in bytes, None if unknown.
         here: whether it is on this machine.
     """
 
@@ -42,14 +40,15 @@ class Weights:
 
 
 def locate(repo: str, names: Sequence[str], *, what: str) -> Weights:
-    """The first of `names` that a repository has: in the local cache, else on the hub. Downloads nothing.
+    """The first of `names` that a repository has, in the local cache or else on the hub. Downloads nothing.
 
     Args:
         repo: OWNER/NAME or OWNER/NAME@REVISION.
-        what: the model, for messages.
+        what: name of the model, for messages.
 
     Raises:
-        NolaError: the file is not here and cannot be had: no network, no such repository or file, or a licence not accepted.
+        NolaError: the file is not cached and cannot be downloaded: no network, no such repository or file, or a licence that is
+            not accepted.
     """
     repo, _, revision = repo.partition("@")
     for name in names:
@@ -58,7 +57,7 @@ def locate(repo: str, names: Sequence[str], *, what: str) -> Weights:
             return Weights(path, Path(path).stat().st_size, here=True)
     if constants.is_offline_mode():
         raise NolaError(
-            f"{what}: {repo} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids to fetch it. {BRING}"
+            f"{what}: {repo} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE does not allow a download. {BRING}"
         )
     for name in names:
         try:
@@ -68,25 +67,25 @@ def locate(repo: str, names: Sequence[str], *, what: str) -> Weights:
             continue
         except GatedRepoError:
             raise NolaError(
-                f"{what}: {repo} is gated; accept its licence on its page of the hub and put a token into HF_TOKEN."
+                f"{what}: {repo} is gated; accept its licence on its hub page and put a token into HF_TOKEN."
             ) from None
         except RepositoryNotFoundError:
             raise NolaError(
-                f"{what}: the hub has no repository {repo} that this account can see; look at the name, or at HF_TOKEN."
+                f"{what}: the hub has no repository {repo} that this account can see; check the name and HF_TOKEN."
             ) from None
-        except Exception as error:  # the client's HTTP library has been another one in each of its major versions
-            if type(error).__name__ == "ReadTimeout":  # connected, but slow: the client itself has more patience
+        except Exception as error:  # each major version of the client uses a different HTTP library
+            if type(error).__name__ == "ReadTimeout":  # connected, but slow: the client's own timeout is longer
                 return Weights(f"{repo}/{name}", None, here=False)
             short = " ".join(str(error).split())[:200] or type(error).__name__
             raise NolaError(
-                f"{what}: its weights are not here, and the hub cannot be asked for {repo} ({short}). {BRING}"
+                f"{what}: its weights are not on this machine, and the hub cannot be reached for {repo} ({short}). {BRING}"
             ) from None
-    raise NolaError(f"{what}: {repo} has none of the files {', '.join(names)}.")
+    raise NolaError(f"{what}: {repo} has none of the files {', '.join(names)}; choose another repository.")
 
 
 @contextmanager
 def without_network(condition: bool) -> Iterator[None]:
-    """While it lasts and `condition` holds, the hub's client takes files from its cache and asks nobody for newer ones."""
+    """A context in which, if `condition` is true, the hub's client uses its cache without network access."""
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or condition
     try:

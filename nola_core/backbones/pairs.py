@@ -1,4 +1,4 @@
-"""Backbone pairs: which two models a data set is run with."""
+"""Backbone pairs: the two models used for a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pydantic import Field
 from nola_core.errors import NolaError
 from nola_core.schema import Section, read_yaml, validate
 
-PAIRS = Path(__file__).parent / "pairs.yaml"
+PACKAGE = Path(__file__).parent
+PAIRS = PACKAGE / "pairs.yaml"
 
 
 class Spec(Section):
@@ -20,18 +21,37 @@ class Spec(Section):
 
     model: str
     sha256: str | None = None
-    """Of the loaded weights (`weights_sha256`), checked when set."""
+    """Hash of the loaded weights (`weights_sha256`), checked if set."""
     image_size: Annotated[int, Field(ge=16)] | None = None
-    """Height and width of the images in pixels; null for the model's own."""
+    """Height and width of the images in pixels; null for the model's default."""
+
+    licence: str | None = None
+    """Of the weights, as their publisher states it."""
 
     @property
     def weights(self) -> str:
-        """What names the weights: a tag, a file, or the model itself."""
+        """The name of the weights: a tag, a file, or the model itself."""
         return self.model
 
 
+def model_folder(model: str, root: Path) -> Path | None:
+    """The folder of a model that is one: `local-dir:` counts from the project `root`, `package:` from `PACKAGE`; else None.
+
+    Raises:
+        NolaError: it does not exist.
+    """
+    kind, _, name = model.partition(":")
+    places = {"local-dir": root, "package": PACKAGE}
+    if kind not in places:
+        return None
+    folder = places[kind] / name
+    if not folder.is_dir():
+        raise NolaError(f"model '{model}': the folder {folder} does not exist.")
+    return folder
+
+
 class ClipSpec(Spec):
-    """An open_clip model, or a dual encoder of another source; see pairs.yaml."""
+    """An open_clip model, or a dual encoder from another source; see pairs.yaml."""
 
     pretrained: str | None = None
 
@@ -41,7 +61,7 @@ class ClipSpec(Spec):
 
 
 class SslSpec(Spec):
-    """A timm model, or an image encoder of another source; see pairs.yaml."""
+    """A timm model, or an image encoder from another source; see pairs.yaml."""
 
     checkpoint: str | None = None
 
@@ -58,14 +78,14 @@ class Pair(Section):
 
 
 def load_pair(choice: str | Mapping[str, Any], *, path: Path = PAIRS) -> Pair:
-    """The pair a data set chose.
+    """The pair that a data set uses.
 
     Args:
-        choice: the name of a pair; two names of models, `CLIP+SSL`; or a mapping with `clip` and `ssl`, each the name of a
-            model or the keys of one.
+        choice: the name of a pair; two model names as `CLIP+SSL`; or a mapping with `clip` and `ssl`, each the name of a model or
+            a mapping of its keys.
 
     Raises:
-        NolaError: no such pair or model, or an entry has an unknown or missing key.
+        NolaError: the pair or model does not exist, or an entry has an unknown or missing key.
     """
     known = read_yaml(path)
     source = "backbones"

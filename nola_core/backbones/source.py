@@ -1,4 +1,4 @@
-"""What all loaders share: a model's source by the prefix of its name, its checks, its weights and the record of them."""
+"""Code shared by all loaders: find a model's source by its name prefix, check it, load its weights and record them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from nola_core.backbones.encoder import check_sha256, describe, freeze, weights_sha256
 from nola_core.backbones.hub import BRING, Weights, without_network
-from nola_core.backbones.pairs import Spec
+from nola_core.backbones.pairs import Spec, model_folder
 from nola_core.errors import NolaError
 
 S = TypeVar("S", bound=Spec)
@@ -21,11 +21,11 @@ Built = TypeVar("Built")
 
 @dataclass(frozen=True)
 class Source(Generic[S, Built]):
-    """Where the models of one prefix come from.
+    """The source of the models with one prefix.
 
     Attributes:
-        check: refuses what cannot work and finds the files; builds and downloads nothing.
-        build: makes the model with its weights.
+        check: raises an error for what cannot work, and finds the files; builds and downloads nothing.
+        build: builds the model with its weights.
     """
 
     check: Callable[[S, Path], list[Weights]]
@@ -33,27 +33,27 @@ class Source(Generic[S, Built]):
 
 
 Sources = Mapping[str, Source[S, Built]]
-"""Prefix (what stands before the colon of a model's name, empty without one) -> source."""
+"""Prefix (the part of a model's name before the colon, empty if there is none) -> source."""
 
 
 def find(spec: S, sources: Sources[S, Built], root: Path) -> tuple[Source[S, Built], list[Weights]]:
     """The source of a model and the files it needs, checked.
 
     Raises:
-        NolaError: an unknown prefix, and whatever the source refuses.
+        NolaError: the prefix is unknown, or the check of the source fails.
     """
     prefix = spec.model.partition(":")[0] if ":" in spec.model else ""
     if prefix not in sources:
         known = ", ".join(f"{name}:" for name in sources if name)
-        raise NolaError(f"model '{spec.model}': no model begins with '{prefix}:'; known are {known} and plain names.")
+        raise NolaError(f"model '{spec.model}': unknown prefix '{prefix}:'; use {known} or a name without prefix.")
     return sources[prefix], sources[prefix].check(spec, root)
 
 
 def build(spec: S, sources: Sources[S, Built], *, what: str, root: Path) -> Built:
-    """Check a model, then make it; files that are here already are used without asking the network.
+    """Check a model and build it; files on this machine are used without network access.
 
     Raises:
-        NolaError: see `find`; or the weights could not be had or do not fit.
+        NolaError: see `find`; or the weights are not available or do not fit.
     """
     source, files = find(spec, sources, root)
     try:
@@ -61,7 +61,7 @@ def build(spec: S, sources: Sources[S, Built], *, what: str, root: Path) -> Buil
             return source.build(spec, root)
     except NolaError:
         raise
-    except Exception as error:  # open_clip, timm and their hub client raise many kinds
+    except Exception as error:  # open_clip, timm and their hub client raise many kinds of errors
         short = " ".join(str(error).split())[:300]
         raise NolaError(f"{what}: its weights could not be loaded ({short}). {BRING}") from error
 
@@ -69,10 +69,10 @@ def build(spec: S, sources: Sources[S, Built], *, what: str, root: Path) -> Buil
 def record(
     module: nn.Module, spec: Spec, transform: Mapping[str, Any], *, what: str, device: torch.device | str
 ) -> dict[str, str]:
-    """Freeze a module, put it on its device, hold its weights against the pin and return what is recorded of it.
+    """Freeze a module, move it to its device, check the hash of its weights and return its record.
 
     Raises:
-        NolaError: the weights are not those the pair names.
+        NolaError: the weights are not those that the pair specifies.
     """
     freeze(module).to(device)
     digest = weights_sha256(module)
@@ -81,38 +81,27 @@ def record(
 
 
 def local_file(path: str, root: Path, *, what: str) -> Weights:
-    """A checkpoint of the project's own.
+    """A checkpoint file of the project.
 
     Raises:
         NolaError: it does not exist.
     """
     file = root / path
     if not file.is_file():
-        raise NolaError(f"{what}: the checkpoint {file} does not exist.")
+        raise NolaError(f"{what}: the checkpoint {file} does not exist; check the path.")
     return Weights(str(file), file.stat().st_size, here=True)
 
 
-def local_folder(model: str, root: Path) -> Path:
-    """The folder of a `local-dir:` model, from the project root.
-
-    Raises:
-        NolaError: it does not exist.
-    """
-    folder = root / model.removeprefix("local-dir:")
-    if not folder.is_dir():
-        raise NolaError(f"model '{model}': the folder {folder} does not exist.")
-    return folder
-
-
 def folder_weights(model: str, root: Path) -> list[Weights]:
-    """What lies in the folder of a `local-dir:` model."""
-    folder = local_folder(model, root)
+    """What lies in the folder of a `local-dir:` or `package:` model."""
+    folder = model_folder(model, root)
+    assert folder is not None
     return [Weights(str(folder), sum(file.stat().st_size for file in folder.iterdir() if file.is_file()), here=True)]
 
 
 def check_size(size: int | None, patch: int, *, what: str) -> None:
-    """Raise NolaError where images of `size` do not divide into patches."""
+    """Raise NolaError if `size` is not a multiple of the patch size."""
     if size is not None and size % patch:
         below = size - size % patch
         near = " or ".join(str(near) for near in (below, below + patch) if near)
-        raise NolaError(f"{what}: image_size {size} is no multiple of its patches of {patch} pixels; take {near}.")
+        raise NolaError(f"{what}: image_size {size} is not a multiple of the patch size {patch}; use {near}.")

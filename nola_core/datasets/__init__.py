@@ -1,1 +1,1 @@
-"""Collections of images: their definition (`data/<name>.yaml`), their readers, and the manifest made of them."""
+"""Collections of images: their definition (`data/<name>.yaml`), their readers, and the manifest."""

@@ -1,4 +1,4 @@
-"""The class list of a collection, checked: names that can be told apart, read in a sentence, and printed."""
+"""The class list of a collection, checked: names must be distinct, readable in a sentence, and printable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nola_core.errors import NolaError
 from nola_core.text import printable
 
 LONGEST = 200
-"""Characters of a class name. A text tower reads about that much, and no page has room for more."""
+"""Maximum number of characters in a class name, which is about the limit of a text tower and of a page."""
 FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's categories of control characters, halves of pairs, and separators of lines and paragraphs."""
+"""Unicode categories: control characters, surrogates, line separators and paragraph separators."""
 
 
 class ClassName(NamedTuple):
-    """A class as the source spells it, and as it goes into texts."""
+    """A class name as the source spells it, and as it is used in texts."""
 
     name: str
     display_name: str
@@ -30,8 +30,8 @@ def class_names(definition: DatasetDefinition, reader: Reader) -> list[ClassName
     """The classes in the order of their ids.
 
     Raises:
-        NolaError: fewer than two classes, a name that is empty, too long or holds control characters, or two classes that
-            read the same.
+        NolaError: fewer than two classes, a name that is empty, too long or contains control characters, or two names that read
+            the same.
     """
     names, where = _listed(definition, reader)
     found = [_checked(name, f"{where}: class {position} of {len(names)}") for position, name in enumerate(names, start=1)]
@@ -40,20 +40,20 @@ def class_names(definition: DatasetDefinition, reader: Reader) -> list[ClassName
         same[reading(entry.name)].append(f"'{printable(entry.name)}' (class {position})")
     for twice in same.values():
         if len(twice) > 1:
-            raise NolaError(f"{where}: duplicate class names {' and '.join(twice)}; every class needs a name of its own.")
+            raise NolaError(f"{where}: duplicate class names {' and '.join(twice)}; give every class a distinct name.")
     if len(names) < 2:
-        raise NolaError(f"{where}: {len(names)} class names; a classifier needs at least two.")
+        raise NolaError(f"{where}: {len(names)} class names; a classifier needs at least two, so add more.")
     return found
 
 
 def reading(name: str) -> str:
-    """What a class name comes down to for a reader: case, underscores, invisible characters and ways of encoding left aside."""
+    """A class name in normal form: without differences in case, underscores, invisible characters and Unicode encoding."""
     plain = unicodedata.normalize("NFKC", display_name(name))
     return " ".join("".join(letter for letter in plain if unicodedata.category(letter) != "Cf").casefold().split())
 
 
 def _listed(definition: DatasetDefinition, reader: Reader) -> tuple[list[str], str]:
-    """The names as they stand, and the file they stand in."""
+    """The names as written, and the file that contains them."""
     where = f"data/{definition.name}.yaml"
     if isinstance(definition.classes, list):
         return definition.classes, where
@@ -61,26 +61,28 @@ def _listed(definition: DatasetDefinition, reader: Reader) -> tuple[list[str], s
         names = reader.class_names()
         if not names:
             raise NolaError(
-                f"{where}: {definition.source} names no classes of its own; list them under `classes`, for `nola add` by "
+                f"{where}: {definition.source} contains no class names; list them under `classes`, or for `nola add` with "
                 "--classes."
             )
         return names, where
     try:
         return lines_of(Path(definition.classes)), definition.classes
     except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror or error) if isinstance(error, OSError) else "it is no UTF-8"
-        raise NolaError(f"{where}: the class list {definition.classes} cannot be read ({reason}).") from None
+        reason = (error.strerror or error) if isinstance(error, OSError) else "it is not UTF-8"
+        raise NolaError(
+            f"{where}: the class list {definition.classes} cannot be read ({reason}); fix the file or its path."
+        ) from None
 
 
 def _checked(name: str, what: str) -> ClassName:
     if not name.strip():
-        raise NolaError(f"{what} has no name.")
+        raise NolaError(f"{what} has no name; give it one.")
     shown = printable(name if len(name) <= LONGEST else f"{name[:40]}...")
     if len(name) > LONGEST:
-        raise NolaError(f"{what}, '{shown}', has {len(name):,} characters; a name has at most {LONGEST}.")
+        raise NolaError(f"{what}, '{shown}', has {len(name):,} characters; shorten it to at most {LONGEST}.")
     steering = next((letter for letter in name if unicodedata.category(letter) in FORBIDDEN), None)
     if steering is not None:
-        raise NolaError(f"{what}, '{shown}', holds the control character U+{ord(steering):04X}; take it out.")
+        raise NolaError(f"{what}, '{shown}', contains the control character U+{ord(steering):04X}; remove it.")
     if not reading(name):
-        raise NolaError(f"{what}, '{shown}', reads as nothing in a text; give it a name.")
+        raise NolaError(f"{what}, '{shown}', has no visible characters; give it a readable name.")
     return ClassName(name, display_name(name))

@@ -1,4 +1,4 @@
-"""`data/<name>.yaml`: what one collection is."""
+"""`data/<name>.yaml`: the definition of one collection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ReaderName = Literal["folder", "table", "webdataset", "huggingface", "torchvisio
 """Each is a module of `nola_core.datasets.readers`."""
 
 DIGITS = "scikit-learn's digits"
-"""What stands for the source of the reader `digits`."""
+"""Used as the source of the reader `digits`."""
 COLUMNS = ("image_column", "label_column", "split_column")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "table": ("table", "splits", "outside", *COLUMNS),
@@ -28,30 +28,30 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "torchvision": ("dataset", "splits"),
     "catalog": ("dataset",),
 }
-"""Reader -> the keys of `images` that it understands beside `reader`, `holdout` and `labels`."""
+"""Reader -> the keys of `images` that it accepts besides `reader`, `holdout` and `labels`."""
 
 
 class Images(Section):
-    """Where the images are, how they are split and who knows the truth."""
+    """Where the images are, how they are split and where the ground truth is."""
 
     reader: ReaderName
     holdout: Annotated[float, Field(ge=0)]
-    """Test images of a collection without a split of its own: a share below 1, else a number. Chosen by hash, not by label."""
+    """Test images if the collection has no split: a share below 1, or a number. Chosen by hash, not by label."""
     labels: Literal["none", "folders", "reader"]
-    """Ground truth for `evaluate`: none, the name of the folder an image lies in, or what the reader itself knows."""
+    """Ground truth for `evaluate`: none, the name of an image's folder, or the labels of the source itself."""
     table: str | None = None
-    """The table in the folder of images, where the source is a folder: then changes in the images are noticed, too."""
+    """The table in the folder of images, if the source is a folder; then changes in the images are detected too."""
     shards: str | None = None
-    """Which files of a folder are shards, as a pattern such as `train-*.tar`."""
+    """A pattern for the shards in a folder, such as `train-*.tar`."""
     dataset: str | None = None
-    """The class of torchvision.datasets, or the data set's name in `nola_core.datasets.catalog`."""
+    """The class in torchvision.datasets, or the name of the data set in `nola_core.datasets.catalog`."""
     outside: bool | None = None
-    """Whether the paths of a table may lead out of its folder; changes in those images are not noticed."""
+    """Whether a table may contain paths outside its folder; changes in those images are not detected."""
     image_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
     splits: dict[str, Literal["train", "val", "test"]] | None = None
-    """What the source calls its splits -> what they are here; splits that are not named are left out."""
+    """The source's split name -> train, val or test; splits that are not listed are left out."""
 
     @model_validator(mode="after")
     def _options_fit_the_reader(self) -> Images:
@@ -59,33 +59,35 @@ class Images(Section):
         for key in sorted({option for options in OPTIONS.values() for option in options}):
             if getattr(self, key) is not None and key not in known:
                 able = [reader for reader, options in OPTIONS.items() if key in options]
-                raise ValueError(f"images.{key} is for the readers {', '.join(able)}, not for {self.reader}; take it out")
+                raise ValueError(f"images.{key} is for the readers {', '.join(able)}, not for {self.reader}; remove it")
         for key, place in (("table", self.table), ("shards", self.shards)):
             if place is not None and (not place or Path(place).is_absolute() or ".." in Path(place).parts):
-                raise ValueError(f"images.{key} = '{place}' must lie in the folder `source`; write its path from there")
+                raise ValueError(f"images.{key} = '{place}' must be inside the folder `source`; write a path relative to it")
         if self.reader == "torchvision" and self.dataset is None:
-            raise ValueError("images.dataset is missing: the class of torchvision.datasets, for example OxfordIIITPet")
+            raise ValueError("images.dataset is missing; set it to a class in torchvision.datasets, for example OxfordIIITPet")
         if self.reader == "catalog" and self.dataset is None:
-            raise ValueError("images.dataset is missing: a data set of the catalog, for example dtd; `nola catalog` lists them")
+            raise ValueError(
+                "images.dataset is missing; set it to a data set of the catalog, for example dtd (`nola catalog` lists them)"
+            )
         if self.splits is not None and "train" not in self.splits.values():
-            raise ValueError("images.splits names no split to train on; one must become train")
+            raise ValueError("images.splits has no training split; map one split to train")
         return self
 
 
 class DatasetDefinition(Section):
-    """A collection as its YAML file defines it; `name` is the file's. Paths count from the project root."""
+    """A collection as its YAML file defines it; `name` is the file name. Paths are relative to the project root."""
 
     name: str
     source: Annotated[str, Field(min_length=1)]
-    """The folder, table or shard with the images. The reader `digits` needs none."""
+    """The folder, table or shard with the images. Not needed for the reader `digits`."""
     descriptions: Annotated[str, Field(min_length=1)] | None = None
     """A CSV or Parquet table of sentences about the classes, or published descriptions in JSON."""
     images: Images
     classes: list[str] | str
-    """Class names as a CLIP user would write them, a text file with one a line, `folders`: the names of the sub-folders, or
-    `reader`: the names the source itself carries."""
+    """Class names as a CLIP user would write them, a text file with one name per line, `folders` (the names of the sub-folders)
+    or `reader` (the names stored in the source)."""
     templates: Annotated[list[str], Field(min_length=1)]
-    """Texts with `{}` for the class name; the first alone is the zero-shot classifier."""
+    """Texts with `{}` for the class name; the first one alone makes the zero-shot classifier."""
     backbones: str | dict[str, Any] | None
     """A backbone pair: its name, `CLIP+SSL`, its own `clip` and `ssl`, or null for `embed.backbones` of params.yaml."""
 
@@ -93,7 +95,7 @@ class DatasetDefinition(Section):
     @classmethod
     def _is_a_path(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and "\0" in value:
-            raise ValueError(f"{info.field_name} = {value!r}: no path can hold a zero byte")
+            raise ValueError(f"{info.field_name} = {value!r}: a path cannot contain a zero byte; remove it")
         return value
 
     @field_validator("classes", mode="before")
@@ -102,20 +104,22 @@ class DatasetDefinition(Section):
         if isinstance(classes, str):
             return classes
         if not isinstance(classes, list):
-            raise ValueError("classes must be a list of names, a text file with one a line, `folders` or `reader`")
+            raise ValueError("classes must be a list of names, a text file with one name per line, `folders` or `reader`")
         for position, name in enumerate(classes, start=1):
             if name is None:
-                raise ValueError(f"class {position} of {len(classes)} has no name")
+                raise ValueError(f"class {position} of {len(classes)} has no name; give it one")
             if not isinstance(name, str):
-                raise ValueError(f"class {position} of {len(classes)} is {name!r}, no text to YAML; put it in quotes")
+                raise ValueError(
+                    f"class {position} of {len(classes)} is {name!r}, which YAML does not read as text; put it in quotes"
+                )
         return classes
 
 
 def load_definition(root: Path, dataset: str) -> DatasetDefinition:
-    """Read `root/data/<dataset>.yaml`; its paths come out joined to `root`.
+    """Read `root/data/<dataset>.yaml`; the returned paths are joined to `root`.
 
     Raises:
-        NolaError: the data set is not in params.yaml, its file is absent, or a key is unknown, missing or out of range.
+        NolaError: the data set is not in params.yaml, its file is missing, or a key is unknown, missing or out of range.
     """
     settings = load(root)
     if dataset not in settings.datasets:
@@ -132,7 +136,7 @@ def check_definition(values: Mapping[str, Any], *, name: str, root: Path) -> Dat
     """
     path = root / "data" / f"{name}.yaml"
     if "name" in values:
-        raise NolaError(f"{path}: unknown key 'name': a data set is called by its file; take it out.")
+        raise NolaError(f"{path}: unknown key 'name'; remove it, because the file name is the name of the data set.")
     images = values.get("images")
     embedded = isinstance(images, Mapping) and images.get("reader") == "digits"
     values = {**({"source": DIGITS} if embedded else {}), **values, "name": name}
@@ -140,7 +144,8 @@ def check_definition(values: Mapping[str, Any], *, name: str, root: Path) -> Dat
     for template in definition.templates:
         if template.count("{}") != 1 or re.search(r"[{}]", template.replace("{}", "")):
             raise NolaError(
-                f"{path}: template '{printable(template)}' must hold {{}} once, where the class name goes, and no other braces."
+                f"{path}: template '{printable(template)}' must contain {{}} exactly once, for the class name, and no other "
+                "braces."
             )
     joined: dict[str, Any] = {}
     if not embedded:
@@ -154,11 +159,13 @@ def check_definition(values: Mapping[str, Any], *, name: str, root: Path) -> Dat
 
 
 def check_place(source: Path, results: Path) -> None:
-    """Refuse a source where the stages write: every run would change it.
+    """Refuse a source that overlaps with the folder of results, because every run would change it.
 
     Raises:
-        NolaError: one lies in the other, or they are the same.
+        NolaError: one contains the other, or they are the same.
     """
     images, written = (Path(os.path.realpath(place)) for place in (source, results))
     if written.is_relative_to(images) or images.is_relative_to(written):
-        raise NolaError(f"the results go to {written}, which overlaps with the images in {images}; keep the images elsewhere.")
+        raise NolaError(
+            f"the results are written to {written}, which overlaps with the images in {images}; move the images elsewhere."
+        )

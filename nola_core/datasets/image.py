@@ -1,4 +1,4 @@
-"""Bytes of an image file -> RGB, whatever its mode, or the reason why not."""
+"""Decode the bytes of an image file to RGB, or say why this is not possible."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nola_core.errors import NolaError
 
-Image.MAX_IMAGE_PIXELS = None  # ours is the limit: a sentence with both numbers instead of a warning
+Image.MAX_IMAGE_PIXELS = None  # replaced by our own limit, whose error message contains both numbers
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "JPEG2000", "PPM")
-"""What is decoded. Not everything Pillow knows: some of its formats start other programs or hold no picture of their own."""
+"""The formats we decode. Some of Pillow's other formats start programs or contain no image themselves."""
 PIXELS_AT_ONCE = 2**26
-"""Pixels that all threads together decode at a time; a larger image waits until it is alone."""
+"""Total number of pixels that all threads decode at a time; a larger image is decoded alone."""
 BLOCK = 2**20  # pixels scaled at a time
 MAX_ASPECT = 200
-"""Longer over shorter side. A tower's transform brings the shorter side to a few hundred pixels before it crops, so the memory
-it takes grows with this ratio whatever the image itself weighs; no photograph comes near it."""
+"""Maximum ratio of the longer to the shorter side. A tower's transform resizes the shorter side to a few hundred pixels before
+the crop, so memory grows with this ratio even for small files; no photograph comes near it."""
 
 
 def decode(data: bytes, *, max_pixels: int = 2**63) -> Image.Image:
     """Decode an image file to 8-bit RGB.
 
-    EXIF rotation is applied, the first frame of an animation is taken, transparency is laid on white. Integer images of
-    more than 8 bits are scaled from 0 to 65535 (to 255 where no pixel is above), float ones from minimum to maximum.
+    EXIF rotation is applied, the first frame of an animation is used, transparent images are placed on white. Integer images of
+    more than 8 bits are scaled from 0 to 65535 (to 255 if no pixel is above 255), float images from minimum to maximum.
 
     Raises:
-        NolaError: no image, truncated, more than `max_pixels` pixels, or one side more than `MAX_ASPECT` times the other; the
-            text is the manifest's `reason`.
+        NolaError: not an image, truncated, more than `max_pixels` pixels, or one side more than `MAX_ASPECT` times the other; the
+            message becomes the `reason` in the manifest.
     """
     if not data:
         raise NolaError("the file is empty")
@@ -73,13 +73,13 @@ def from_pillow(image: Image.Image) -> Image.Image:
 
 
 def _tile(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a TIFF's tiles, which are decoded whole however little of them the image shows."""
+    """Width and height of a TIFF's tiles, which are always decoded completely."""
     tags = getattr(image, "tag_v2", {})
     return int(tags.get(322, 0)), int(tags.get(323, 0))
 
 
 class _Turn:
-    """Lets threads in while the pixels they decode are few enough together."""
+    """Limits the total number of pixels that threads decode at a time."""
 
     def __init__(self) -> None:
         self._pixels = 0
@@ -87,7 +87,7 @@ class _Turn:
 
     @contextmanager
     def of(self, pixels: int) -> Iterator[None]:
-        """Wait for a turn to decode so many pixels, and hold it."""
+        """Wait until this many pixels may be decoded, and reserve them for the duration of the context."""
         with self._change:
             self._change.wait_for(lambda: self._pixels == 0 or self._pixels + pixels <= PIXELS_AT_ONCE)
             self._pixels += pixels
@@ -117,13 +117,15 @@ def _scaled(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
-        raise NolaError("damaged image: pixels that are not finite")
+        raise NolaError("damaged image: it contains pixels that are not finite")
     if image.mode.startswith("I") and low >= 0 and high < 65536:
         low, high = 0.0, (255.0 if high < 256 else 65535.0)
     span = high - low or 1.0
     gray = np.empty(values.shape, dtype=np.uint8)
     rows = max(1, BLOCK // values.shape[1])
-    for start in range(0, len(values), rows):  # in blocks: float64 copies of the whole would be many times the image
+    for start in range(
+        0, len(values), rows
+    ):  # in blocks: a float64 copy of the whole would need many times the memory of the image
         part = values[start : start + rows].astype(np.float64)
         gray[start : start + rows] = np.round((part - low) / span * 255)
     return Image.fromarray(gray, "L").convert("RGB")

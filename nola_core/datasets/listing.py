@@ -1,4 +1,4 @@
-"""Going through a collection without holding it: its size, its split, and work on its entries in threads."""
+"""Iterate over a collection in little memory: its size, its split, and work on its entries in threads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ R = TypeVar("R")
 
 
 class Survey:
-    """A collection's size and how it is split: the source's own split, or a hold-out by hash.
+    """The size of a collection and its split: the source's own split, or a hold-out by hash.
 
-    The hold-out is stable when the collection grows (a share), or exact (a number), and blind to labels.
+    The hold-out does not depend on labels. As a share it is stable when the collection grows; as a number it is exact.
     """
 
     def __init__(self, name: str, holdout: float, hashes: np.ndarray, *, own: Counter[str]) -> None:
@@ -48,10 +48,10 @@ class Survey:
 
 
 def survey(definition: DatasetDefinition, reader: Reader) -> Survey:
-    """Count the entries of a reader, eight bytes each.
+    """Count the entries of a reader, using eight bytes of memory each.
 
     Raises:
-        NolaError: two entries share an id, or some have a split and others none.
+        NolaError: two entries have the same id, or only some have a split.
     """
     hashes, own, without = array("Q"), Counter[str](), ""
     for entry in reader.scan():
@@ -61,18 +61,18 @@ def survey(definition: DatasetDefinition, reader: Reader) -> Survey:
         else:
             own[entry.split] += 1
     if 0 < own.total() < len(hashes):
-        raise NolaError(f"{definition.source}: other images have a split, '{without}' has none; give every image one.")
+        raise NolaError(f"{definition.source}: other images have a split, but '{without}' has none; give every image a split.")
     values = np.array(hashes, dtype=np.uint64)
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) < len(values):
         twice = set(distinct[counts > 1].tolist())
         image_id = next(entry.image_id for entry in reader.scan() if _hash(definition.name, entry) in twice)
-        raise NolaError(f"{definition.source} lists the image '{image_id}' more than once; take the others out.")
+        raise NolaError(f"{definition.source} lists the image '{image_id}' more than once; remove the repetitions.")
     return Survey(definition.name, definition.images.holdout, values, own=own)
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int) -> Iterator[R]:
-    """Results of `work` in order, done in threads a little ahead of whoever takes them; items are drawn as needed."""
+    """Results of `work` in order, computed in threads slightly ahead of the consumer; items are fetched as needed."""
     with ThreadPoolExecutor(at_once) as pool:
         waiting: deque[Future[R]] = deque()
         for item in items:

@@ -1,4 +1,4 @@
-"""Stage `prepare`: every file of a collection opened once, counted, hashed, and recorded whether it can be used or not."""
+"""Stage `prepare`: open, count and hash every file of a collection, and record whether it can be used."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ LABELS_SCHEMA = pa.schema([("image_id", pa.string()), ("class_id", pa.int32())])
 
 @dataclass(frozen=True)
 class Prepared:
-    """What stage `prepare` found. Its tables are on disk (docs/formats.md) and read from there when asked for."""
+    """The result of stage `prepare`. The tables are on disk (docs/formats.md) and are read from there when needed."""
 
     folder: Path
     images: int
     unusable: int
     trainable: int
-    """Usable images of the split train."""
+    """Number of usable images in the split train."""
     reasons: list[tuple[str, str]]
-    """Image id and reason of the first unusable ones."""
+    """Image id and reason of the first unusable images."""
     copies: int
-    """Usable images with the very pixels of one before them."""
+    """Number of usable images with the same pixels as an earlier image."""
     leaked: int
-    """Images outside train with the very pixels of a train image."""
+    """Number of images outside train with the same pixels as a train image."""
 
     @property
     def manifest(self) -> pd.DataFrame:
@@ -80,17 +80,17 @@ class Prepared:
 def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> Prepared:
     """Open every image of a collection and write `manifest.parquet`, `classes.parquet` and `labels.parquet` into `folder`.
 
-    Images are decoded in threads; an unreadable one stays in the manifest with its reason and is used by no later stage.
-    The source is listed twice, first for its size and the hold-out, so that memory holds a few bytes an image.
+    Images are decoded in threads. An unreadable image stays in the manifest with its reason and is not used by later stages.
+    The source is listed twice (first for its size and the hold-out), so only a few bytes per image are kept in memory.
 
     Raises:
-        NolaError: no images, no usable train image, two images of one id, bad class names, or a label that is no class. Then
-            nothing is written.
+        NolaError: no images, no usable train image, two images with the same id, bad class names, or a label that is not a
+            class. Then nothing is written.
     """
     reader = open_reader(definition)
     listing = survey(definition, reader)
     if not len(listing):
-        raise NolaError(f"{definition.source} holds no image: NoLA looks for JPEG, PNG, WebP, TIFF, BMP and GIF files in it.")
+        raise NolaError(f"{definition.source} contains no images; NoLA looks for JPEG, PNG, WebP, TIFF, BMP and GIF files.")
     classes = class_table(definition, reader)
     count = _Count()
     with (
@@ -117,7 +117,7 @@ def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> 
 
 
 def class_table(definition: DatasetDefinition, reader: Reader) -> pd.DataFrame:
-    """Class ids, names as the source spells them and names as they go into texts; see `class_names` for what it raises."""
+    """Class ids, names as the source spells them, and names as used in texts. Raises the same errors as `class_names`."""
     found = class_names(definition, reader)
     return pd.DataFrame(found, columns=["name", "display_name"]).assign(class_id=range(len(found)))[CLASSES_SCHEMA.names]
 
@@ -140,7 +140,7 @@ def _open(reader: Reader, entry: Found, max_pixels: int) -> dict[str, object]:
 
 
 class _Count:
-    """What the rows of the manifest come to, in nine bytes an image."""
+    """Statistics over the rows of the manifest, in nine bytes per image."""
 
     def __init__(self) -> None:
         self._images = 0
@@ -162,7 +162,10 @@ class _Count:
     def check(self, definition: DatasetDefinition) -> None:
         if not any(self._train):
             reason = self._train_reason or "all images are held out"
-            raise NolaError(f"{definition.source}: none of its {self._images} images can be used for training ({reason}).")
+            raise NolaError(
+                f"{definition.source}: none of its {self._images} images can be used for training ({reason}); fix the images "
+                "or images.holdout."
+            )
 
     def result(self, folder: Path) -> Prepared:
         pixels, train = np.array(self._pixels), np.array(self._train, dtype=bool)
@@ -178,10 +181,10 @@ class _Count:
 
 
 def _labeller(definition: DatasetDefinition, classes: pd.DataFrame) -> Callable[[Found], int | None]:
-    """A function from entry to class id.
+    """A function from an entry to its class id.
 
-    A label is the name of a class, or reads like one (`sea_lion`, `Sea lion`, an accent of its own); a number from 0 is a
-    place in the class list, unless classes are called by numbers.
+    A label is the name of a class, or reads the same (`sea_lion`, `Sea lion`, another Unicode encoding). A number is a position
+    in the class list, starting at 0, unless class names are numbers.
     """
     if definition.images.labels == "none":
         return lambda entry: None
@@ -199,7 +202,7 @@ def _labeller(definition: DatasetDefinition, classes: pd.DataFrame) -> Callable[
         if found is None:
             what = "the folder" if definition.images.labels == "folders" else "the label"
             raise NolaError(
-                f"{definition.source}: {what} '{entry.label}' (image '{entry.image_id}') names no class of "
+                f"{definition.source}: {what} '{entry.label}' (image '{entry.image_id}') is not a class in "
                 f"data/{definition.name}.yaml; rename it, add the class, or set images.labels to none."
             )
         return found

@@ -1,4 +1,4 @@
-"""Class names as data sets spell them, and as they read in a sentence."""
+"""Turn class names as data sets spell them into readable names."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ SYNSET = re.compile(r"n[0-9]{8}")
 
 
 def display_name(name: str) -> str:
-    """A class name as it goes into prompts and templates.
+    """A class name as used in prompts and templates.
 
-    Underscores become spaces. A name written as one word is an identifier if it is CamelCase (`AnnualCrop`: annual crop) or a
-    word of three letters or more with a number at its end (`Boeing737`: Boeing 737), and is taken apart. A name with a space
-    in it was written as text and keeps its words; so do names with other signs (`747-400`, `F-16`), short heads (`McLaren`,
-    `iPhone`) and acronyms with a number (`A320`, `MP3`).
+    Underscores become spaces. A one-word name is an identifier if it is CamelCase (`AnnualCrop`: annual crop) or a word of at
+    least three letters followed by a number (`Boeing737`: Boeing 737); identifiers are split. A name that contains a space keeps
+    its words. So do names with other characters (`747-400`, `F-16`), short first parts (`McLaren`, `iPhone`) and acronyms with a
+    number (`A320`, `MP3`).
     """
     words = name.replace("_", " ").split()
     return " ".join(words if re.search(r"\s", name.strip()) else (_split(word) for word in words))
 
 
 def _split(word: str) -> str:
-    """An identifier's words; capitals are lowered where CamelCase made them, acronyms stay."""
+    """The words of an identifier; capitals from CamelCase become lower case, acronyms do not change."""
     parts = WORDS.findall(word)
     if not re.fullmatch(r"[A-Za-z0-9]+", word) or len(parts) == 1:
         return word
@@ -39,10 +39,10 @@ def _lowered(part: str) -> str:
 
 
 def changed_names(names: Sequence[str], displayed: Sequence[str]) -> list[tuple[str, str]]:
-    """(name, display name) of the classes whose two names differ."""
+    """(name, display name) of the classes for which the two differ."""
     return [(name, shown) for name, shown in zip(names, displayed, strict=True) if name != shown]
 
 
 def telling_nothing(names: Sequence[str]) -> list[str]:
-    """Names that no text tower knows anything by: WordNet synset ids such as `n01440764`, and bare numbers."""
+    """Names that mean nothing to a text tower: WordNet synset ids such as `n01440764`, and bare numbers."""
     return [name for name in names if SYNSET.fullmatch(name.strip()) or name.strip().isdigit()]

@@ -1,4 +1,4 @@
-"""From image id to image, for every stage after `prepare`."""
+"""Open images by id, for every stage after `prepare`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from nola_core.files import read_table
 
 
 def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
-    """A function from image id to the RGB image, by way of the manifest.
+    """A function from image id to the RGB image, based on the manifest.
 
-    The function raises NolaError when an image is unknown, unusable, or not the one any more that the manifest recorded:
-    features are cached by the recorded hash.
+    The function raises NolaError if an image is unknown, unusable, or has changed since `prepare`, because features are cached by
+    the recorded hash.
     """
     definition = load_definition(root, dataset)
     reader = open_reader(definition)
     max_pixels = load(root).prepare.max_pixels
     columns = ["image_id", "path", "shard", "row", "sha256", "ok", "reason"]
     manifest = read_table(root / "data" / dataset / "manifest.parquet", columns).set_index("image_id")
-    again = f"restore it, or run `dvc repro --force prepare@{dataset}`, which lists the images again."
+    again = f"restore it, or run `dvc repro --force prepare@{dataset}`, which reads the images again."
 
     def open_image(image_id: str) -> Image.Image:
         if image_id not in manifest.index:
@@ -41,7 +41,7 @@ def image_opener(root: Path, dataset: str) -> Callable[[str], Image.Image]:
             reason = error.strerror or str(error)
             raise NolaError(f"image '{image_id}' of {definition.source} cannot be read ({reason}); {again}") from None
         if hashlib.sha256(data).hexdigest() != row["sha256"]:
-            raise NolaError(f"image '{image_id}' of {definition.source} has changed since it was listed; {again}")
+            raise NolaError(f"image '{image_id}' of {definition.source} has changed since `prepare` read it; {again}")
         return decode(data, max_pixels=max_pixels)
 
     return open_image

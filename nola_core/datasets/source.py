@@ -1,4 +1,4 @@
-"""The source of a collection as a listing: whether a file came, went or changed, known without opening any."""
+"""A fingerprint of the files of a source, to detect added, removed or changed files without opening any."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nola_core.datasets.readers.reader import NAME_FILES
 from nola_core.errors import NolaError
 
 PATHS = (".csv", ".tsv")
-"""Tables that hold paths, never images: what they name lies beside them."""
+"""Suffixes of tables that contain paths, never images; the images are next to the table."""
 
 
 def fingerprint(definition: DatasetDefinition) -> str:
-    """SHA-256 in hex over path, size, time of change and permissions of every file a reader may read.
+    """SHA-256 in hex over path, size, modification time and permissions of every file that a reader may read.
 
-    Listed are the files below `source`, of a folder of images those called like images, and of a single CSV table whatever
-    lies beside it. Hidden files are passed over. Links are followed, except to a folder they lie in. Images that a table
-    names elsewhere (`images.outside`) are not seen. About a second for 100,000 files.
+    These are the files below `source`; for a folder of images, only files with an image suffix; for a single CSV table, all files
+    in its folder. Hidden files are ignored. Links are followed, except links to a parent folder. Images outside the table's
+    folder (`images.outside`) are not included. Takes about a second for 100,000 files.
 
     Raises:
         NolaError: the source does not exist, or a folder in it cannot be listed.
@@ -41,7 +41,7 @@ def _listed(definition: DatasetDefinition) -> Iterator[tuple[str, os.stat_result
     elif source.is_dir():
         yield from _below(source, images=reader == "folder")
     elif not os.path.lexists(source):
-        raise NolaError(f"data/{definition.name}.yaml: the source {source} does not exist.")
+        raise NolaError(f"data/{definition.name}.yaml: the source {source} does not exist; correct `source`.")
     elif source.suffix.lower() in PATHS:
         yield from _below(source.parent, images=False)
     else:
@@ -51,7 +51,7 @@ def _listed(definition: DatasetDefinition) -> Iterator[tuple[str, os.stat_result
 
 
 def _below(folder: Path, *, images: bool) -> Iterator[tuple[str, os.stat_result | None]]:
-    if images:  # which folders there are decides whether they are splits
+    if images:  # the names of the folders decide whether they are splits
         yield from ((f"{name}/", None) for name in top_folders(folder))
     for parts, entry in walk(folder):
         if not images or is_image(entry.name):
@@ -59,11 +59,11 @@ def _below(folder: Path, *, images: bool) -> Iterator[tuple[str, os.stat_result 
 
 
 def _status(file: Path | os.DirEntry[str]) -> os.stat_result | None:
-    """What a file is, of a link what it leads to or else the link itself; None where there is nothing."""
+    """The status of a file. For a link, that of its target or else of the link itself; None if nothing exists."""
     try:
         return file.stat()
     except OSError:
         try:
             return file.stat(follow_symlinks=False)
-        except OSError:  # gone since it was listed
+        except OSError:  # deleted since it was listed
             return None

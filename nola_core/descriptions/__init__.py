@@ -1,11 +1,11 @@
-"""Class descriptions: the table the classifiers read, the responses it is made from, and who may provide them.
+"""Class descriptions: the table that the classifiers read, and where its sentences come from.
 
-The texts: `grammar`, `prompts`, `table`, `importing`, `quality`. Asking for them: `request`, `cost`, `responses` (the cache),
-`client`, `batch`, `asking`. Rounds that look at images: `confusion`, `refine`, `captions`. `commands` stands above all of them.
+Three rooms, each of which imports only from those before it: `texts` (prompts, tables, published files, quality), `asking` (a
+language model, its cost, the response cache) and `rounds` (questions about confused classes, captions).
 """
 
-from nola_core.descriptions.importing import import_file
-from nola_core.descriptions.responses import Responses
-from nola_core.descriptions.table import SCHEMA, describe, read_provided
+from nola_core.descriptions.asking.cache import Responses
+from nola_core.descriptions.texts.importing import import_file
+from nola_core.descriptions.texts.table import SCHEMA, describe, read_provided
 
 __all__ = ["SCHEMA", "Responses", "describe", "import_file", "read_provided"]

@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nola_core import files
-from nola_core.descriptions.quality import findings
-from nola_core.evaluation import FINAL, TEACHER
+from nola_core.descriptions.texts.quality import findings
 from nola_core.report import content, explanations, figures, samples
-from nola_core.report.content import Tables
-from nola_core.report.style import COLOURS, OTHER, method_name, percent, save
+from nola_core.report.style import percent, save
+from nola_core.report.tables import Tables, interval_of, load
 
 DESCRIBED_CLASSES = 60
 """The page quotes the descriptions of at most this many classes; all are in descriptions.parquet."""
@@ -41,7 +40,7 @@ def build(
 
     Args:
         dataset: its name, the title of the page.
-        folder: `data/<dataset>`; `content.load` says what is read from it.
+        folder: `data/<dataset>`; `tables.load` says what is read from it.
         settings_dict: all parameters, `report.images_per_class` among them; shown in full.
         overrides: `key=value` sentences, what differs from the preset.
         image_of: image id -> the image, for the samples.
@@ -51,7 +50,7 @@ def build(
     Raises:
         NolaError: a file of `folder` is absent or damaged.
     """
-    tables = content.load(folder)
+    tables = load(folder)
     judged = samples.judged(tables.pseudo_labels, tables.truth)
     with files.replacing(figures_folder) as scratch:
         scratch.mkdir()
@@ -74,23 +73,23 @@ def build(
 def draw(tables: Tables, judged: pd.DataFrame, bins: int) -> dict[str, Figure]:
     """The plots that the data allow: name -> figure. Those that need ground truth are left out where there is none."""
     drawn: dict[str, Figure] = {}
-    scores = tables.metrics["methods"]
+    scores, looks = tables.metrics["methods"], tables.looks
     pair = list(dict.fromkeys([tables.baseline, tables.final]))
     if scores:
         labelled = tables.metrics["labelled"]
         top1 = {method: scores[method]["top1"] for method in tables.methods}
-        intervals = {method: content.interval_of(tables, method) for method in top1}
+        intervals = {method: interval_of(tables, method) for method in top1}
         counts = figures.confusion_counts(tables.confusion, tables.names)
-        drawn["accuracy"] = figures.accuracy(top1, intervals, labelled)
-        drawn["confusion"] = figures.confusion(counts, tables.names, tables.final)
-        errors = {method: scores[method]["ece"] for method in tables.methods}
-        drawn["reliability"] = figures.reliability(tables.reliability, errors, bins)
+        drawn["accuracy"] = figures.accuracy(top1, intervals, labelled, looks=looks, final=tables.final)
+        drawn["confusion"] = figures.confusion(counts, tables.names, tables.title(tables.final))
+        errors = {method: scores[method]["ece"] for method in tables.compared}
+        drawn["reliability"] = figures.reliability(tables.reliability, errors, bins, looks=looks)
         if len(pair) == 2:
-            drawn["class_change"] = figures.class_change(tables.per_class, *pair)
+            drawn["class_change"] = figures.class_change(tables.per_class, *pair, looks=looks)
     else:
-        drawn["class_counts"] = figures.class_counts(tables.per_class, pair)
+        drawn["class_counts"] = figures.class_counts(tables.per_class, pair, looks=looks)
     if len(tables.curve):
-        drawn["tuning"] = figures.tuning(tables.curve)
+        drawn["tuning"] = figures.tuning(tables.curve, looks=looks)
     if len(judged):
         drawn["confidence"] = figures.confidence(judged)
     return drawn
@@ -118,20 +117,25 @@ def _render(
         return _inlined(file, alt) if file.is_file() else Markup("")
 
     unreadable = tables.manifest[~tables.manifest["ok"].astype(bool)]
-    scored = tables.metrics["label_free"].get(tables.metrics["split"], {})
+    scored, roles = tables.label_free(), tables.in_force
     return environment.get_template("template.html").render(
         dataset=dataset,
         metrics=tables.metrics,
         headline=content.headline(tables),
         notices=content.notices(tables),
         methods=content.method_rows(tables),
-        method_names=[method_name(method) for method in tables.methods],
-        colours={method: COLOURS.get(method, OTHER) for method in tables.methods},
+        colours={method: look.colour for method, look in tables.looks.items()},
         final=tables.final,
-        final_name=method_name(tables.final),
-        baseline_name=method_name(tables.baseline),
+        final_title=tables.title(tables.final),
+        baseline_title=tables.title(tables.baseline) if tables.baseline != tables.final else None,
+        text_title=tables.title(roles.text_classifier),
+        teacher_title=tables.title(roles.teacher),
+        students=content.listed([tables.title(student) for student in tables.students]),
+        student_count=len(tables.students),
+        all_compared=len(tables.compared) == len(tables.methods),
         probe=tables.metrics["probes"].get("ssl_knn"),
         splits=content.split_rows(tables),
+        accuracies=content.accuracy_rows(tables),
         classes=content.class_rows(tables),
         pairs=content.confused_pairs(tables),
         picture=picture,
@@ -158,8 +162,8 @@ def _render(
         parameters=content.parameter_rows(settings),
         preset=settings.get("preset"),
         overrides=list(overrides),
-        warning=scored.get(tables.final, {}).get("warning"),
-        guarded=FINAL in scored and TEACHER in scored,
+        warnings=list(tables.warnings().values()),
+        guarded=content.listed([tables.title(one) for one in tables.students if {one, roles.teacher} <= set(scored)]),
     )
 
 

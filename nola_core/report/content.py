@@ -1,210 +1,78 @@
-"""What the report says: read from the files of a data set and put into sentences and rows, without any drawing."""
+"""What the report says, in sentences and rows, without any drawing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from nola_core import files
 from nola_core.datasets.names import changed_names, telling_nothing
-from nola_core.errors import NolaError
-from nola_core.evaluation import SPLITS, TEACHER, check_labels, final_method, ordered_methods, truth_of
-from nola_core.prediction import Predictions
-from nola_core.report.intervals import Gain, accuracy_interval, paired_gain
-from nola_core.report.style import method_name, percent, signed
-from nola_core.text import as_written
+from nola_core.evaluation import SPLITS, truth_of
+from nola_core.methods.method import InForce, Kind, Listed
+from nola_core.report.style import percent, signed
+from nola_core.report.tables import Tables, gain_of, interval_of
 
-BASELINE = "zero_shot"
-
-EXPLANATIONS: Mapping[str, str] = {
-    "zero_shot": "CLIP with each class name in one sentence",
-    "templates": "CLIP with the data set's templates",
-    "cde": "CLIP with templates and class descriptions",
-    "alignment": "head on self-supervised features, taught by the most confident CDE answers",
-    "nola": "CLIP with visual prompts, taught by the alignment head",
-}
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Everything the report reads; columns as in docs/formats.md."""
-
-    metrics: dict[str, Any]
-    manifest: pd.DataFrame
-    classes: pd.DataFrame
-    truth: pd.Series[int]
-    descriptions: pd.DataFrame
-    quality: pd.DataFrame
-    near_duplicates: pd.DataFrame
-    duplicates_note: str
-    """How many of the pairs were found, where they were not all looked for."""
-    pseudo_labels: pd.DataFrame
-    predictions: pd.DataFrame
-    """`image_id, method, class_id` of the reported split alone."""
-    per_class: pd.DataFrame
-    """Rows of the reported split alone."""
-    confusion: pd.DataFrame
-    reliability: pd.DataFrame
-    curve: pd.DataFrame
-    stores: dict[str, dict[str, dict[str, Any]]]
-    """role -> split -> meta.json"""
-
-    @property
-    def names(self) -> list[str]:
-        """Class names in order of class id."""
-        return [str(name) for name in self.classes.sort_values("class_id")["name"]]
-
-    @cached_property
-    def methods(self) -> list[str]:
-        """The methods that predicted the reported split, in order."""
-        return ordered_methods(self.predictions["method"].unique())
-
-    @cached_property
-    def answers(self) -> pd.DataFrame:
-        """Class ids of the reported split, images x methods."""
-        rows = self.predictions.groupby("method", sort=False)
-        return pd.concat({method: mine.set_index("image_id")["class_id"] for method, mine in rows}, axis=1)
-
-    @property
-    def final(self) -> str:
-        """The method whose predictions are the product."""
-        return final_method(self.methods)
-
-    @property
-    def baseline(self) -> str:
-        """The method the others are held against."""
-        return BASELINE if BASELINE in self.methods else self.methods[0]
-
-
-def load(folder: Path) -> Tables:
-    """Read `folder` (`data/<dataset>`): its tables, metrics.json, the plots' tables and the feature stores' meta.json.
-
-    Raises:
-        NolaError: a file is absent or damaged.
-    """
-    metrics = files.read_json(folder / "metrics.json")
-    manifest = files.read_table(folder / "manifest.parquet", ["image_id", "split", "ok", "reason"])
-    classes = files.read_table(folder / "classes.parquet")
-    predictions = Predictions.open(folder / "predictions.parquet")
-    per_class = _read_csv(folder / "per_class.csv")
-    stores: dict[str, dict[str, dict[str, Any]]] = {}
-    for path in sorted(folder.glob("features/[!.]*/[!.]*/meta.json")):  # hidden folders are scratch
-        stores.setdefault(path.parent.parent.name, {})[path.parent.name] = files.read_json(path)
-    return Tables(
-        metrics=metrics,
-        manifest=manifest,
-        classes=classes,
-        truth=check_labels(files.read_table(folder / "labels.parquet"), manifest, classes),
-        descriptions=files.read_table(folder / "descriptions.parquet"),
-        quality=files.read_table(folder / "description_quality.parquet"),
-        near_duplicates=files.read_table(folder / "near_duplicates.parquet"),
-        duplicates_note=files.read_note(folder / "near_duplicates.parquet"),
-        pseudo_labels=files.read_table(folder / "pseudo_labels.parquet"),
-        predictions=predictions.read(metrics["split"], None, ["image_id", "method", "class_id"]),
-        per_class=per_class[per_class["split"] == metrics["split"]],
-        confusion=_read_csv(folder / "plots/confusion.csv"),
-        reliability=_read_csv(folder / "plots/reliability.csv"),
-        curve=_read_csv(folder / "curve.csv"),
-        stores=stores,
-    )
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise NolaError(f"{path} does not exist: run the stage that writes it (docs/formats.md says which).")
-    # Class names such as "nan" or "null" are names; only an empty accuracy is missing.
-    frame = as_written(
-        pd.read_csv(path, keep_default_na=False, dtype={"class": str, "actual": str, "predicted": str, "image_id": str})
-    )
-    if "predicted" in frame.columns and "accuracy" in frame.columns:
-        frame["predicted"] = frame["predicted"].astype(int)
-        frame["accuracy"] = pd.to_numeric(frame["accuracy"].replace("", np.nan))
-    return frame
-
-
-def gain_of(tables: Tables, method: str) -> Gain | None:
-    """`paired_gain` of a method over the baseline on the labelled images of the reported split; None without any."""
-    answers = tables.answers
-    actual = truth_of(answers.index, tables.truth)
-    answers, actual = answers[actual >= 0], actual[actual >= 0]
-    if answers.empty:
-        return None
-    return paired_gain(answers[tables.baseline].to_numpy() == actual, answers[method].to_numpy() == actual)
-
-
-def interval_of(tables: Tables, method: str) -> tuple[float, float]:
-    """95 % interval of a method's accuracy on the labelled images of the reported split; there must be some."""
-    count = tables.metrics["labelled"]
-    return accuracy_interval(round(tables.metrics["methods"][method]["top1"] * count), count)
+KINDS: Mapping[Kind, str] = {"text": "text method", "features": "feature method", "student": "student"}
+NAMED_METHODS = 5
+"""A sentence names at most this many methods."""
 
 
 def headline(tables: Tables) -> list[str]:
-    """One to three sentences: what came out, against what it started from, and how sure that is."""
+    """One to three sentences: the accuracy of the final method, against the baseline's, and how certain the difference is."""
     metrics = tables.metrics
-    final, baseline = method_name(tables.final), _start_name(tables)
-    held_out = metrics["protocol"] == "inductive"
+    final, baseline = tables.title(tables.final), f"the baseline, {tables.title(tables.baseline)}"
+    kind = "held-out images" if metrics["protocol"] == "inductive" else "train images"
     gain = gain_of(tables, tables.final)
     if gain is None:
-        answers = tables.answers
-        changed = float((answers[tables.final] != answers[tables.baseline]).mean())
-        kind = "held-out images" if held_out else "images it learnt on"
-        return [
-            f"{final} put {metrics['images']:,} {kind} into {metrics['classes']:,} classes.",
-            "No ground truth is known here, so nothing on this page says how many of them are right.",
-            f"{percent(changed)} of its answers differ from those of {baseline}.",
+        sentences = [
+            f"{final} sorts {metrics['images']:,} {kind} into {metrics['classes']:,} classes.",
+            "There is no ground truth, so this page cannot say how many of its predictions are right.",
         ]
+        if tables.final != tables.baseline:
+            changed = float((tables.answers[tables.final] != tables.answers[tables.baseline]).mean())
+            sentences.append(f"{percent(changed)} of them differ from those of {baseline}.")
+        return sentences
     labelled = metrics["labelled"]
-    partly = "labelled " if labelled < metrics["images"] else ""
-    images = f"{labelled:,} {partly}held-out images" if held_out else f"the {labelled:,} {partly}images it learnt on"
+    images = f"{labelled:,} {'labelled ' if labelled < metrics['images'] else ''}{kind}"
     after, before = (percent(metrics["methods"][method]["top1"]) for method in (tables.final, tables.baseline))
     if tables.final == tables.baseline:
-        return [f"{final} reads {after} of {images} correctly.", "No label was used."]
+        return [f"{final} classifies {after} of {images} correctly.", "No label was used."]
     if gain.mean == 0:
-        first = f"{final} made no difference here: it and {baseline} both read {after} of {images} correctly."
+        first = f"No gain: {final} and {baseline}, both classify {after} of {images} correctly."
     elif gain.mean < 0:
-        first = f"{final} did not help here: it reads {after} of {images} correctly, {baseline} {before}."
+        first = f"{final} is worse than {baseline}: it classifies {after} of {images} correctly, the baseline {before}."
     else:
-        first = f"{final} reads {after} of {images} correctly; {baseline} {before}."
+        first = f"{final} classifies {after} of {images} correctly; {baseline}, {before}."
     sentences = [first, "No label was used."]
     if gain.mean != 0:
         p = f"p = {gain.p:.3f}" if gain.p >= 0.0005 else "p < 0.001"
         doubt = ", so it could be chance" if gain.may_be_chance else ""
         sentences.append(
-            f"The change is {signed(gain.mean)} points (95\u00a0% interval {signed(gain.low)} to {signed(gain.high)}; "
+            f"The difference is {signed(gain.mean)} points (95\u00a0% interval {signed(gain.low)} to {signed(gain.high)}; "
             f"{gain.won:,} images won, {gain.lost:,} lost, exact McNemar {p}{doubt})."
         )
     return sentences
 
 
-def _start_name(tables: Tables) -> str:
-    if tables.baseline == BASELINE:
-        return "the zero-shot classifier it started from"
-    return f"the method {method_name(tables.baseline)}"
-
-
 def notices(tables: Tables) -> list[str]:
     """Whatever a reader must know before trusting the figures; empty if there is nothing."""
     found: list[str] = []
-    split = tables.metrics["split"]
-    warning = tables.metrics["label_free"].get(split, {}).get(tables.final, {}).get("warning")
+    split, final = tables.metrics["split"], tables.title(tables.final)
+    warning = tables.warnings().get(tables.final)
     if warning:
-        found.append(f"{warning} Consider the predictions of the {method_name(TEACHER).lower()} instead.")
+        found.append(f"{warning} Consider the predictions of the teacher, {tables.title(tables.in_force.teacher)}, instead.")
     scores = {method: values["top1"] for method, values in tables.metrics["methods"].items()}
-    better = [method for method, value in scores.items() if value > scores[tables.final]]
+    better = sorted((name for name in scores if scores[name] > scores[tables.final]), key=lambda name: -scores[name])
     if better:
-        listed = ", ".join(f"{method_name(method)} {percent(scores[method])}" for method in better)
-        found.append(f"{method_name(tables.final)} is not the best method here: {listed}.")
+        shown = [f"{tables.title(name)} {percent(scores[name])}" for name in better[:NAMED_METHODS]]
+        rest = [f"{len(better) - NAMED_METHODS} more"] if len(better) > NAMED_METHODS else []
+        found.append(f"{final} is not the most accurate method here: {listed(shown + rest)}.")
     mine = tables.per_class[tables.per_class["method"] == tables.final]
     nobody = [str(name) for name in mine.loc[mine["predicted"] == 0, "class"]]
     if nobody:
-        found.append(f"{method_name(tables.final)} puts no image of the {split} split into {_several(nobody, 'class')}.")
+        found.append(f"{final} predicts no image of the {split} split to be of {_several(nobody, 'class')}.")
     chosen = tables.pseudo_labels.loc[tables.pseudo_labels["selected"].astype(bool), "class_id"]
     without = [name for class_id, name in enumerate(tables.names) if class_id not in set(chosen)]
     if without:
@@ -219,12 +87,18 @@ def notices(tables: Tables) -> list[str]:
         )
     leaked = leaked_images(tables.near_duplicates, split)
     if leaked:
-        doubt = "; the figures may flatter" if scores else ""
-        found.append(f"Images of the {split} split with a near copy in another split: {leaked:,}{doubt}.")
+        subject = f"1 image of the {split} split has" if leaked == 1 else f"{leaked:,} images of the {split} split have"
+        doubt = ", so the accuracies may be too high" if scores else ""
+        found.append(f"{subject} a near copy in another split{doubt}.")
     unreadable = int((~tables.manifest["ok"].astype(bool)).sum())
     if unreadable:
         found.append(f"{unreadable:,} of {len(tables.manifest):,} files could not be used; they are listed under Data.")
     return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _several(names: Sequence[str], noun: str, most: int = 8) -> str:
@@ -246,16 +120,16 @@ def leaked_images(near_duplicates: pd.DataFrame, split: str) -> int:
 def method_rows(tables: Tables) -> list[dict[str, str]]:
     """The table of methods on the reported split: texts ready to show; figures are empty without ground truth."""
     rows = []
-    for method in tables.methods:
-        row = {"method": method, "name": method_name(method), "what": EXPLANATIONS.get(method, "")}
-        scores = tables.metrics["methods"].get(method)
+    for one in tables.in_force.methods:
+        row = {"method": one.name, "name": one.title, "what": f"{_roles(tables.in_force, one)}: {one.summary}"}
+        scores = tables.metrics["methods"].get(one.name)
         if scores:
-            low, high = interval_of(tables, method)
+            low, high = interval_of(tables, one.name)
             row |= {key: percent(scores[key]) for key in ("top1", "top5", "mean_per_class", "ece")}
             row["interval"] = f"{100 * low:.1f} – {100 * high:.1f}"
-            gain = gain_of(tables, method)
-            row["gain"] = "" if method == tables.baseline or gain is None else signed(gain.mean)
-        free = tables.metrics["label_free"].get(tables.metrics["split"], {}).get(method)
+            gain = gain_of(tables, one.name)
+            row["gain"] = "" if one.name == tables.baseline or gain is None else signed(gain.mean)
+        free = tables.label_free().get(one.name)
         if free:
             row["nuclear_norm"] = f"{free['nuclear_norm']:.3f}"
             row["variety"] = f"{free['answer_nuclear_norm']:.3f}"
@@ -265,14 +139,26 @@ def method_rows(tables: Tables) -> list[dict[str, str]]:
     return rows
 
 
+def _roles(in_force: InForce, one: Listed) -> str:
+    """The kind of a method and the parts it plays: `Feature method, teacher`."""
+    parts = {
+        "baseline": in_force.baseline,
+        "text classifier": in_force.text_classifier,
+        "teacher": in_force.teacher,
+        "final method": in_force.final,
+    }
+    words = ", ".join([KINDS[one.kind], *(part for part, name in parts.items() if name == one.name)])
+    return words[0].upper() + words[1:]
+
+
 def renamed_classes(tables: Tables) -> list[tuple[str, str]]:
     """(name, name in texts) of the classes that prompts and templates call otherwise than the data set does."""
     ordered = tables.classes.sort_values("class_id")
     return changed_names(ordered["name"].tolist(), ordered["display_name"].tolist())
 
 
-def split_rows(tables: Tables) -> list[dict[str, Any]]:
-    """For every split: how many images there are, how many of them readable and labelled, and top-1 per method."""
+def split_rows(tables: Tables) -> list[dict[str, str]]:
+    """For every split: how many images there are, and how many of them are readable and labelled."""
     rows = []
     readable = tables.manifest["ok"].astype(bool)
     for split in SPLITS:
@@ -280,21 +166,19 @@ def split_rows(tables: Tables) -> list[dict[str, Any]]:
         if not inside.any():
             continue
         ids = tables.manifest.loc[inside & readable, "image_id"]
-        scores = tables.metrics["splits"].get(split, {})
-        rows.append(
-            {
-                "split": split,
-                "files": f"{int(inside.sum()):,}",
-                "readable": f"{len(ids):,}",
-                "labelled": f"{int((truth_of(ids, tables.truth) >= 0).sum()):,}",
-                "top1": [percent(scores[method]["top1"]) if method in scores else "" for method in tables.methods],
-            }
-        )
+        labelled = int((truth_of(ids, tables.truth) >= 0).sum())
+        rows.append({"split": split, "files": f"{int(inside.sum()):,}", "readable": f"{len(ids):,}", "labelled": f"{labelled:,}"})
     return rows
 
 
+def accuracy_rows(tables: Tables) -> list[tuple[str, str, list[str]]]:
+    """(name, title, top-1 on each labelled split, in order of `metrics["splits"]`) of every method."""
+    splits = tables.metrics["splits"].values()
+    return [(name, tables.title(name), [percent(scores[name]["top1"]) for scores in splits]) for name in tables.methods]
+
+
 def class_rows(tables: Tables) -> list[dict[str, str]]:
-    """One row a class: accuracy before and after, images predicted so, and its pseudo-labels."""
+    """One row a class: accuracy and predicted images of the baseline and the final method, and its pseudo-labels."""
 
     def rows_of(method: str) -> list[dict[str, Any]]:
         mine = tables.per_class[tables.per_class["method"] == method].sort_values("class_id")

@@ -1,4 +1,4 @@
-"""Why an image went into its class: the descriptions nearest to it, of that class and of the runner-up."""
+"""The descriptions nearest to an image, of the class predicted for it and of the second class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nola_core.prediction import Predictions
 from nola_core.tensors import read_tensors
 
 IMAGES = 12
-"""Images explained, spread evenly from the surest to the least sure."""
+"""Images explained, spread evenly from the most to the least confident prediction."""
 NEAREST = 3
 """Descriptions of the predicted class that are quoted; of the runner-up one."""
 SIDE = 96
@@ -25,7 +25,7 @@ SIDE = 96
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image: what it was taken for, and the sentences nearest to it with their cosines, best first."""
+    """One image: its prediction, and the sentences nearest to it with their cosines, best first."""
 
     image_id: str
     name: str
@@ -42,8 +42,8 @@ def explain(
 ) -> list[Explanation]:
     """Explain a few predictions by the descriptions whose CLIP features are nearest to the image's by cosine.
 
-    The features are those of the frozen CLIP, before tuning: they show what in the descriptions fits the image, not what the
-    tuned model computes.
+    The features are those of the frozen CLIP, before tuning. Whatever the method is, they show which descriptions fit the image,
+    not what the method computes.
 
     Args:
         folder: `data/<dataset>`; reads predictions.parquet, description_quality.parquet, description_features.safetensors and

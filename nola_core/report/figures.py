@@ -18,8 +18,7 @@ from nola_core.report.style import (
     NEUTRAL,
     RIGHT,
     WRONG,
-    colour,
-    method_name,
+    Look,
     new_figure,
     percent,
     short,
@@ -45,30 +44,43 @@ def _in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 @_in_style
-def accuracy(scores: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], images: int) -> Figure:
-    """Top-1 accuracy per method as bars with their values and 95 % intervals.
+def accuracy(
+    scores: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]],
+    images: int,
+    *,
+    looks: Mapping[str, Look],
+    final: str,
+) -> Figure:
+    """Top-1 accuracy per method as bars with their values and 95 % intervals; the final method in bold.
 
     Args:
         scores: method -> fraction, in the order to show.
         intervals: method -> low and high fraction.
         images: how many labelled images they were measured on.
+        looks: method -> title and colour.
+        final: the method whose predictions are the product.
     """
-    figure = new_figure(6.4, 0.75 + 0.42 * len(scores))
+    figure = new_figure(6.8, 0.75 + (0.42 if len(scores) <= 8 else 0.28) * len(scores))
     axes = figure.subplots()
     places = np.arange(len(scores))[::-1]
     for place, (method, value) in zip(places, scores.items(), strict=True):
         low, high = intervals[method]
-        axes.barh(place, 100 * value, height=0.66, color=colour(method))
+        weight = "bold" if method == final else "normal"
+        axes.barh(place, 100 * value, height=0.66, color=looks[method].colour)
         axes.plot([100 * low, 100 * high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
-        axes.text(100 * high + 1.2, place, percent(value), va="center", fontweight="bold")
-    axes.set_yticks(places, [method_name(method) for method in scores])
+        axes.text(100 * high + 1.2, place, percent(value), va="center", fontweight=weight)
+    axes.set_yticks(places, [short(looks[method].title, 28) for method in scores])
+    for label, method in zip(axes.get_yticklabels(), scores, strict=True):
+        label.set_fontweight("bold" if method == final else "normal")
+    axes.set_ylim(-0.6, len(scores) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, 112)
     axes.set_xticks(range(0, 101, 20))
     axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
-    axes.set_title(f"Images read correctly (top-1, {images:,} images, line: 95 % interval)")
+    axes.set_title(f"Top-1 accuracy ({images:,} images; line: 95 % interval)")
     return figure
 
 
@@ -87,7 +99,7 @@ def most_confused(counts: np.ndarray, count: int) -> np.ndarray:
 
 
 @_in_style
-def confusion(counts: np.ndarray, names: Sequence[str], method: str) -> Figure:
+def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Confusion heat map: each row is an actual class, coloured by the fraction of its images.
 
     With more than `NAMED_CLASSES` classes only the most confused are drawn, and a last column gathers all others.
@@ -95,9 +107,9 @@ def confusion(counts: np.ndarray, names: Sequence[str], method: str) -> Figure:
     Args:
         counts: [C, C], actual classes in rows.
         names: [C] class names.
-        method: whose predictions they are.
+        title: of the method that predicts.
     """
-    title = f"What {method_name(method)} takes each class for"
+    title = f"Predictions of {title} for each class"
     columns = list(names)
     fraction = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if len(names) > NAMED_CLASSES:
@@ -107,7 +119,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], method: str) -> Figure:
         fraction, counts = np.hstack([inside, rest]), counts[chosen]
         names = [names[i] for i in chosen]
         columns = [*names, "any other"]
-        title += f": the {len(names)} most confused of {len(counts.T):,} classes"
+        title += f"\n(the {len(names)} most confused of {len(counts.T):,} classes)"
     rows = len(names)
     size = 6.4 if rows > 12 else 5.4
     figure = new_figure(size + 0.6, size)
@@ -146,15 +158,16 @@ def confusion(counts: np.ndarray, names: Sequence[str], method: str) -> Figure:
 
 
 @_in_style
-def reliability(table: pd.DataFrame, errors: Mapping[str, float], bins: int) -> Figure:
+def reliability(table: pd.DataFrame, errors: Mapping[str, float], bins: int, *, looks: Mapping[str, Look]) -> Figure:
     """Reliability diagrams: accuracy per bin of confidence, one panel a method; the dashed line is perfect calibration.
 
     Args:
         table: rows of plots/reliability.csv.
         errors: method -> expected calibration error, in the order to show.
         bins: how many bins the table was made with.
+        looks: method -> title and colour.
     """
-    columns = min(3, len(errors))
+    columns = 2 if len(errors) == 4 else min(3, len(errors))
     rows = -(-len(errors) // columns)
     figure = new_figure(2.3 * columns + 0.3, 2.35 * rows + 0.2)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -165,7 +178,7 @@ def reliability(table: pd.DataFrame, errors: Mapping[str, float], bins: int) -> 
         mine = table[table["method"] == method]
         axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle="--", linewidth=1)
         left = mine["bin"] / bins
-        axes.bar(left, mine["accuracy"], width=0.92 / bins, align="edge", color=colour(method))
+        axes.bar(left, mine["accuracy"], width=0.92 / bins, align="edge", color=looks[method].colour)
         area = 70 * np.sqrt(mine["images"] / mine["images"].sum())
         axes.scatter(
             mine["confidence"],
@@ -178,7 +191,7 @@ def reliability(table: pd.DataFrame, errors: Mapping[str, float], bins: int) -> 
             clip_on=False,
         )
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.set_title(f"{method_name(method)}\n", fontsize=9)
+        axes.set_title(f"{short(looks[method].title, 26)}\n", fontsize=9)
         axes.text(0, 1.03, f"ECE {percent(error)}", transform=axes.transAxes, color="#52606D", fontsize=8)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -186,23 +199,29 @@ def reliability(table: pd.DataFrame, errors: Mapping[str, float], bins: int) -> 
         axes.set_yticks([0, 0.5, 1])
         axes.grid()
     figure.supxlabel("confidence (dots: area grows with the images of the bin)", fontsize=9)
-    figure.supylabel("read correctly", fontsize=9)
+    figure.supylabel("accuracy", fontsize=9)
     return figure
 
 
 @_in_style
-def tuning(curve: pd.DataFrame) -> Figure:
-    """Loss and agreement with the teacher over the epochs, in two panels.
+def tuning(curve: pd.DataFrame, *, looks: Mapping[str, Look]) -> Figure:
+    """Loss and agreement with the teacher over the epochs, in two panels, one curve a student.
 
     Args:
         curve: rows of curve.csv.
+        looks: method -> title and colour.
     """
+    students = [method for method in looks if (curve["method"] == method).any()]
     figure = new_figure(6.8, 2.6)
     left, right = figure.subplots(1, 2)
-    marker = "o" if len(curve) < 12 else ""
-    left.plot(curve["epoch"], curve["loss"], color=colour("nola"), linewidth=1.8, marker=marker, markersize=4)
+    for method in students:
+        mine = curve[curve["method"] == method]
+        for axes, column in ((left, "loss"), (right, "teacher_agreement")):
+            axes.plot(
+                mine["epoch"], mine[column], color=looks[method].colour, linewidth=1.8, marker="o" if len(mine) < 12 else "",
+                markersize=4, label=looks[method].title,
+            )  # fmt: skip
     left.set_title("Loss")
-    right.plot(curve["epoch"], curve["teacher_agreement"], color=colour("nola"), linewidth=1.8, marker=marker, markersize=4)
     right.set_title("Agreement with the teacher")
     right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     right.set_ylim(top=min(1.0, float(curve["teacher_agreement"].max()) * 1.03 + 0.01))
@@ -210,11 +229,14 @@ def tuning(curve: pd.DataFrame) -> Figure:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.grid(axis="y")
+    if len(students) > 1:
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 
 @_in_style
-def class_change(per_class: pd.DataFrame, before: str, after: str) -> Figure:
+def class_change(per_class: pd.DataFrame, before: str, after: str, *, looks: Mapping[str, Look]) -> Figure:
     """Change of each class's accuracy from one method to another, in points, sorted.
 
     Beyond `NAMED_CLASSES` classes, the largest gains and losses alone.
@@ -223,13 +245,14 @@ def class_change(per_class: pd.DataFrame, before: str, after: str) -> Figure:
         per_class: rows of per_class.csv of one split.
         before: the method compared with.
         after: the method shown.
+        looks: method -> title and colour.
     """
     table = per_class[per_class["images"] > 0].pivot_table(index="class", columns="method", values="accuracy")
     change = (table[after] - table[before]).sort_values(kind="stable")
-    title = f"Change of each class from {method_name(before)} to {method_name(after)}, in points"
+    title = f"Change of each class's accuracy\nfrom {looks[before].title} to {looks[after].title}, in points"
     if len(change) > NAMED_CLASSES:
         half = NAMED_CLASSES // 2
-        title += f"\n({half} largest losses and gains of {len(change):,} classes)"
+        title += f" ({half} largest losses and gains of {len(change):,} classes)"
         change = pd.concat([change.iloc[:half], change.iloc[-half:]])
     figure = new_figure(6.4, 0.8 + 0.24 * len(change))
     axes = figure.subplots()
@@ -248,7 +271,8 @@ def class_change(per_class: pd.DataFrame, before: str, after: str) -> Figure:
             fontsize=8,
         )
     low, high = float(change.min()), float(change.max())
-    axes.set_xlim(low - 0.14 * reach if low < 0 else -0.01 * reach, max(0, high) + 0.14 * reach)
+    right = 0.14 * reach if low or high else reach
+    axes.set_xlim(low - 0.14 * reach if low < 0 else -0.01 * reach, max(0, high) + right)
     axes.xaxis.set_major_formatter(lambda value, _: signed(value, 0))
     axes.set_yticks(places, [short(str(name), 28) for name in change.index], fontsize=8)
     axes.set_ylim(-0.7, len(change) - 0.3)
@@ -303,19 +327,20 @@ def _stacked_histogram(axes: Axes, rows: pd.DataFrame, edges: np.ndarray) -> Non
 
 
 @_in_style
-def class_counts(per_class: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """How many images each method puts into each class: all that can be shown per class without ground truth.
+def class_counts(per_class: pd.DataFrame, methods: Sequence[str], *, looks: Mapping[str, Look]) -> Figure:
+    """How many images each method predicts to be of each class: all that can be shown per class without ground truth.
 
     Beyond `NAMED_CLASSES` classes, those whose count changed most.
 
     Args:
         per_class: rows of per_class.csv of one split.
-        methods: one or two, the first drawn hollow behind the second.
+        methods: one or two; of two, the first is drawn as marks on the bars of the second.
+        looks: method -> title and colour.
     """
     table = per_class[per_class["method"].isin(methods)].pivot_table(
         index=["class_id", "class"], columns="method", values="predicted"
     )
-    title = "Images put into each class"
+    title = "Images predicted to be of each class"
     if len(table) > NAMED_CLASSES:
         change = (table[methods[-1]] - table[methods[0]]).abs().to_numpy()
         chosen = np.sort(np.argsort(-change, kind="stable")[:NAMED_CLASSES])
@@ -324,9 +349,10 @@ def class_counts(per_class: pd.DataFrame, methods: Sequence[str]) -> Figure:
     figure = new_figure(6.4, 0.8 + 0.24 * len(table))
     axes = figure.subplots()
     places = np.arange(len(table))[::-1]
-    axes.barh(places, table[methods[-1]], height=0.7, color=colour(methods[-1]), label=method_name(methods[-1]))
+    bars, marks = looks[methods[-1]], looks[methods[0]]
+    axes.barh(places, table[methods[-1]], height=0.7, color=bars.colour, label=bars.title)
     if len(methods) > 1:
-        axes.scatter(table[methods[0]], places, marker="|", s=90, linewidth=2, color=INK, label=method_name(methods[0]), zorder=3)
+        axes.scatter(table[methods[0]], places, marker="|", s=90, linewidth=2, color=INK, label=marks.title, zorder=3)
     axes.set_yticks(places, [short(str(name), 28) for name in table.index.get_level_values("class")], fontsize=8)
     axes.set_ylim(-0.7, len(table) - 0.3)
     axes.tick_params(axis="y", length=0)

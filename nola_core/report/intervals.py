@@ -17,10 +17,10 @@ class Gain:
     """What one method gains over another on the same images.
 
     Attributes:
-        mean: share of images read correctly by the second method, less that of the first.
+        mean: accuracy of the second method less that of the first.
         low: lower end of its interval.
         high: upper end.
-        won: images that only the second read correctly.
+        won: images that only the second classifies correctly.
         lost: images that only the first did.
         p: of the exact McNemar test, two-sided: how often chance alone would divide `won + lost` images so unevenly.
     """
@@ -48,7 +48,7 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> Gain:
     """The gain of `after` over `before`.
 
     Args:
-        before: bool [n] whether each image was read correctly by the one method.
+        before: bool [n], whether the one method classifies each image correctly.
         after: bool [n] the same for the other.
     """
     won, lost = int((after & ~before).sum()), int((before & ~after).sum())
@@ -64,7 +64,7 @@ def paired_interval(won: int, lost: int, count: int, *, correction: float = 1.0)
     few tables at the very edge; 0 gives Tango's own.
 
     Args:
-        won: images that only the one method read correctly.
+        won: images that only the one method classifies correctly.
         lost: images that only the other did.
         count: all images.
         correction: in images.

@@ -1,9 +1,10 @@
-"""Names, colours and saving: what all pictures and the page have in common."""
+"""Titles, colours and saving: what all pictures and the page have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nola_core import files
+from nola_core.methods.method import InForce
 
 # Okabe & Ito's palette, which people with any colour vision tell apart; meaning never rests on colour alone.
 RIGHT = "#009E73"
@@ -19,22 +21,18 @@ WRONG = "#D55E00"
 NEUTRAL = "#6B7280"
 INK = "#1F2933"
 FAINT = "#D9DEE4"
-OTHER = "#CC79A7"
 
-COLOURS: Mapping[str, str] = {
+KNOWN: Mapping[str, str] = {
     "zero_shot": "#A3ABB6",
     "templates": "#737D8A",
     "cde": "#56B4E9",
     "alignment": "#E69F00",
     "nola": "#0072B2",
 }
-NAMES: Mapping[str, str] = {
-    "zero_shot": "Zero-shot",
-    "templates": "Templates",
-    "cde": "Descriptions (CDE)",
-    "alignment": "Alignment head",
-    "nola": "NoLA",
-}
+"""The colours of NoLA's own ladder, the same in every project."""
+PALETTE = ("#A62121", "#882BD9", "#BFA07C", "#734B4B", "#D9712B", "#8C317A", "#BF7CBB", "#8C755B")
+"""Of all other methods in their order, then again from the start. Chosen one by one: each is the farthest (CIELAB) from `KNOWN`
+and from those before it under normal, protan, deutan and tritan vision, with a contrast of at least 2.3 to white and to black."""
 
 DPI = 150
 
@@ -65,14 +63,19 @@ _RC: Any = {
 }
 
 
-def method_name(method: str) -> str:
-    """The name a reader sees."""
-    return NAMES.get(method, method)
+@dataclass(frozen=True)
+class Look:
+    """How a method is shown, the same in every picture and table."""
+
+    title: str
+    colour: str
 
 
-def colour(method: str) -> str:
-    """The colour of a method, the same in every picture."""
-    return COLOURS.get(method, OTHER)
+def looks(in_force: InForce) -> dict[str, Look]:
+    """The look of every method in force, by name and in their order."""
+    others = [name for name in in_force.names if name not in KNOWN]
+    colours = {**KNOWN, **{name: PALETTE[place % len(PALETTE)] for place, name in enumerate(others)}}
+    return {one.name: Look(one.title, colours[one.name]) for one in in_force.methods}
 
 
 def percent(fraction: float, digits: int = 1) -> str:

@@ -7,9 +7,11 @@ import pandas as pd
 from nola_core import descriptions
 from nola_core.config import Describe
 from nola_core.datasets.definition import load_definition
-from nola_core.descriptions import Responses, asking, prompts
-from nola_core.descriptions.client import Endpoint
-from nola_core.descriptions.confusion import add_rounds, read_rounds
+from nola_core.descriptions import Responses
+from nola_core.descriptions.asking import answers
+from nola_core.descriptions.asking.endpoint import Endpoint
+from nola_core.descriptions.rounds.confusion import add_rounds, read_rounds
+from nola_core.descriptions.texts.prompts import load_prompt_set, questions
 from nola_core.files import read_table, write_table
 from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
@@ -24,11 +26,12 @@ def run(paths: Paths, inputs: Inputs) -> None:
     source = load_definition(paths.root, paths.dataset).descriptions
     table, why = descriptions.SCHEMA.empty_table().to_pandas(), ""
     if options.provider == "llm":
-        questions = prompts.questions(prompts.load_prompt_set(options.prompts, root=paths.root), classes)
-        answers = asking.collect(questions, options, responses, endpoint=Endpoint.from_environment())
-        provided = asking.sentences(answers, questions, options, classes)
+        asked = questions(load_prompt_set(options.prompts, root=paths.root), classes)
+        found = answers.collect(asked, options, responses, endpoint=Endpoint.from_environment())
+        provided = answers.sentences(found, classes)
         if len(provided):
-            table = descriptions.describe(provided, classes, source=options.model)
+            advice = "Raise describe.max_tokens or describe.attempts, change the prompts, or remove the class from the list."
+            table = descriptions.describe(provided, classes, source=f"what {options.model} answered", advice=advice)
         else:
             why = (
                 " (nothing in the cache and no language model configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL, then run "
@@ -45,11 +48,11 @@ def run(paths: Paths, inputs: Inputs) -> None:
 
 
 def _provided(path: Path, classes: pd.DataFrame) -> pd.DataFrame:
-    """The table that was written or imported before; published JSON is imported here, and what fits is said."""
+    """The table that was written or imported before; published JSON is imported here, and what fits is printed."""
     if path.suffix != ".json":
         return descriptions.read_provided(path)
     imported = descriptions.import_file(path, classes)
-    print("\n".join(imported.lines()))
+    print("\n".join(imported.report))
     return imported.table
 
 

@@ -84,7 +84,11 @@ def _about(paths: Paths, inputs: Inputs, meta: Mapping[str, Any]) -> dict[str, A
     kept = texts[texts["kept"]].groupby("class_id")["text"].agg(list)
     names = dict(zip(classes["class_id"], classes["name"], strict=True))
     backbones = {
-        role: {"spec": inputs.values[role]["spec"], **{key: meta[role][key] for key in ("weights_sha256", "transform")}}
+        role: {
+            "spec": inputs.values[role]["spec"],
+            "licence": inputs.values["licences"][role],
+            **{key: meta[role][key] for key in ("weights_sha256", "transform")},
+        }
         for role in ("clip", "ssl")
     }
     return {

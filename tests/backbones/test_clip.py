@@ -1,4 +1,4 @@
-"""open_clip models from a folder in its own format, and every way in which loading one can fail."""
+"""open_clip models from a folder in open_clip's format, and all errors of loading one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clip(root: Path) -> Clip:
 
 
 def copy_of(root: Path, folder: Path, *, weights: bool = True, **preprocess: Any) -> Path:
-    """A copy of the tiny model with other preprocessing."""
+    """A copy of the tiny model with different preprocessing."""
     folder.mkdir()
     config = json.loads((root / "clip" / "open_clip_config.json").read_text())
     config["preprocess_cfg"] |= preprocess
@@ -114,7 +114,7 @@ def test_pinned_weights(root: Path, clip: Clip, tmp_path: Path) -> None:
     weights = load_file(root / "clip" / "open_clip_model.safetensors")
     weights["visual.proj"][0, 0] += 1e-3
     save_file(weights, folder / "open_clip_model.safetensors")
-    with pytest.raises(NolaError, match=rf"SHA-256 [0-9a-f]{{16}}\.\.\., but the pair names {digest[:16]}"):
+    with pytest.raises(NolaError, match=rf"SHA-256 [0-9a-f]{{16}}\.\.\., but the pair specifies {digest[:16]}"):
         load_clip(spec(sha256=digest), root=tmp_path)
 
 
@@ -136,24 +136,25 @@ def test_weights_that_do_not_fit_or_are_not_there(root: Path, tmp_path: Path) ->
     ("wrong", "sentence"),
     [
         (spec("local-dir:clpi"), r"model 'local-dir:clpi': the folder .*/clpi does not exist"),
+        (spec("package:demo/clpi"), r"model 'package:demo/clpi': the folder .*/demo/clpi does not exist"),
         (spec("local-dir:clip", "openai"), r"local-dir:clip brings its own weights; set `pretrained` to null"),
         (
             spec("hfhub:me/clip"),
-            r"model 'hfhub:me/clip': no model begins with 'hfhub:'; known are local-dir:, hf-hub:, conse: and",
+            r"model 'hfhub:me/clip': no model begins with 'hfhub:'; known are local-dir:, package:, hf-hub:, conse: and",
         ),
         (
             ClipSpec(model="ViT-B-32", pretrained="openai", image_size=200),
-            r"image_size 200 is no multiple .* 32 pixels; take 192 or 224",
+            r"image_size 200 is not a multiple .* 32; use 192 or 224",
         ),
-        (ClipSpec(model="RN50", pretrained="openai", image_size=256), r"attention pooling takes images of 224 pixels only"),
-        (ClipSpec(model="ViT-B-16-SigLIP2", pretrained="webli", image_size=250), r"image_size 250 .* 16 pixels; take 240 or 256"),
-        (spec("ViT-B32", "openai"), r"open_clip has no model 'ViT-B32'; near: ViT-B-32"),
+        (ClipSpec(model="RN50", pretrained="openai", image_size=256), r"attention pooling accepts only images of 224 pixels"),
+        (ClipSpec(model="ViT-B-16-SigLIP2", pretrained="webli", image_size=250), r"image_size 250 .* size 16; use 240 or 256"),
+        (spec("ViT-B32", "openai"), r"open_clip has no model 'ViT-B32'; similar names: ViT-B-32"),
         (
             spec("ViT-B-32", "laion3b"),
-            r"ViT-B-32 has no weights 'laion3b', neither a tag nor a file; tags: openai, laion400m_e31",
+            r"ViT-B-32 has no weights 'laion3b' \(neither a tag nor a file\); available tags: openai, laion400m_e31",
         ),
-        (spec("ViT-B-32"), r"ViT-B-32 names no weights; set `pretrained` to a path or one of: openai"),
-        (spec("ViT-B-32", "openai"), r"QuickGELU mismatch, .* trained with it; use the model name that ends in -quickgelu"),
+        (spec("ViT-B-32"), r"ViT-B-32 has no `pretrained`; set it to a path or one of: openai"),
+        (spec("ViT-B-32", "openai"), r"QuickGELU mismatch: .* trained with it; use the model name that ends in -quickgelu"),
         (spec("ViT-B-32-quickgelu", "laion2b_s34b_b79k"), r"has no weights 'laion2b_s34b_b79k'"),
     ],
 )

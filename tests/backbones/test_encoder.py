@@ -1,4 +1,4 @@
-"""The fingerprint of weights: the same for the same weights, another for any other."""
+"""The fingerprint of weights: equal for equal weights, different for different ones."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_pins() -> None:
     check_sha256("a" * 64, None, what="model m")
     check_sha256("a" * 64, "a" * 64, what="model m")
     with pytest.raises(
-        NolaError, match=r"model m: the loaded weights have SHA-256 a{16}\.\.\., but the pair names b{16}\.\.\.; rest"
+        NolaError, match=r"model m: the loaded weights have SHA-256 a{16}\.\.\., but the pair specifies b{16}\.\.\.; rest"
     ):
         check_sha256("a" * 64, "b" * 64, what="model m")
 

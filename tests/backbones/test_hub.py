@@ -1,4 +1,4 @@
-"""The hub's files: taken from the cache without network, refused with one sentence, never asked for in vain."""
+"""Files from the hub: used from the cache without network access, or refused with a clear message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nola_core.backbones.pairs import ClipSpec, SslSpec, load_pair
 from nola_core.backbones.ssl import load_ssl
 from nola_core.errors import NolaError
 
-ANSWERS = {  # what the hub says of a file: status, error code, size
+ANSWERS = {  # the hub's answer for a file: status, error code, size
     "/me/model/resolve/main/b.bin": (200, "", 2_500_000),
     "/me/model/resolve/v2/a.safetensors": (200, "", 9),
     "/me/gated/resolve/main/a.safetensors": (403, "GatedRepo", 0),
@@ -64,7 +64,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An endpoint nobody listens at, and an empty cache."""
+    """An endpoint without a server, and an empty cache."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -91,7 +91,7 @@ def test_the_first_file_there_is_with_its_size(hub: None) -> None:
 @pytest.mark.parametrize(
     ("repo", "sentence"),
     [
-        ("me/gated", r"model m: me/gated is gated; accept its licence on its page of the hub and put a token into HF_TOKEN"),
+        ("me/gated", r"model m: me/gated is gated; accept its licence on its hub page and put a token into HF_TOKEN"),
         ("me/secret", r"model m: the hub has no repository me/secret that this account can see"),
         ("me/empty", r"model m: me/empty has none of the files a.safetensors, b.bin"),
     ],
@@ -103,7 +103,8 @@ def test_what_cannot_be_had_is_one_sentence(hub: None, repo: str, sentence: str)
 
 def test_no_network_is_one_sentence_for_every_kind_of_model(nobody: Path) -> None:
     sentence = (
-        r"its weights are not here, and the hub cannot be asked for {} \(.*refused.*copy the model here as docs/backbones.md"
+        r"its weights are not on this machine, and the hub cannot be reached for {} \(.*refused"
+        r".*copy the model here \(see docs/backbones.md"
     )
     with pytest.raises(
         NolaError, match=r"ViT-B-32-quickgelu / openai: " + sentence.format("timm/vit_base_patch32_clip_224.openai")
@@ -121,13 +122,13 @@ def test_no_network_is_one_sentence_for_every_kind_of_model(nobody: Path) -> Non
 
 def test_a_client_told_to_stay_offline_is_told_so(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(NolaError, match=r"me/mine is not in the cache .*, and HF_HUB_OFFLINE forbids to fetch it"):
+    with pytest.raises(NolaError, match=r"me/mine is not in the cache .*, and HF_HUB_OFFLINE does not allow a download"):
         locate("me/mine", NAMES, what="model m")
 
 
 def test_files_in_the_cache_need_no_network(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = timm.create_model("test_vit", pretrained=False)
-    weights = put(nobody, "timm/test_vit.r160_in1k", "pytorch_model.bin")  # timm itself would ask for the other format first
+    weights = put(nobody, "timm/test_vit.r160_in1k", "pytorch_model.bin")  # timm would look for the other format first
     torch.save(module.state_dict(), weights)
     encoder = load_ssl(SslSpec(model="test_vit.r160_in1k"))
     module.reset_classifier(0)  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""Backbones are found by name, and the models the shipped file names exist in the installed libraries."""
+"""Backbones are found by name, and the models in pairs.yaml exist in the installed libraries."""
 
 from __future__ import annotations
 

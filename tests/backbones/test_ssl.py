@@ -1,4 +1,4 @@
-"""timm models from a folder and from a checkpoint file, with their own transforms, and the ways in which loading one can fail."""
+"""timm models from a folder and from a checkpoint file, with their own transforms, and all errors of loading one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_checkpoint_files_of_both_formats_are_the_same_weights(root: Path) -> No
     assert one.meta["weights"] == "test_vit.safetensors" and one.dim == features_of(one).shape[1]
     digest = one.meta["weights_sha256"]
     assert load_ssl(spec("test_vit", "test_vit.pt", digest), root=root).meta == two.meta
-    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair names 0{16}"):
+    with pytest.raises(NolaError, match=r"SSL model test_vit: the loaded weights have SHA-256 .* but the pair specifies 0{16}"):
         load_ssl(spec("test_vit", "test_vit.pt", "0" * 64), root=root)
 
 
@@ -89,7 +89,7 @@ def test_the_width_is_what_the_model_returns(tmp_path: Path) -> None:
 
 
 def write_headed(folder: Path, *, drop: str = "") -> Path:
-    """A timm folder whose model has a classifier, as supervised ones have."""
+    """A timm folder whose model has a classifier, like a supervised model."""
     write_ssl(folder)
     config = json.loads((folder / "config.json").read_text())
     config["num_classes"] = config["pretrained_cfg"]["num_classes"] = config["model_args"]["num_classes"] = 5
@@ -142,7 +142,10 @@ def test_a_pickle_that_is_more_than_weights_is_refused_and_not_run(root: Path, t
     [
         (spec("local-dir:sls"), r"model 'local-dir:sls': the folder .*/sls does not exist"),
         (spec("test_vit", "gone.pt"), r"SSL model test_vit: the checkpoint .*/gone.pt does not exist"),
-        (spec("dino:x"), r"model 'dino:x': no model begins with 'dino:'; known are local-dir:, hf-hub:, wheel: and plain names"),
+        (
+            spec("dino:x"),
+            r"model 'dino:x': no model begins with 'dino:'; known are local-dir:, package:, hf-hub:, wheel: and plain names",
+        ),
         (SslSpec(model="vit_base_patch14_dinov2", image_size=256), r"image_size 256 .* 14 pixels; take 252 or 266"),
         (SslSpec(model="local-dir:ssl", image_size=32), r"its config says its image size; drop image_size"),
         (spec("vit_base_patch16_dinov4"), r"timm has no model 'vit_base_patch16_dinov4'; near: vit_base_patch16_dinov3"),

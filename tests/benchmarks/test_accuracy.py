@@ -1,4 +1,4 @@
-"""The table of accuracies: what it says of one seed, and that the page is made of it."""
+"""The table of accuracies for a single seed, and the page written from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import ablations, accuracy
+from nola_core.errors import NolaError
 
 
 def digits(*seeds: int) -> pd.DataFrame:
@@ -24,6 +25,29 @@ def test_one_seed_has_no_deviation_and_several_have_the_sample_one() -> None:
     assert table.loc["nola", "seeds"] == "1" and np.isnan(table.loc["nola", "top1_std"])
     assert digits(1)["top1_std"].isna().all()
     assert np.isnan(ablations.spread([0.7])["top1_std"]) and ablations.spread([0.6, 0.8])["top1_std"] == pytest.approx(0.02**0.5)
+
+
+def test_every_method_of_a_run_has_its_row_and_gains_are_over_zero_shot_alone() -> None:
+    table = accuracy.summarise("digits", "demo", {1: {"zero_shot": 0.5, "nearest": 0.7}}, 0.9).set_index("method")
+    assert table.index.tolist() == ["zero_shot", "nearest", "linear_probe"]
+    assert table.loc["nearest", ["top1_mean", "gain_over_zero_shot", "gap_closed"]].tolist() == [70, 20, 0.5]
+    table = accuracy.summarise("digits", "demo", {1: {"cde": 0.6, "nearest": 0.7}}, 0.9).set_index("method")
+    assert table.loc["nearest", "top1_mean"] == 70
+    assert table[["gain_over_zero_shot", "gap_closed"]].isna().all(axis=None)
+
+
+def test_a_run_without_students_has_all_other_methods(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("{datasets: [digits, pets], methods: [nola, cde, zero_shot], final: nola, select: {fraction: 0.3}}")
+    params = accuracy.seed_params(tmp_path, "pets", 5, student=False, per_class=4)
+    assert params == {
+        "datasets": ["pets"], "seed": 5, "methods": ["cde", "zero_shot"], "final": "zero_shot",
+        "select": {"fraction": 0.3, "max_per_class": 4, "min_per_class": 4},
+    }  # fmt: skip
+    assert accuracy.seed_params(tmp_path, "pets", 5, student=True, per_class=None)["final"] == "nola"
+    path.write_text("{methods: [nola], final: nola}")
+    with pytest.raises(NolaError, match=r"every method of params\.yaml is a student"):
+        accuracy.seed_params(tmp_path, "pets", 5, student=False, per_class=None)
 
 
 def test_writing_keeps_the_other_data_sets_with_their_notes_and_takes_back_a_deviation_of_one_seed(tmp_path: Path) -> None:

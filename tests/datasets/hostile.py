@@ -1,4 +1,4 @@
-"""Image files as the world has them: odd, mislabelled, damaged and malicious."""
+"""Image files that are unusual, mislabelled, damaged or malicious."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from PIL import Image, PngImagePlugin
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 4), dtype=np.uint8)
 RGB = Image.fromarray(NOISE[..., :3])
 MAX_PIXELS = 2**20
-"""What the tests set `prepare.max_pixels` to."""
+"""The value of `prepare.max_pixels` in the tests."""
 DAMAGED = r"damaged image|not an image of a known format"
 
 
 def hostile_files() -> dict[str, tuple[bytes, str]]:
-    """File name -> its bytes, and a pattern of the reason it cannot be used; empty where it can."""
+    """File name -> its bytes, and a pattern of the reason why it cannot be used; empty if it can."""
     return odd_files() | mislabelled_files() | damaged_files() | bombs()
 
 
 def odd_files() -> dict[str, tuple[bytes, str]]:
-    """What every good viewer shows."""
+    """Files that every good viewer shows."""
     gray, alpha = Image.fromarray(NOISE[..., 0]), Image.fromarray(NOISE)
     palette = RGB.quantize(16)
     deep = Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257)
@@ -62,7 +62,7 @@ def odd_files() -> dict[str, tuple[bytes, str]]:
         "strip.png": (Image.new("RGB", (1, 200)), "PNG", {}),
         "flat.bmp": (RGB, "BMP", {}),
     }
-    for turn in range(1, 10):  # 9 is none of EXIF's eight
+    for turn in range(1, 10):  # 9 is not a valid EXIF value
         exif = Image.Exif()
         exif[0x0112] = turn
         images[f"turned {turn}.jpg"] = (RGB, "JPEG", {"exif": exif})
@@ -73,7 +73,7 @@ def odd_files() -> dict[str, tuple[bytes, str]]:
 
 
 def mislabelled_files() -> dict[str, tuple[bytes, str]]:
-    """The suffix says one thing, the bytes another."""
+    """Files whose suffix does not match their format."""
     unknown = "not an image of a known format"
     return {
         "png named.jpg": (encoded(RGB, "PNG"), ""),
@@ -92,7 +92,7 @@ def mislabelled_files() -> dict[str, tuple[bytes, str]]:
 
 
 def damaged_files() -> dict[str, tuple[bytes, str]]:
-    """Cut off, or with wrong values inside."""
+    """Truncated files, or files with wrong values."""
     files: dict[str, tuple[bytes, str]] = {}
     for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000"):
         data = encoded(RGB, kind)
@@ -114,7 +114,7 @@ def damaged_files() -> dict[str, tuple[bytes, str]]:
 
 
 def bombs() -> dict[str, tuple[bytes, str]]:
-    """Small files that ask for gigabytes."""
+    """Small files that would need gigabytes of memory."""
     many = f"pixels are more than prepare.max_pixels = {MAX_PIXELS}"
     wide = bytearray(encoded(RGB, "JPEG"))
     start = wide.index(b"\xff\xc0") + 5
@@ -137,7 +137,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
 
 
 def write_odd_paths(folder: Path) -> dict[str, str]:
-    """Files with names and kinds that surprise programs; returns image id -> pattern of the reason, empty where it is usable."""
+    """Files with unusual names and types; returns image id -> pattern of the reason, empty if it is usable."""
     good = encoded(RGB, "PNG")
     names = [
         "naïve café ☕.png",
@@ -151,7 +151,7 @@ def write_odd_paths(folder: Path) -> dict[str, str]:
     expected = dict.fromkeys(names, "")
     for name in names:
         (folder / name).write_bytes(good)
-    (folder / "deep" / "er" / "x.jpg").mkdir(parents=True)  # a folder called like an image
+    (folder / "deep" / "er" / "x.jpg").mkdir(parents=True)  # a folder with the name of an image
     (folder / "deep" / "er" / "x.jpg" / "in it.png").write_bytes(good)
     (folder / "gone.jpg").symlink_to("nowhere.jpg")
     (folder / "circle.jpg").symlink_to("circle.jpg")
@@ -166,9 +166,9 @@ def write_odd_paths(folder: Path) -> dict[str, str]:
         "link.jpg": "",
         "gone.jpg": "cannot be read: No such file",
         "circle.jpg": "cannot be read: .*symbolic links",
-        "pipe.jpg": "no regular file",
-        "device.jpg": "no regular file",
-        "not utf-8 \\udcff.jpg": "no UTF-8",
+        "pipe.jpg": "not a regular file",
+        "device.jpg": "not a regular file",
+        "not utf-8 \\udcff.jpg": "not UTF-8",
     }
 
 
@@ -184,7 +184,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(height: int, width: int, data: bytes | None = None) -> bytes:
-    """A gray PNG of that size, black unless told."""
+    """A gray PNG of that size, black by default."""
     rows = zlib.compress(bytes(min(height * (width + 1), 2**20))) if data is None else data
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

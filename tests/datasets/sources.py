@@ -1,4 +1,4 @@
-"""Small collections in the formats of the readers, made by the tests."""
+"""Small collections in the formats of the readers, for the tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nola_core.datasets.readers import Found, Reader
 
 
 def png(number: int, *, size: int = 8) -> bytes:
-    """A PNG that `number` alone decides."""
+    """A PNG that depends only on `number`."""
     stream = io.BytesIO()
     pixels = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(stream, "PNG")
@@ -40,7 +40,7 @@ def image_table(count: int, *, names: list[str] | None = None, first: int = 0) -
 
 
 def save_to_disk(folder: Path, *parts: pa.Table, split: str | None = None, names: list[str] | None = None) -> Path:
-    """What `datasets.Dataset.save_to_disk` leaves: Arrow stream files, state.json and dataset_info.json."""
+    """The files of `datasets.Dataset.save_to_disk`: Arrow stream files, state.json and dataset_info.json."""
     folder.mkdir(parents=True)
     files = []
     for number, part in enumerate(parts):

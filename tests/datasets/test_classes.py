@@ -1,4 +1,4 @@
-"""Class lists: what cannot be read, printed or told apart is one sentence."""
+"""Class lists: names that cannot be read, printed or distinguished give a clear message."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def names_of(root: Path, classes: Any) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("classes", "sentence"),
     [
-        (["cat", "", "dog"], "data/toy.yaml: class 2 of 3 has no name."),
-        (["cat", " \t"], "data/toy.yaml: class 2 of 2 has no name."),
-        (["cat", "___"], "class 2 of 2, '___', reads as nothing in a text; give it a name."),
-        (["cat", "\u200b_"], r"class 2 of 2, '\u200b_', reads as nothing in a text"),
+        (["cat", "", "dog"], "data/toy.yaml: class 2 of 3 has no name; give it one."),
+        (["cat", " \t"], "data/toy.yaml: class 2 of 2 has no name; give it one."),
+        (["cat", "___"], "class 2 of 2, '___', has no visible characters; give it a readable name."),
+        (["cat", "\u200b_"], r"class 2 of 2, '\u200b_', has no visible characters"),
         (["cat", "dog", "Cat"], "duplicate class names 'cat' (class 1) and 'Cat' (class 3)"),
         (["sea_lion", "dog", "sea  lion"], "duplicate class names 'sea_lion' (class 1) and 'sea  lion' (class 3)"),
         (["cat", "cat\u200b"], r"duplicate class names 'cat' (class 1) and 'cat\u200b' (class 2)"),
         (["caf\u00e9", "cafe\u0301"], "duplicate class names"),
         (["\uff43at", "cat"], "duplicate class names"),
-        (["cat"], "data/toy.yaml: 1 class names; a classifier needs at least two."),
+        (["cat"], "data/toy.yaml: 1 class names; a classifier needs at least two, so add more."),
         ([], "data/toy.yaml: 0 class names"),
-        (["cat\r", "dog"], r"class 1 of 2, 'cat\r', holds the control character U+000D; take it out."),
-        (["cat", "a\r\nb"], r"class 2 of 2, 'a\r\nb', holds the control character U+000D"),
-        (["cat", "a\x85b"], r"'a\x85b', holds the control character U+0085"),
-        (["cat", "a\x1b[2Jb"], r"'a\x1b[2Jb', holds the control character U+001B"),
-        (["cat", "a\tb"], r"'a\tb', holds the control character U+0009"),
-        (["cat", "a\u2028b"], r"'a\u2028b', holds the control character U+2028"),
-        (["cat", "x" * 10_000], f"class 2 of 2, '{'x' * 40}...', has 10,000 characters; a name has at most 200."),
+        (["cat\r", "dog"], r"class 1 of 2, 'cat\r', contains the control character U+000D; remove it."),
+        (["cat", "a\r\nb"], r"class 2 of 2, 'a\r\nb', contains the control character U+000D"),
+        (["cat", "a\x85b"], r"'a\x85b', contains the control character U+0085"),
+        (["cat", "a\x1b[2Jb"], r"'a\x1b[2Jb', contains the control character U+001B"),
+        (["cat", "a\tb"], r"'a\tb', contains the control character U+0009"),
+        (["cat", "a\u2028b"], r"'a\u2028b', contains the control character U+2028"),
+        (["cat", "x" * 10_000], f"class 2 of 2, '{'x' * 40}...', has 10,000 characters; shorten it to at most 200."),
     ],
 )
 def test_a_wrong_class_list_is_one_sentence(tmp_path: Path, classes: list[str], sentence: str) -> None:
@@ -58,7 +58,7 @@ def test_names_of_any_script_are_kept_as_they_are(tmp_path: Path) -> None:
         "猫",
         "=HYPERLINK(1)",
         "n" * 200,
-    ]  # the second holds the joiner that Persian is written with
+    ]  # the second contains the joiner used in Persian
     assert names_of(tmp_path, names) == [(name, name) for name in names]
 
 
@@ -79,14 +79,16 @@ def test_a_file_of_names_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(NolaError, match=r"names.txt: class 2 of 3 has no name"):
         names_of(tmp_path, "names.txt")
     path.write_bytes(b"caf\xe9\ndog\n")
-    with pytest.raises(NolaError, match=r"names.txt cannot be read \(it is no UTF-8\)"):
+    with pytest.raises(NolaError, match=r"names.txt cannot be read \(it is not UTF-8\)"):
         names_of(tmp_path, "names.txt")
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(NolaError, match=r"names.txt cannot be read \(it is no regular file\)"):
+    with pytest.raises(NolaError, match=r"names.txt cannot be read \(it is not a regular file\)"):
         names_of(tmp_path, "names.txt")
 
 
 @given(st.text(max_size=20))
 def test_spaces_underscores_and_what_cannot_be_seen_make_no_other_name(name: str) -> None:
-    assert reading(name) == reading(display_name(name)) == reading(f" {name}\u200b_".replace("_", " "))
+    assert reading(name) == reading(f" {name}\u200b_".replace("_", " "))
+    displayed = reading(display_name(name))  # which may split an identifier, as `Boeing737`
+    assert displayed.replace(" ", "") == reading(name).replace(" ", "")

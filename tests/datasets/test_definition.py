@@ -1,4 +1,4 @@
-"""data/<name>.yaml: what one can get wrong in it."""
+"""data/<name>.yaml: valid definitions and all mistakes in one."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
-        ({"classes": ["cat", None, "dog"]}, "class 2 of 3 has no name."),
-        ({"classes": ["cat", "dog", True]}, "class 3 of 3 is True, no text to YAML; put it in quotes."),
-        ({"classes": [1, 2]}, "class 1 of 2 is 1, no text to YAML; put it in quotes."),
-        ({"classes": {"cat": 1}}, "classes must be a list of names, a text file with one a line, `folders` or `reader`."),
-        ({"classes": None}, "classes must be a list of names, a text file with one a line, `folders` or `reader`."),
+        ({"classes": ["cat", None, "dog"]}, "class 2 of 3 has no name; give it one."),
+        ({"classes": ["cat", "dog", True]}, "class 3 of 3 is True, which YAML does not read as text; put it in quotes."),
+        ({"classes": [1, 2]}, "class 1 of 2 is 1, which YAML does not read as text; put it in quotes."),
+        ({"classes": {"cat": 1}}, "classes must be a list of names, a text file with one name per line, `folders` or `reader`."),
+        ({"classes": None}, "classes must be a list of names, a text file with one name per line, `folders` or `reader`."),
         ({"templates": []}, "templates = []: List should have at least 1 item"),
         (
             {"images": {**IMAGES, "reader": "floder"}},
@@ -56,16 +56,19 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
         ({"images": {**IMAGES, "holdout": float("inf")}}, "images.holdout = inf: must be a finite number."),
         ({"images": {**IMAGES, "label": "none"}}, "unknown key 'images.label': did you mean 'labels'?"),
         ({"source": None}, "source = None: must be a valid string."),
-        ({"source": "a\0b"}, "source = 'a\\x00b': no path can hold a zero byte."),
+        ({"source": "a\0b"}, "source = 'a\\x00b': a path cannot contain a zero byte; remove it."),
         ({"source": ""}, "source = '': String should have at least 1 character."),
         (
             {"images": {**IMAGES, "reader": "table", "table": "../x.csv"}},
-            "images.table = '../x.csv' must lie in the folder `source`",
+            "images.table = '../x.csv' must be inside the folder `source`",
         ),
-        ({"images": {**IMAGES, "reader": "table", "table": "/x.csv"}}, "images.table = '/x.csv' must lie in the folder `source`"),
-        ({"images": {**IMAGES, "reader": "webdataset", "shards": ""}}, "images.shards = '' must lie in the folder `source`"),
+        (
+            {"images": {**IMAGES, "reader": "table", "table": "/x.csv"}},
+            "images.table = '/x.csv' must be inside the folder `source`",
+        ),
+        ({"images": {**IMAGES, "reader": "webdataset", "shards": ""}}, "images.shards = '' must be inside the folder `source`"),
         ({"images": {**IMAGES, "outside": True}}, "images.outside is for the readers table, huggingface, not for folder"),
-        ({"name": "toy"}, "unknown key 'name': a data set is called by its file; take it out."),
+        ({"name": "toy"}, "unknown key 'name'; remove it, because the file name is the name of the data set."),
         ({"clases": []}, "unknown key 'clases': did you mean 'classes'?"),
     ],
 )
@@ -74,7 +77,7 @@ def test_a_wrong_key_is_one_sentence(tmp_path: Path, keys: dict[str, Any], sente
     with pytest.raises(NolaError, match=r"data/toy.yaml: .*" + re.escape(sentence)) as caught:
         load_definition(tmp_path, "toy")
     said = str(caught.value)
-    for advice in ("; put it in quotes", "; take it out", "; write its path from there"):
+    for advice in ("; put it in quotes", "; remove it", "; give it one", "; write a path relative to it"):
         said = said.replace(advice, "")
     assert ";" not in said
 
@@ -82,7 +85,7 @@ def test_a_wrong_key_is_one_sentence(tmp_path: Path, keys: dict[str, Any], sente
 @pytest.mark.parametrize("source", [".", "data", "data/toy", "data/toy/features", "..", "data/../data"])
 def test_a_source_where_the_results_go_is_refused(tmp_path: Path, source: str) -> None:
     write_collection(tmp_path / "project", source=source)
-    with pytest.raises(NolaError, match=r"the results go to .*/data/toy, which overlaps with the images in "):
+    with pytest.raises(NolaError, match=r"the results are written to .*/data/toy, which overlaps with the images in "):
         load_definition(tmp_path / "project", "toy")
 
 
@@ -105,7 +108,7 @@ def test_a_source_where_the_results_go_is_refused(tmp_path: Path, source: str) -
 )
 def test_a_template_has_one_place_for_the_name_and_no_other_braces(tmp_path: Path, template: str) -> None:
     write_collection(tmp_path, templates=["a {}.", template])
-    sentence = f"data/toy.yaml: template '{template}' must hold {{}} once, where the class name goes, and no other braces."
+    sentence = f"data/toy.yaml: template '{template}' must contain {{}} exactly once, for the class name, and no other braces."
     with pytest.raises(NolaError, match=re.escape(sentence)):
         load_definition(tmp_path, "toy")
 

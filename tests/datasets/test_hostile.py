@@ -1,4 +1,4 @@
-"""Hostile images through `prepare` and `embed`: none crashes, none is lost, and memory stays bounded."""
+"""Hostile images in `prepare` and `embed`: no crash, no lost image, and bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of image file comes out as the RGB pixels one would see, or with the reason why not."""
+"""Every kind of image file is decoded to the RGB pixels a viewer would show, or gives a reason."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_sixteen_bits_and_floats_are_scaled_instead_of_clipped() -> None:
 
 def test_exif_rotation_is_applied() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera lay on its right side: turn clockwise by 90 degrees
+    exif[0x0112] = 6  # rotate clockwise by 90 degrees
     wide = of([[[255, 0, 0], [0, 0, 255], [0, 255, 0]]])
     assert pixels(encoded(wide, exif=exif)) == [[[255, 0, 0]], [[0, 0, 255]], [[0, 255, 0]]]
     deep = of([[0, 65535]], np.uint16)

@@ -1,4 +1,4 @@
-"""Stage prepare on real folders: everything found is recorded, and what cannot work is one sentence."""
+"""Stage prepare on real folders: every file is recorded, and errors are clear messages."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_stage_goes_on_and_names_what_it_leaves_out(tmp_path: Path, capsys: 
 def test_a_folder_without_images_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "readme.txt").touch()
-    with pytest.raises(NolaError, match="holds no image: NoLA looks for JPEG, PNG"):
+    with pytest.raises(NolaError, match="contains no images; NoLA looks for JPEG, PNG"):
         prepared(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_fewer_images_than_classes_is_let_through_and_said_aloud(tmp_path: Path,
 
 def test_a_wrong_class_list_writes_nothing(tmp_path: Path) -> None:
     write_photos(tmp_path / "images", count=3)
-    for classes, sentence in ((["cat", "Cat"], "duplicate class names"), ("folders", "names no classes of its own; list them")):
+    for classes, sentence in ((["cat", "Cat"], "duplicate class names"), ("folders", "contains no class names; list them")):
         with pytest.raises(NolaError, match=sentence):
             prepared(tmp_path, classes=classes)
     assert not (tmp_path / "data" / "toy").exists()
@@ -140,7 +140,7 @@ def test_labels_are_read_only_when_asked_for(tmp_path: Path) -> None:
     silent = prepared(tmp_path, labels="none")
     assert silent.labels.empty
     assert not {"label", "class_id"} & set(silent.manifest.columns)
-    with pytest.raises(NolaError, match=r"the folder 'cat' \(image 'cat/000.png'\) names no class of data/toy.yaml; rename it"):
+    with pytest.raises(NolaError, match=r"the folder 'cat' \(image 'cat/000.png'\) is not a class in data/toy.yaml; rename it"):
         prepared(tmp_path, labels="folders", classes=["chien à poil", "owl"])
 
 
@@ -150,7 +150,7 @@ def found_of(names: list[str]) -> list[Found]:
 
 @dataclass
 class Listed:
-    """A reader that lists and never opens."""
+    """A reader that lists entries but cannot open them."""
 
     found: list[Found]
 
@@ -203,7 +203,7 @@ def test_ids_come_once_and_splits_are_for_all_or_for_none() -> None:
     with pytest.raises(NolaError, match=r"x lists the image 'b' more than once"):
         survey(definition_with(0), Listed(found_of(["a", "b", "c", "b"])))
     own = Found("b", "b", "", -1, "train", None)
-    with pytest.raises(NolaError, match=r"x: other images have a split, 'a' has none"):
+    with pytest.raises(NolaError, match=r"x: other images have a split, but 'a' has none"):
         survey(definition_with(0), Listed([own, *found_of(["a"])]))
 
 
@@ -229,7 +229,7 @@ def test_images_are_opened_by_id_and_every_failure_names_them(tmp_path: Path) ->
         "999.png": r"data set 'toy' has no image '999.png'",
         "bad.png": r"image 'bad.png' of .*/images cannot be used: not an image of a known format",
         "000.png": r"'000.png' of .*/images cannot be read \(No such file or directory\); restore it",
-        "001.png": r"'001.png' of .*/images has changed since it was listed; restore it, or run `dvc repro --force prepare@toy`",
+        "001.png": r"'001.png' of .*/images has changed since `prepare` read it; restore it, or run `dvc repro --force prepare@",
     }.items():
         with pytest.raises(NolaError, match=sentence):
             open_image(image)

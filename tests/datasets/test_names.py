@@ -1,4 +1,4 @@
-"""Class names as they go into texts: identifiers are taken apart, text is left alone."""
+"""Class names in texts: identifiers are split, other names do not change."""
 
 import pytest
 from hypothesis import given

@@ -83,7 +83,7 @@ def test_other_top_folders_are_no_splits(tmp_path: Path, names: tuple[str, ...])
 
 def test_an_image_beside_the_split_folders_is_refused(tmp_path: Path) -> None:
     reader = tree(tmp_path, "train/1.png", "test/1.png", "stray.png")
-    with pytest.raises(NolaError, match=r"image 'stray.png' lies beside the split folders; move it"):
+    with pytest.raises(NolaError, match=r"image 'stray.png' is outside the split folders; move it"):
         list(reader.scan())
 
 
@@ -93,7 +93,7 @@ def test_a_file_name_that_is_no_text_is_listed_with_its_reason(tmp_path: Path) -
     except OSError:
         pytest.skip("this file system keeps UTF-8 names only")
     (entry,) = FolderReader(tmp_path).scan()
-    assert (entry.image_id, entry.problem) == (r"caf\udce9.png", "the file name is no UTF-8; rename it")
+    assert (entry.image_id, entry.problem) == (r"caf\udce9.png", "the file name is not UTF-8; rename it")
 
 
 def test_an_absent_folder_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The fingerprint of a source moves when a file that may be read comes, goes or changes, and nothing makes it hang."""
+"""The fingerprint of a source changes if a readable file is added, removed or changed, and nothing makes it hang."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_nothing_hangs_and_nothing_breaks(tmp_path: Path, monkeypatch: pytest.Mo
     found = {entry.image_id: entry for entry in reader.scan()}
     assert set(found) == {*expected, "socket.png"}
     for name in ("socket.png", "pipe.jpg", "device.jpg"):
-        with pytest.raises(OSError, match="it is no regular file"):
+        with pytest.raises(OSError, match="it is not a regular file"):
             reader.read(path=name, shard="", row=-1)
     os.mkfifo(folder / "another pipe.png")
     assert of(tmp_path) != before

@@ -1,4 +1,4 @@
-"""Tables and Hugging Face data sets: every row once, its own bytes, its split, and its label apart."""
+"""Tables and Hugging Face data sets: every row once, with its bytes, split and label."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_csv_of_paths_beside_its_images(tmp_path: Path) -> None:
     for reader in (single_table(table, None), single_table(tmp_path, "list.csv")):
         found = list(reader.scan())
         assert listed(reader) == [("pics/a.png", "train", "1"), ("pics/ü b.png", "test", None), ("list#000002", "train", "2")]
-        assert [entry.problem for entry in found] == ["", "", "row 3 of list.csv names no file"]
+        assert [entry.problem for entry in found] == ["", "", "row 3 of list.csv has no path"]
         assert [read(reader, entry) for entry in found[:2]] == [png(0), png(1)]
         assert reader.class_names() == ["1", "2"]
 
@@ -70,9 +70,9 @@ def test_splits_are_renamed_or_left_out_as_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "options", "sentence"),
     [
-        ({"x": ["a"]}, {}, "none of its columns x is known to hold images or paths; name it by images.image_column"),
+        ({"x": ["a"]}, {}, "cannot tell which of the columns x contains the images or paths; set images.image_column"),
         ({"x": ["a"]}, {"image_column": "y"}, "has no column 'y' (images.image_column); it has x"),
-        ({"path": [1]}, {}, "column 'path' holds int64; images are bytes, a struct of bytes and path, or paths as text"),
+        ({"path": [1]}, {}, "column 'path' contains int64; images must be bytes, a struct of bytes and path, or paths as text"),
         ({"path": ["a"]}, {"label_column": "kind"}, "has no column 'kind' (images.label_column)"),
     ],
 )
@@ -94,7 +94,7 @@ def test_damaged_absent_and_foreign_tables_are_named(tmp_path: Path) -> None:
         list(single_table(tmp_path / "bad.csv", None).scan())
     with pytest.raises(NolaError, match=r"gone.csv does not exist"):
         single_table(tmp_path / "gone.csv", None)
-    with pytest.raises(NolaError, match=r"is a folder; name the table in it by images.table"):
+    with pytest.raises(NolaError, match=r"is a folder; set images.table"):
         single_table(tmp_path, None)
     with pytest.raises(NolaError, match=r"must be a .csv, .tsv, .parquet or .arrow file"):
         single_table(tmp_path / "t.xlsx", None)
@@ -133,7 +133,7 @@ def test_parquet_files_as_the_hub_stores_them(tmp_path: Path) -> None:
     assert [read(reader, entry) for entry in reader.scan()] == [png(number) for number in (9, 0, 1, 2, 3)]
     assert reader.class_names() == NAMES
     (tmp_path / "data" / "test-00000-of-00001.parquet").rename(tmp_path / "data" / "more.parquet")
-    with pytest.raises(NolaError, match=r"other files say their split, 'data/more.parquet' does not"):
+    with pytest.raises(NolaError, match=r"other file names contain their split, but 'data/more.parquet' does not"):
         open_huggingface(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_a_struct_without_bytes_is_read_from_its_path(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_hugging_face_data_set(tmp_path: Path) -> None:
-    with pytest.raises(NolaError, match=r"holds no Hugging Face data set: no dataset_dict\.json, no state\.json"):
+    with pytest.raises(NolaError, match=r"contains no Hugging Face data set: no dataset_dict\.json, no state\.json"):
         open_huggingface(tmp_path)
     (tmp_path / "state.json").write_text("{}")
     with pytest.raises(NolaError, match=r"state\.json.* names no data files"):
@@ -170,7 +170,7 @@ def test_images_outside_the_folder_are_refused_unless_allowed(tmp_path: Path, pa
     path = path.format(elsewhere=elsewhere)
     write_csv(root / "list.csv", [["path"], ["a.png"], [path]])
     sentence = (
-        rf"list.csv: row 2 names the image '{re.escape(path)}' outside of .*photos; move it there, or allow it by `images.out"
+        rf"list.csv: row 2 refers to the image '{re.escape(path)}' outside .*photos; move the image there, or set `images.out"
     )
     with pytest.raises(NolaError, match=sentence):
         list(single_table(root, "list.csv").scan())
@@ -196,7 +196,7 @@ def test_an_embedded_path_that_leads_outside_is_a_reason(tmp_path: Path) -> None
     table = pa.table({"image": pa.array([{"bytes": None, "path": str(tmp_path / "a.png")}], struct)})
     write_parquet(tmp_path / "hub" / "train.parquet", table)
     reader = open_huggingface(tmp_path / "hub")
-    with pytest.raises(OSError, match=r"its path '.*a.png' leads out of .*hub; images.outside: true allows that"):
+    with pytest.raises(OSError, match=r"its path '.*a.png' leads outside .*hub; set images.outside: true to allow it"):
         read(reader, next(iter(reader.scan())))
     allowed = open_huggingface(tmp_path / "hub", outside=True)
     assert read(allowed, next(iter(allowed.scan()))) == png(0)
@@ -204,5 +204,5 @@ def test_an_embedded_path_that_leads_outside_is_a_reason(tmp_path: Path) -> None
 
 def test_a_table_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "list.csv")
-    with pytest.raises(NolaError, match=r"the table .*list.csv is no regular file"):
+    with pytest.raises(NolaError, match=r"the table .*list.csv is not a regular file"):
         single_table(tmp_path, "list.csv")

@@ -1,4 +1,4 @@
-"""Shards: every image by the byte its header begins at, whatever stands beside it."""
+"""Shards: every image is found by the byte position of its header, whatever else the shard contains."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def test_samples_with_several_files(tmp_path: Path) -> None:
 
 def test_keys_that_come_twice_are_named(tmp_path: Path) -> None:
     apart = write_shard(tmp_path / "a.tar", [("1.jpg", b"a"), ("2.jpg", b"b"), ("1.cls", b"0")])
-    with pytest.raises(NolaError, match=r"a.tar: the key '1' comes twice; the files of a sample must stand together"):
+    with pytest.raises(NolaError, match=r"a.tar: the key '1' occurs twice; the files of a sample must be adjacent"):
         list(WebDatasetReader(apart).scan())
     same = write_shard(tmp_path / "b.tar", [("1.jpg", b"a"), ("1.jpg", b"b")])
-    with pytest.raises(NolaError, match=r"b.tar: '1.jpg' is in it twice"):
+    with pytest.raises(NolaError, match=r"b.tar: '1.jpg' occurs twice"):
         list(WebDatasetReader(same).scan())
 
 
@@ -58,15 +58,15 @@ def test_keys_that_come_twice_are_named(tmp_path: Path) -> None:
 def test_a_shard_that_was_cut_off_is_named_wherever_it_was_cut(tmp_path: Path, keep: int) -> None:
     whole = write_shard(tmp_path / "a.tar", {f"{n}.jpg": bytes([n + 1]) * 600 for n in range(3)}).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[:keep])
-    with pytest.raises(NolaError, match=r"the shard .*cut.tar cannot be read \(.*whole: fetch or write it again"):
+    with pytest.raises(NolaError, match=r"the shard .*cut.tar cannot be read \(.*download or write it again"):
         list(WebDatasetReader(tmp_path / "cut.tar").scan())
 
 
 def test_compressed_and_absent_shards_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"\x1f\x8b\x08" + bytes(600))
-    with pytest.raises(NolaError, match="it must be an uncompressed tar file"):
+    with pytest.raises(NolaError, match="it must be a complete, uncompressed tar file"):
         list(WebDatasetReader(tmp_path / "a.tar").scan())
-    with pytest.raises(NolaError, match=r"holds no shards \(x-\*.tar\)"):
+    with pytest.raises(NolaError, match=r"contains no shards \(x-\*.tar\)"):
         WebDatasetReader(tmp_path, shards="x-*.tar")
 
 
@@ -75,7 +75,7 @@ def test_a_shard_written_anew_is_noticed(tmp_path: Path) -> None:
     reader = WebDatasetReader(path)
     first, second = reader.scan()
     write_shard(path, {"2.jpg": png(2), "1.jpg": png(1)})
-    with pytest.raises(OSError, match=r"the shard a.tar has changed: '1.jpg' is not at byte 0 any more"):
+    with pytest.raises(OSError, match=r"the shard a.tar has changed: '1.jpg' is no longer at byte 0"):
         read(reader, first)
     path.write_bytes(path.read_bytes()[: second.row + 100])
     with pytest.raises(OSError, match=r"a.tar (has changed|is damaged)"):
@@ -107,7 +107,7 @@ def write_claim(path: Path, name: str, size: int, *, sparse: bool, beside: str =
 
 
 def _end(path: Path) -> int:
-    """Where the archive's end is marked."""
+    """The position of the end-of-archive marker."""
     with tarfile.open(path) as tar:
         tar.getmembers()
         return int(tar.offset)
@@ -118,14 +118,14 @@ def _end(path: Path) -> int:
 def test_a_label_file_that_claims_gigabytes_is_refused_unread(tmp_path: Path, suffix: str, sparse: bool) -> None:
     path = write_claim(tmp_path / "a.tar", f"1.{suffix}", 2**34 - 512 if not sparse else 2**33 - 1, sparse=sparse)
     with pytest.raises(
-        NolaError, match=rf"a.tar: the label file '1.{suffix}' (is sparse|has .* bytes, at most 1,048,576 are read); write"
+        NolaError, match=rf"a.tar: the label file '1.{suffix}' (is sparse|has .* bytes, but the limit is 1,048,576); write"
     ):
         list(WebDatasetReader(path, labels=True).scan())
     assert [entry.problem for entry in WebDatasetReader(path).scan()] == [""]
 
 
 def test_an_image_that_claims_gigabytes_is_listed_and_not_read(tmp_path: Path) -> None:
-    for sparse, reason in ((True, "sparse"), (False, "bytes are more than an image has")):
+    for sparse, reason in ((True, "sparse"), (False, "the limit for an image is")):
         path = write_claim(tmp_path / "a.tar", "2.jpg", 2**33 - 512, sparse=sparse)
         reader = WebDatasetReader(path)
         good, bad = reader.scan()

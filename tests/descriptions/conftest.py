@@ -10,14 +10,20 @@ import pytest
 from tests.project import change, make_project, run
 
 
-@pytest.fixture(scope="session")
-def classified(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = make_project(tmp_path_factory.mktemp("project"))
+def write_classified(root: Path) -> Path:
+    """Make that project in `root`."""
+    make_project(root)
+    (root / "dvc.yaml").write_text("stages: {}\n")
     change(root / "params.yaml", "describe", "rounds", value=2)
     for stage in ("prepare", "describe", "embed clip", "classify"):
         assert run(root, stage) == 0
     (root / "data" / "blobs" / "labels.parquet").unlink()
     return root
+
+
+@pytest.fixture(scope="session")
+def classified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_classified(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture

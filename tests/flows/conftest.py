@@ -1,4 +1,4 @@
-"""A toy project of the real shape (a git and DVC repository with quick stages) and one Prefect server for all tests."""
+"""A toy project (a git and DVC repository with quick stages) and one Prefect server for all tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-# Before Prefect is imported: nothing of these tests may land in the user's or the project's own server.
+# Set before Prefect is imported: these tests must not write to the user's or the project's own server.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="nola-prefect-")
 os.environ["PREFECT_SERVER_LOGGING_LEVEL"] = "ERROR"
 os.environ.pop("PREFECT_API_URL", None)
@@ -74,12 +74,18 @@ elif name == "tune":
     (here / "student.txt").write_text("student")
 elif name == "evaluate":
     score = lambda top1: {"top1": top1, "top5": 0.99, "mean_per_class": top1, "ece": 0.05}
-    methods = {} if "unlabelled" in mood else {"zero_shot": score(0.5), "alignment": score(0.6), "nola": score(0.625)}
+    top1 = {"zero_shot": 0.5, "alignment": 0.6, "nearest": 0.55, "nola": 0.625}
+    methods = {} if "unlabelled" in mood else {method: score(value) for method, value in top1.items()}
+    known = {"zero_shot": ("Zero-shot", "text"), "alignment": ("Alignment head", "features"),
+             "nearest": ("Nearest", "features"), "nola": ("NoLA", "student")}
+    listed = [{"name": n, "title": t, "summary": "made up", "kind": k} for n, (t, k) in known.items()]
+    in_force = {"methods": listed, "text_classifier": "zero_shot", "teacher": "alignment", "final": "nearest"}
     (here / "metrics.json").write_text(json.dumps({
-        "dataset": dataset, "split": "test", "protocol": "inductive", "images": 100, "classes": 2, "methods": methods,
-        "splits": {"test": methods}, "pseudo_labels": {"selected": 40, "candidates": 300}, "probes": {},
+        "dataset": dataset, "split": "test", "protocol": "inductive", "in_force": in_force, "images": 100, "classes": 2,
+        "methods": methods, "splits": {"test": methods}, "pseudo_labels": {"selected": 40, "candidates": 300}, "probes": {},
         "label_free": {}}))
-    rows = [f"test,{m},{c},{n},50,{a},50" for m in methods for c, n, a in ((0, "zero", 0.8), (1, "one", 0.45))]
+    accuracy = lambda method, by_class: by_class if method == "nearest" else 0.5
+    rows = [f"test,{m},{c},{n},50,{accuracy(m, a)},50" for m in methods for c, n, a in ((0, "zero", 0.8), (1, "one", 0.45))]
     header = "split,method,class_id,class,images,accuracy,predicted"
     (here / "per_class.csv").write_text("\\n".join([header, *rows]) + "\\n")
 elif name == "report":
@@ -128,7 +134,7 @@ stages:
 
 @pytest.fixture
 def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRepo:
-    """Make a toy project with data sets (name -> mood, e.g. `fail-tune`) and go there."""
+    """Create a toy project with data sets (name -> mood, e.g. `fail-tune`) and change to it."""
 
     def make(**moods: str) -> Path:
         root = tmp_path / "project"
@@ -149,7 +155,7 @@ def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRepo:
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
-    """The API address of a real Prefect server with a database of its own."""
+    """The API address of a real Prefect server with its own database."""
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 

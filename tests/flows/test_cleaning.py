@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.cleaning import clean, main
+from flows.cleaning import clean
+from flows.cli import main
 from flows.locking import run_lock
 from nola_core.errors import NolaError
 
@@ -20,7 +21,7 @@ def files(root: Path) -> set[str]:
 
 @pytest.fixture
 def project(make_repo: Callable[..., Path]) -> Path:
-    """`digits` has run, and so has `gone`, which was taken out of params.yaml since."""
+    """`digits` has run, and so has `gone`, which was then removed from params.yaml."""
     root = make_repo(digits="", gone="")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "prepare@digits", "embed@gone-clip"], cwd=root, check=True)
     parameters = yaml.safe_load((root / "params.yaml").read_text())
@@ -37,17 +38,17 @@ def write(path: Path) -> None:
 def test_what_was_made_goes_and_all_else_stays(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ours = ["data/digits/classes.parquet", "data/gone/classes.parquet", "data/gone/clip.txt"]
     theirs = ["data/digits/responses/a.parquet", "data/gone/notes.txt", "data/photos/cat/1.jpg", "data/digits.yaml"]
-    theirs += [".nolarc", "build/lib.py"]
-    for name in (*theirs, ".nola/rows/a", ".pytest_cache/a", "nola.egg-info/PKG-INFO"):
+    theirs += [".nolarc", "build/lib.py", ".pytest_cache/a", "pets.egg-info/PKG-INFO"]
+    for name in (*theirs, ".nola/rows/a"):
         write(project / name)
     (project / "data" / "elsewhere").symlink_to(project / "src", target_is_directory=True)
     before = files(project)
     assert before.issuperset(ours)
-    assert main() == 0
+    assert main(["clean"]) == 0
     gone = {name for name in before - files(project) if not name.endswith(".gitignore")}
-    assert gone == {*ours, ".nola/rows/a", ".nola/run.lock", ".pytest_cache/a", "nola.egg-info/PKG-INFO"} & before
+    assert gone == {*ours, ".nola/rows/a", ".nola/run.lock"} & before
     assert set(theirs) <= files(project) and (project / "data" / "elsewhere" / "digits.txt").is_file()
-    assert capsys.readouterr().out.splitlines() == [
+    assert capsys.readouterr().err.splitlines() == [
         "data/digits/responses/ stays: answers that were paid for",
         "data/elsewhere/ stays: it leads to another place",
         "data/gone/ stays: 1 file that no stage has made (notes.txt)",
@@ -83,6 +84,6 @@ def test_nothing_outside_the_data_folder_is_taken_for_an_output(project: Path) -
 
 
 def test_nothing_is_cleaned_under_a_run(project: Path) -> None:
-    with run_lock(project, pytest.fail), pytest.raises(NolaError, match=r"is at work in .*; wait for it or stop it"):
+    with run_lock(project, pytest.fail), pytest.raises(NolaError, match=r"is running in .*; wait until it ends or stop it"):
         list(clean(project))
     assert (project / "data/digits/classes.parquet").is_file()

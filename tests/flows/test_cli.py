@@ -28,7 +28,7 @@ CALL = "import sys, flows.cli; sys.exit(flows.cli.main(sys.argv[1:]))"
 
 
 def run(code: str, *words: str, cwd: Path, stdout: int = subprocess.PIPE, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run some Python elsewhere, without the settings of these tests for Prefect."""
+    """Run Python code in another folder, without these tests' Prefect settings."""
     mine = {name: value for name, value in os.environ.items() if name != "PREFECT_HOME"}
     path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     command = [sys.executable, "-c", code, *words]
@@ -37,7 +37,7 @@ def run(code: str, *words: str, cwd: Path, stdout: int = subprocess.PIPE, **envi
 
 
 def pages(command: Any, *words: str) -> Iterator[list[str]]:
-    """The words of every page of help, but of those that are the core's own."""
+    """The words of every help page, except those of commands from the core."""
     yield [*words, "--help"]
     for name, inner in getattr(command, "commands", {}).items():
         if words != ("describe",):
@@ -55,7 +55,17 @@ def project(tmp_path: Path) -> Path:
 def test_help_lists_and_wrong_words_load_nothing_heavy_and_ask_no_server(project: Path) -> None:
     helps = list(pages(typer.main.get_command(cli.app)))
     assert ["inspect", "contact-sheet", "--help"] in helps and ["describe", "--help"] in helps
-    fine = [[], ["--version"], ["inspect"], ["describe"], ["catalog"], ["catalog", "list", "--json"], ["backbones"], *helps]
+    fine = [
+        [],
+        ["--version"],
+        ["inspect"],
+        ["describe"],
+        ["catalog"],
+        ["catalog", "--json"],
+        ["backbones", "--json"],
+        ["config"],
+        *helps,
+    ]
     usage = [["runn"], ["run", "--max-workers", "0"], ["inspect", "similar"], ["add", "pets"], ["inspect", "features", "--rows"]]
     wrong = [
         ["run", "--dataset", "pts"],
@@ -64,7 +74,6 @@ def test_help_lists_and_wrong_words_load_nothing_heavy_and_ask_no_server(project
         ["inspect", "features", "pets"],
         ["catalog", "check", "dtt", "."],
         ["backbones", "papr"],
-        ["config"],
     ]
     done = run(DRIVER, json.dumps(fine + usage + wrong), cwd=project)
     status, loaded, configured = json.loads(done.stderr.splitlines()[-1])
@@ -75,7 +84,16 @@ def test_help_lists_and_wrong_words_load_nothing_heavy_and_ask_no_server(project
 
 def test_every_command_but_a_few_says_at_once_that_there_is_no_project(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").touch()
-    need = [["run"], ["publish"], ["server"], ["add", "a", "."], ["remove", "a"], ["config"], ["inspect", "features", "a"]]
+    need = [
+        ["run"],
+        ["publish"],
+        ["server"],
+        ["add", "a", "."],
+        ["remove", "a"],
+        ["config"],
+        ["inspect", "features", "a"],
+        ["clean"],
+    ]
     done = run(DRIVER, json.dumps(need), cwd=tmp_path)
     *errors, last = done.stderr.splitlines()
     status, loaded, configured = json.loads(last)
@@ -109,7 +127,9 @@ def test_letters_that_the_terminal_does_not_know(tmp_path: Path) -> None:
 def test_what_the_system_refuses_is_one_sentence(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = "a" * 300
     assert cli.main(["catalog", "prepare", "imagenet", str(project / long)]) == 1
-    assert capsys.readouterr().err == f"error: {project / long}: File name too long.\n"
+    assert (
+        capsys.readouterr().err == f"error: {project / long}: File name too long; give it a shorter name, then run this again.\n"
+    )
 
 
 def test_an_interruption_is_quiet(tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ child = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], stdout=subproces
 child.stdout.readline()
 print(child.pid)
 """
-"""Starts a process that soon has no parent here."""
+"""Starts a process that soon becomes an orphan."""
 
 
 @contextmanager
 def process(code: str, *arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that has said it is ready; killed at the end."""
+    """A process that has reported that it is ready; killed at the end."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True) as started:
@@ -74,7 +74,7 @@ def test_a_run_waits_for_the_other_and_says_for_whom(tmp_path: Path) -> None:
         thread.start()
         until(lambda: said)
         assert not entered.wait(1)
-        first.kill()  # as the kernel does when memory runs out: nothing is tidied up
+        first.kill()  # like the kernel when memory runs out: no cleanup
         thread.join(60)
     assert entered.is_set()
     assert len(said) == 1 and f"--dataset digits` (process {first.pid}, since " in said[0] and str(tmp_path) in said[0]
@@ -93,9 +93,9 @@ def test_own_children_may_hold_the_lock_of_the_repository(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     stopping = threading.Event()
     said: list[str] = []
-    await_repository(tmp_path, stopping, said.append)  # nobody holds it
+    await_repository(tmp_path, stopping, said.append)  # the lock is free
     with process(HOLD_REPOSITORY, str(folder / "lock"), cwd=tmp_path) as own:
-        await_repository(tmp_path, stopping, said.append)  # our own children know how to wait
+        await_repository(tmp_path, stopping, said.append)  # our own children wait by themselves
         assert said == [] and own.poll() is None
 
 
@@ -112,11 +112,11 @@ def test_what_killed_commands_left_is_mended(tmp_path: Path) -> None:
         assert "unreadable" in said.pop() and said == []
 
     here = {"pid": os.getpid(), "cmd": "dvc repro"}
-    ended = {"pid": 2**22 + 1, "cmd": "dvc repro"}  # beyond what Linux gives away
+    ended = {"pid": 2**22 + 1, "cmd": "dvc repro"}  # larger than any process id on Linux
     lock.write_text(json.dumps({"write": {"a": here, "c": ended}, "read": {"b": [here, ended]}}))
     mend(tmp_path, said.append)
     assert json.loads(lock.read_text()) == {"write": {"a": here}, "read": {"b": [here]}}, "this process may have written it"
-    os.utime(lock, (0, 0))  # written before this process began: the number was another's then
+    os.utime(lock, (0, 0))  # written before this process started: the id belonged to another process
     mend(tmp_path, said.append)
     assert json.loads(lock.read_text()) == {"write": {}, "read": {"b": []}}
     assert said == []

@@ -56,7 +56,7 @@ def task_states(flow_run_id: UUID, expected: int) -> dict[str, str]:
 
 
 def edges(flow_run_id: UUID) -> set[tuple[str, str]]:
-    """The graph as the interface draws it: (upstream, task run)."""
+    """The edges of the graph in the interface: (upstream, task run)."""
     with get_client(sync_client=True) as client:
         graph = client.request("GET", "/flow_runs/{id}/graph-v2", path_params={"id": flow_run_id}).json()
     names = {name: node["label"] for name, node in graph["nodes"]}
@@ -85,8 +85,8 @@ def test_two_data_sets_then_all_cached(make_repo: Callable[..., Path], monkeypat
     assert (limit.limit, limit.active_slots) == (1, 0)
 
     metrics = json.loads(artifact("digits-metrics")["data"])
-    assert [row["method"] for row in metrics] == ["zero-shot", "alignment", "nola"]
-    assert metrics[2]["top-1"] == "62.5 %" and metrics[2]["gain"] == "+12.5"
+    assert [row["method"] for row in metrics] == ["Zero-shot", "Alignment head", "Nearest", "NoLA"]
+    assert metrics[3]["top-1"] == "62.5 %" and metrics[3]["gain"] == "+12.5"
     assert artifact("digits-progress")["data"] == 100
     assert artifact("digits-figure-accuracy")["data"].startswith("![accuracy](data:image/png;base64,")
     first = str(last_flow_run().id)
@@ -177,7 +177,7 @@ def test_cancelling_ends_the_stages(make_repo: Callable[..., Path], prefect_serv
         process.kill()
     assert "Traceback" not in errors
     if how == "signal":
-        assert errors.splitlines()[-1] == f"Interrupted: what was running has been ended. {AGAIN}"
+        assert errors.splitlines()[-1] == f"Interrupted: the running stages were stopped. {AGAIN}"
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
     assert last_flow_run().state.name == "Cancelled"
 

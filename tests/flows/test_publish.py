@@ -27,7 +27,7 @@ KINDS = st.sampled_from(["metrics", "per_class", "report"]) | NAMES.map(lambda s
 
 
 def fill(root: Path, *datasets: str) -> None:
-    """What the stages write, without DVC."""
+    """The outputs of the stages, without DVC."""
     for dataset in datasets:
         for stage in ("prepare", "select", "evaluate", "report"):
             subprocess.run([sys.executable, "stages.py", stage, dataset], cwd=root, check=True, capture_output=True)
@@ -58,7 +58,7 @@ def test_plain_names_stay_readable() -> None:
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=60), st.integers(1, 40))
 def test_the_sample_is_even_over_classes_and_takes_the_selected_first(rows: list[tuple[int, bool]], limit: int) -> None:
     table = pd.DataFrame(rows, columns=["class_id", "selected"])
-    table["rank"] = table[::-1].groupby("class_id").cumcount() + 1  # the table comes in no order of rank
+    table["rank"] = table[::-1].groupby("class_id").cumcount() + 1  # the table is not sorted by rank
     table["image_id"] = [str(row) for row in range(len(table))]
     sample = sample_pseudo_labels(table, limit)
     assert len(sample) == min(limit, len(table))
@@ -92,11 +92,20 @@ def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: 
     assert per_class[0] == {
         "class": "one",
         "images": 50,
-        "zero-shot": "45.0 %",
-        "alignment": "45.0 %",
-        "nola": "45.0 %",
+        "Zero-shot": "50.0 %",
+        "Alignment head": "50.0 %",
+        "Nearest": "45.0 %",
+        "NoLA": "50.0 %",
     }
-    assert json.loads(stored("plain-label-free")[0]["data"])[0]["nuclear norm"] == "1.5000"
+    assert stored("plain-per-class")[0]["description"].startswith(
+        "plain: accuracy of each class on the test split, lowest accuracy of Nearest first"
+    )
+    metrics = json.loads(stored("plain-metrics")[0]["data"])
+    assert [(row["method"], row["gain"]) for row in metrics] == [
+        ("Zero-shot", "+0.0"), ("Alignment head", "+10.0"), ("Nearest", "+5.0"), ("NoLA", "+12.5"),
+    ]  # fmt: skip
+    free = json.loads(stored("plain-label-free")[0]["data"])
+    assert [row["method"] for row in free] == ["Zero-shot", "NoLA"] and free[0]["nuclear norm"] == "1.5000"
     assert "report.html" in stored("plain-report")[0]["data"]
     assert stored("wild-metrics") == [] and len(stored("wild-label-free")) == 1
 

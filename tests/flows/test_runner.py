@@ -13,7 +13,7 @@ import pytest
 
 from flows.locking import StoppedError
 from flows.runner import GRACE_SECONDS, Outcome, StageError, StageRunner, _lines, _Report
-from nola_core.descriptions import asking
+from nola_core.descriptions.asking import live
 
 
 def test_outcomes_lines_and_failures(make_repo: Callable[..., Path]) -> None:
@@ -99,7 +99,7 @@ def test_stopping_ends_the_whole_process_group(make_repo: Callable[..., Path]) -
 
 
 def test_a_stage_has_longer_than_its_own_grace() -> None:
-    assert GRACE_SECONDS > asking.GRACE_SECONDS + 5  # answers under way are paid for
+    assert GRACE_SECONDS > live.GRACE_SECONDS + 5  # answers under way are paid for
 
 
 def test_an_impatient_user_ends_it_at_once(make_repo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +134,11 @@ def test_a_stage_waits_for_another_dvc_command(make_repo: Callable[..., Path]) -
         wait_until(lambda: (root / "waits-prepare").is_file())
         thread.start()
         wait_until(lambda: any(line.startswith("waiting") for line in lines))
-        time.sleep(1.5)  # three looks at it, and no second word
+        time.sleep(1.5)  # three polls, but only one message
         assert lines == [
             f"waiting for `{sys.executable} -m dvc repro -q prepare@digits` (process {other.pid}, since "
             f"{time.strftime('%H:%M:%S', time.localtime(psutil.Process(other.pid).create_time()))}), "
-            "which works on the same files"
+            "which uses the same files"
         ]
         (root / "go").touch()
         thread.join(60)

@@ -1,4 +1,4 @@
-"""The key of a language model in a run watched by Prefect: in no parameter, log, artifact or table of its database."""
+"""The API key of a language model does not appear in Prefect's parameters, logs, artifacts or database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = "sk-canary-7d3e5a90b1"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The real code and the real stage `describe` behind a class list, the provider llm."""
+    """A project with the real code and the real stage `describe`, a class list and the provider llm."""
     root = make_repository(tmp_path)
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     write_yaml(root / "dvc.yaml", {"stages": {"describe": stages["describe"]}})
@@ -43,7 +43,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def logged(sentence: str) -> str:
-    """All that Prefect's server has for logs, once `sentence` has arrived there."""
+    """All logs on Prefect's server, after `sentence` has arrived there."""
     deadline = time.monotonic() + 20
     while True:
         with get_client(sync_client=True) as client:
@@ -64,7 +64,7 @@ def test_the_key_stays_out_of_prefect(project: Path, monkeypatch: pytest.MonkeyP
         results: Any = nola()
         assert [result.outcome.value for name, result in results.items() if name.startswith("describe")] == ["run"]
         assert {entry["headers"]["authorization"] for entry in server.log} == {f"Bearer {KEY}"}
-        server.rule = lambda body: "401"  # which quotes the key
+        server.rule = lambda body: "401"  # an answer that contains the key
         change(project / "params.yaml", "describe", "temperature", value=0.1)
         nola(return_state=True)
     logs = logged("Incorrect API key provided: ***")

@@ -120,7 +120,7 @@ def test_a_server_ends_with_the_process_that_started_it(
     process = started(free_port())
     until(server_file(tmp_path / "home").exists)
     child = child_of(process)
-    process.kill()  # SIGKILL: it can tidy up nothing
+    process.kill()  # SIGKILL: no cleanup
     until(lambda: is_gone(child))
     assert running_server(tmp_path / "home") is None
 
@@ -131,6 +131,6 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(NolaError, match=f"^port {port} is taken by another program.*--port {port + 1}$"):
+        with pytest.raises(NolaError, match=f"^port {port} is in use by another program.*--port {port + 1}$"):
             serve(port)
     assert not server_file(tmp_path).exists()

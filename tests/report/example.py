@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pandas as pd
 from PIL import Image
 from safetensors.numpy import save_file
 
+from nola_core.config import in_force as of_settings
+from nola_core.config import parse
 from nola_core.evaluation import evaluate
+from nola_core.files import write_json
+from nola_core.methods.method import InForce, Listed
 from nola_core.prediction import Predictions
 
 SETTINGS: dict[str, Any] = {
@@ -20,15 +25,40 @@ SETTINGS: dict[str, Any] = {
     "datasets": {"pets": {"source": "photos", "descriptions": None}},
     "describe": {"provider": "llm"},
     "select": {"fraction": 0.2},
-    "tune": {"betas": [0.9, 0.999], "epochs": 3},
+    "nola": {"betas": [0.9, 0.999], "epochs": 3},
     "evaluate": {"calibration_bins": 15, "neighbors": 5},
     "report": {"images_per_class": 4},
 }
 NAMES = ["cat", "dog & <wolf>", "owl"]
+NEAREST = Listed("nearest", "Nearest <k>", "vote of the nearest neighbours", "features")
+"""A method that is in no module, known by its predictions and its entry in the list alone."""
 
 
-def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, described: bool = True) -> None:
-    """Write 60 train and 30 test images of three classes; zero-shot reads half of them, the tuned model `student`."""
+def in_force_of(*names: str, final: str, teacher: str = "alignment", text_classifier: str = "cde") -> InForce:
+    """Methods of the package by name, or NEAREST, as the stages get them."""
+    own = [name for name in names if name != NEAREST.name]
+    listed = {one.name: one for one in (*of_settings(parse({"methods": own, "final": own[0]})).methods, NEAREST)}
+    return InForce(tuple(listed[name] for name in names), text_classifier, teacher, final)
+
+
+LADDER = in_force_of("zero_shot", "cde", "alignment", "nola", final="nola")
+
+
+def write_example(
+    folder: Path,
+    *,
+    truth: bool = True,
+    student: float = 0.9,
+    described: bool = True,
+    in_force: InForce = LADDER,
+    accuracies: Mapping[str, float] | None = None,
+) -> None:
+    """Write 60 train and 30 test images of three classes; zero-shot classifies half of them correctly, NoLA `student`.
+
+    Args:
+        accuracies: of methods that are not in the ladder, or other ones; 0.6 where none is given.
+    """
+    shares = {"zero_shot": 0.5, "cde": 0.6, "alignment": 0.7, "nola": student} | dict(accuracies or {})
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True)
     actual = np.arange(90) % 3
@@ -45,9 +75,9 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
     classes = pd.DataFrame({"class_id": range(3), "name": NAMES, "display_name": NAMES})
     labels = pd.DataFrame({"image_id": ids, "class_id": actual}).iloc[: 90 if truth else 0]
 
-    parts = []
-    for method, accuracy in {"zero_shot": 0.5, "cde": 0.6, "alignment": 0.7, "nola": student}.items():
-        right = np.arange(90) // 3 % 10 < round(10 * accuracy)
+    parts = {}
+    for method in [*in_force.names, *({in_force.text_classifier} - set(in_force.names))]:
+        right = np.arange(90) // 3 % 10 < round(10 * shares.get(method, 0.6))
         answer = np.where(right, actual, (actual + 1) % 3)
         top = [[int(c), *(other for other in range(3) if other != c)] for c in answer]
         p = generator.uniform(0.5, 0.9, 90)
@@ -59,11 +89,11 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
             "probability": p,
             "margin": 0.2,
         }
-        parts.append(pd.DataFrame({**columns, "top_classes": top, "top_probabilities": [[0.5, 0.3, 0.2]] * 90}))
-    predictions = pd.concat(parts, ignore_index=True)
+        parts[method] = pd.DataFrame({**columns, "top_classes": top, "top_probabilities": [[0.5, 0.3, 0.2]] * 90})
+    predictions = pd.concat([parts[method] for method in in_force.names], ignore_index=True)
 
-    pseudo = parts[1][parts[1]["split"] == "train"].rename(columns={"probability": "confidence"})
-    pseudo = pseudo[["image_id", "class_id", "confidence", "margin"]]
+    zero_shot = parts[in_force.text_classifier].query("split == 'train'")
+    pseudo = zero_shot.rename(columns={"probability": "confidence"})[["image_id", "class_id", "confidence", "margin"]]
     pseudo["rank"] = pseudo.groupby("class_id")["confidence"].rank(ascending=False, method="first").astype(int)
     pseudo["selected"] = pseudo["rank"] <= 8
     pseudo["why"] = np.where(pseudo["selected"], "selected: among the 8 most confident", "not selected: beyond the first 8")
@@ -76,10 +106,11 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
         "images": 30,
     }
     fallen = score | {"answer_nuclear_norm": 0.8 if student >= 0.7 else 0.4}
-    label_free = {"test": {"zero_shot": score, "alignment": score, "nola": fallen}}
+    label_free = {"test": {one.name: fallen if one.kind == "student" else score for one in in_force.methods}}
     result = evaluate(
-        dataset="pets", manifest=manifest, classes=classes, labels=labels, predictions=Predictions.of(predictions),
-        pseudo_labels=pseudo, label_free=label_free, ssl_features=None, bins=15, neighbors=5,
+        dataset="pets", in_force=in_force, manifest=manifest, classes=classes, labels=labels,
+        predictions=Predictions.of(predictions), pseudo_labels=pseudo, label_free=label_free, ssl_features=None,
+        bins=15, neighbors=5,
     )  # fmt: skip
     result.write(folder)
     tables = {
@@ -87,6 +118,7 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
         "classes": classes,
         "labels": labels,
         "predictions": predictions,
+        "zero_shot": zero_shot,
         "pseudo_labels": pseudo,
     }
     texts = [(c, NAMES[c], "What does it look like?", f"It looks like {NAMES[c]}.", "hand-written", "") for c in range(3)]
@@ -105,8 +137,12 @@ def write_example(folder: Path, *, truth: bool = True, student: float = 0.9, des
     tables["near_duplicates"] = pd.DataFrame(pairs, columns=names)
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet")
+    students = [one.name for one in in_force.methods if one.kind == "student"]
     curve = {"epoch": [1, 2, 3], "loss": [2.0, 1.0, 0.8], "teacher_agreement": [0.5, 0.8, 0.9]}
-    pd.DataFrame(curve).assign(learning_rate=0.004, seconds=1.0).to_csv(folder / "curve.csv", index=False)
+    one = pd.DataFrame(curve).assign(learning_rate=0.004, seconds=1.0)
+    one.insert(0, "method", "")
+    pd.concat([one.iloc[:0], *(one.assign(method=name) for name in students)]).to_csv(folder / "curve.csv", index=False)
+    write_json(folder.parent / "inputs" / f"{folder.name}.json", {"predict": {"final": in_force.final}})
     write_store(folder / "features/ssl/train", ids[:60], actual[:60])
     write_store(folder / "features/ssl/test", ids[60:], actual[60:])
     write_store(folder / "features/clip/test", ids[60:], actual[60:])

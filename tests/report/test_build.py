@@ -17,10 +17,14 @@ from PIL import Image
 
 from nola_core.errors import NolaError
 from nola_core.files import read_table, write_table
+from nola_core.methods.method import InForce, Listed
 from nola_core.neighbors import DUPLICATES_SCHEMA
 from nola_core.report import build
-from nola_core.report.content import headline, load
-from tests.report.example import SETTINGS, image_of, write_example
+from nola_core.report.build import draw
+from nola_core.report.content import headline
+from nola_core.report.samples import judged
+from nola_core.report.tables import load
+from tests.report.example import LADDER, SETTINGS, image_of, in_force_of, write_example
 
 
 def page_of(tmp_path: Path, **options: Any) -> str:
@@ -31,7 +35,7 @@ def page_of(tmp_path: Path, **options: Any) -> str:
 def rebuild(tmp_path: Path) -> str:
     folder = tmp_path / "pets"
     build(
-        dataset="pets", folder=folder, settings_dict=SETTINGS, overrides=["tune.epochs=3 (preset paper: 50)"],
+        dataset="pets", folder=folder, settings_dict=SETTINGS, overrides=["nola.epochs=3 (preset paper: 50)"],
         image_of=image_of, output=folder / "report.html", figures_folder=folder / "figures",
     )  # fmt: skip
     return (folder / "report.html").read_text()
@@ -103,17 +107,81 @@ def test_the_pictures(usual: Path) -> None:
 
 def test_what_the_page_says(usual: Path) -> None:
     text = text_of((usual / "report.html").read_text())
-    assert "NoLA reads 90.0 % of 30 held-out images correctly; the zero-shot classifier it started from 50.0 %." in text
+    assert "NoLA classifies 90.0 % of 30 held-out images correctly; the baseline, Zero-shot, 50.0 %." in text
     change = "+40.0 points (95 % interval +18.7 to +60.8; 12 images won, 0 lost, exact McNemar p < 0.001)."
-    assert f"No label was used. The change is {change}" in text
-    assert "Preset paper , changed: tune.epochs=3 (preset paper: 50) ." in text
+    assert f"No label was used. The difference is {change}" in text
+    assert "Preset paper , changed: nola.epochs=3 (preset paper: 50) ." in text
     for fact in ("vit_tiny", "ab" * 32, "resize 32, mean 0.5", "timm 1.0.31", "betas 0.9, 0.999", "seed 7"):
         assert fact in text
-    assert "Images of the test split with a near copy in another split: 1; the figures may flatter." in text
+    assert "1 image of the test split has a near copy in another split, so the accuracies may be too high." in text
     assert "not an image: <b>truncated</b>" in text
     assert "It looks like dog & <wolf>." in text
-    assert "does not fall below its teacher's" in text
-    assert "is not the best method" not in text
+    assert "the predictions of NoLA are no less varied than the teacher's" in text
+    assert "is not the most accurate method" not in text
+    assert "NoLA learns from the predictions of the teacher, Alignment head." in text
+    assert "The candidates are predictions of the text classifier, Descriptions (CDE), for the train images." in text
+    for described in (
+        "Text method, baseline: CLIP with each class name in one sentence",
+        "Text method, text classifier: CLIP with templates and class descriptions",
+        "Feature method, teacher: head on self-supervised features",
+        "Student, final method: CLIP with visual prompts",
+    ):
+        assert described in text
+
+
+def test_a_method_is_shown_by_what_is_listed_of_it(tmp_path: Path) -> None:
+    """Its predictions and its entry in the list are all there is of it."""
+    listed = in_force_of("zero_shot", "nearest", "cde", "alignment", "nola", final="nearest")
+    page = page_of(tmp_path, in_force=listed, accuracies={"nearest": 0.8})
+    text = text_of(page)
+    assert "Nearest <k> classifies 80.0 % of 30 held-out images correctly; the baseline, Zero-shot, 50.0 %." in text
+    assert "Nearest <k> Feature method, final method: vote of the nearest neighbours 80.0 %" in text
+    assert "NoLA Student: CLIP with visual prompts" in text
+    assert "Nearest <k> is not the most accurate method here: NoLA 90.0 %." in text
+    assert "Errors of Nearest <k>" in text
+    assert "Predictions of Nearest <k> on the test split" in text
+    assert "<k>" not in page, "a title is text, not markup"
+    assert "80.0 % 80.0 %" in text.split("Top-1 accuracy on every split")[1], "its row of splits"
+
+
+def test_without_a_student_and_with_another_baseline_the_page_speaks_of_neither(tmp_path: Path) -> None:
+    text = text_of(page_of(tmp_path, in_force=in_force_of("templates", "cde", "alignment", final="cde")))
+    assert "No gain: Descriptions (CDE) and the baseline, Templates, both classify 60.0 %" in text
+    assert not re.search(r"NoLA (learns|Student|classifies)|Zero-shot|Tuning|Guard|over the epochs|No epoch", text)
+    assert not (tmp_path / "pets/figures/tuning.png").exists()
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_one_method_is_compared_with_nothing(tmp_path: Path, truth: bool) -> None:
+    text = text_of(page_of(tmp_path, in_force=in_force_of("cde", final="cde"), truth=truth))
+    first = "classifies 60.0 % of 30 held-out images correctly. No label" if truth else "sorts 30 held-out images into 3 classes."
+    assert f"Descriptions (CDE) {first}" in text
+    assert "Text method, baseline, text classifier, final method: CLIP with templates" in text
+    assert not re.search(r"Gain|points|differ from|Tuning|Only the baseline", text)
+    assert not (tmp_path / "pets/figures/class_change.png").exists()
+
+
+def test_of_many_methods_all_are_in_the_tables_and_those_with_a_role_in_the_panels(tmp_path: Path) -> None:
+    more = tuple(Listed(f"m{number}", f"Method {number}", "another", "features") for number in range(20))
+    listed = InForce(LADDER.methods + more, "cde", "m3", "nola")
+    write_example(tmp_path / "pets", in_force=listed, accuracies={f"m{number}": 1.0 for number in range(20)})
+    tables = load(tmp_path / "pets")
+    drawn = draw(tables, judged(tables.pseudo_labels, tables.truth), 15)
+    panels = [axes.get_title(loc="left").strip() for axes in drawn["reliability"].axes]
+    assert panels == ["Zero-shot", "Descriptions (CDE)", "NoLA", "Method 3"]
+    bars = drawn["accuracy"].axes[0].get_yticklabels()
+    assert [bar.get_text() for bar in bars] == [one.title for one in listed.methods]
+    assert [bar.get_text() for bar in bars if bar.get_fontweight() == "bold"] == ["NoLA"]
+    text = text_of(rebuild(tmp_path))
+    assert all(f"Method {number} Feature method" in text for number in range(20))
+    assert "Only the baseline, the text classifier, the teacher and the final method are shown" in text
+    assert "Method 3 100.0 %, Method 4 100.0 % and 15 more." in text
+
+
+def test_a_teacher_that_is_not_run_goes_by_its_name(tmp_path: Path) -> None:
+    text = text_of(page_of(tmp_path, in_force=in_force_of("zero_shot", "nola", final="nola", teacher="label_vote")))
+    assert "NoLA learns from the predictions of the teacher, label vote." in text
+    assert "Guard" not in text
 
 
 def test_an_answer_is_explained_by_its_nearest_descriptions(usual: Path) -> None:
@@ -129,7 +197,7 @@ def test_an_answer_is_explained_by_its_nearest_descriptions(usual: Path) -> None
     first, second = surest["top_classes"][:2]
     answer, other = names[first], names[second]
     assert (
-        f"Second answer {answer} 50.0 % {cosines[first]:.3f} It looks like {answer}. "
+        f"Second class {answer} 50.0 % {cosines[first]:.3f} It looks like {answer}. "
         f"{other} 30.0 % {cosines[second]:.3f} It looks like {other}."
     ) in text
     assert "1 of 3 descriptions are nearer to another class than to their own" in text
@@ -143,7 +211,7 @@ def test_renamed_classes_and_cut_descriptions_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "pets/description_quality.parquet"
     pd.read_parquet(path).assign(truncated=[True, False, True]).to_parquet(path)
     text = text_of(rebuild(tmp_path))
-    assert "2 of 3 are rewritten Class In texts dog & <wolf> n01440764 owl night owl" in text
+    assert "2 of 3 differ Class In texts dog & <wolf> n01440764 owl night owl" in text
     assert "CLIP cannot know what these names mean: the class n01440764." in text
     assert "CLIP reads only the beginning of 2 of 3 descriptions" in text
 
@@ -169,10 +237,15 @@ def test_names_and_reasons_cannot_inject_markup(usual: Path) -> None:
 
 def test_a_loss_is_called_one(tmp_path: Path) -> None:
     text = text_of(page_of(tmp_path, student=0.3))
-    assert "NoLA did not help here: it reads 30.0 % of 30 held-out images correctly" in text
-    assert "The change is −20.0 points" in text
-    assert "NoLA is not the best method here: Zero-shot 50.0 %, Descriptions (CDE) 60.0 %, Alignment head 70.0 %." in text
-    assert "the nuclear norm of the answers fell from 0.800 to 0.400" in text
+    assert (
+        "NoLA is worse than the baseline, Zero-shot: it classifies 30.0 % of 30 held-out images correctly, the baseline 50.0 %."
+    ) in text
+    assert "The difference is −20.0 points" in text
+    assert (
+        "NoLA is not the most accurate method here: Alignment head 70.0 %, Descriptions (CDE) 60.0 % and Zero-shot 50.0 %."
+    ) in text
+    assert "Consider the predictions of the teacher, Alignment head, instead." in text
+    assert "the nuclear norm of the predicted classes fell from 0.800 to 0.400" in text
 
 
 def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:
@@ -184,7 +257,7 @@ def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) ->
     metrics = tables.metrics | {"labelled": 500, "images": 500, "methods": {"zero_shot": {"top1": 0.9}, "nola": {"top1": 0.914}}}
     some = replace(tables, predictions=pd.concat(parts), truth=pd.Series(0, index=ids), metrics=metrics)
     assert headline(some)[-1].replace("\u00a0", " ") == (
-        "The change is +1.4 points (95 % interval −0.1 to +3.3; 9 images won, 2 lost, exact McNemar p = 0.065, "
+        "The difference is +1.4 points (95 % interval −0.1 to +3.3; 9 images won, 2 lost, exact McNemar p = 0.065, "
         "so it could be chance)."
     )
 
@@ -192,25 +265,23 @@ def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) ->
 def test_no_change_is_called_none(tmp_path: Path) -> None:
     write_example(tmp_path / "pets", student=0.5)
     first = headline(load(tmp_path / "pets"))[0].replace("\u00a0", " ")
-    assert first == (
-        "NoLA made no difference here: it and the zero-shot classifier it started from both read 50.0 % of 30 held-out "
-        "images correctly."
-    )
+    assert first == ("No gain: NoLA and the baseline, Zero-shot, both classify 50.0 % of 30 held-out images correctly.")
 
 
-def test_partly_labelled_images_it_learnt_on_are_called_so(tmp_path: Path) -> None:
+def test_partly_labelled_train_images_are_called_so(tmp_path: Path) -> None:
     write_example(tmp_path / "pets")
     tables = load(tmp_path / "pets")
     metrics = tables.metrics | {"protocol": "transductive", "labelled": 12}
     first = headline(replace(tables, metrics=metrics))[0].replace("\u00a0", " ")
-    assert first.startswith("NoLA reads 90.0 % of the 12 labelled images it learnt on correctly;")
+    assert first.startswith("NoLA classifies 90.0 % of 12 labelled train images correctly;")
 
 
 def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
     text = text_of(page_of(tmp_path, truth=False, described=False))
     assert "No class descriptions: templates alone, because describe.provider is llm, but no language model was" in text
-    assert "NoLA put 30 held-out images into 3 classes. No ground truth is known here" in text
-    assert "40.0 % of its answers differ from those of the zero-shot classifier it started from." in text
+    assert "NoLA sorts 30 held-out images into 3 classes. There is no ground truth, so" in text
+    assert "40.0 % of them differ from those of the baseline, Zero-shot." in text
+    assert "Student, final method: CLIP with visual prompts" in text
     assert "Top-1" not in text
     assert not re.search(r"[✓✗]|\d right|of them right", text)
     assert "correctly" not in text

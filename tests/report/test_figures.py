@@ -13,9 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from sklearn.metrics import confusion_matrix
 
+from nola_core.methods.method import InForce, Listed
 from nola_core.report import figures
 from nola_core.report.samples import choose, choose_classes, judged
-from nola_core.report.style import save
+from nola_core.report.style import KNOWN, PALETTE, looks, save
+from tests.report.example import LADDER, in_force_of
+
+LOOKS = looks(LADDER)
 
 
 def rectangles(axes: Axes) -> list[Rectangle]:
@@ -41,7 +45,7 @@ def test_a_confusion_of_a_thousand_classes_shows_the_worst_and_one_column_of_oth
     counts = 10 * np.eye(1000, dtype=int)
     counts[500, 7] = 30  # 500 is taken for 7
     counts[501, 502:506] = 5
-    figure = figures.confusion(counts, [f"class {i} costs ${i}$" for i in range(1000)], "nola")
+    figure = figures.confusion(counts, [f"class {i} costs ${i}$" for i in range(1000)], "NoLA")
     axes = figure.axes[0]
     rows = [label.get_text() for label in axes.get_yticklabels()]
     columns = [label.get_text() for label in axes.get_xticklabels()]
@@ -63,9 +67,39 @@ def test_class_change_is_sorted_and_leaves_out_classes_without_images() -> None:
             "accuracy": [0.5, 0.5, 0.5, np.nan, 0.4, 0.9, 0.5, np.nan],
         }
     )
-    axes = figures.class_change(table, "zero_shot", "nola").axes[0]
+    axes = figures.class_change(table, "zero_shot", "nola", looks=LOOKS).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "owl", "dog"]
     assert [patch.get_width() for patch in rectangles(axes)] == pytest.approx([-0.1, 0, 0.4])
+
+
+def test_a_class_that_did_not_change_is_no_bar_in_a_readable_scale() -> None:
+    table = pd.DataFrame({"class": ["cat"] * 2, "method": ["zero_shot", "nola"], "images": 5, "accuracy": 0.5})
+    axes = figures.class_change(table, "zero_shot", "nola", looks=LOOKS).axes[0]
+    marks = [axes.xaxis.get_major_formatter()(value) for value in axes.get_xticks()]
+    assert len(set(marks)) == len(marks) > 2
+
+
+def test_each_student_has_its_curve_and_several_have_a_legend() -> None:
+    students = in_force_of("nearest", "nola", final="nola")
+    curve = pd.DataFrame({"epoch": [1, 2] * 2, "loss": [3.0, 2.0, 5.0, 4.0], "teacher_agreement": 0.5})
+    curve["method"] = ["nola"] * 2 + ["nearest"] * 2
+    figure = figures.tuning(curve, looks=looks(students))
+    drawn = {line.get_label(): (list(line.get_ydata()), line.get_color()) for line in figure.axes[0].lines}
+    assert drawn == {"Nearest <k>": ([5, 4], PALETTE[0]), "NoLA": ([3, 2], KNOWN["nola"])}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Nearest <k>", "NoLA"]
+    assert figures.tuning(curve[curve["method"] == "nola"], looks=looks(students)).legends == []
+
+
+def test_colours_are_distinct_while_they_last_and_those_of_the_ladder_never_change() -> None:
+    def many(count: int) -> InForce:
+        other = tuple(Listed(f"m{number}", f"M {number}", "", "text") for number in range(count))
+        return InForce((*other, *LADDER.methods), "cde", "alignment", "nola")
+
+    colours = [look.colour for look in looks(many(len(PALETTE))).values()]
+    assert len(set(colours)) == len(colours)
+    again = looks(many(20))
+    assert {name: again[name].colour for name in LADDER.names} == {name: KNOWN[name] for name in LADDER.names}
+    assert again["m0"].colour == again[f"m{len(PALETTE)}"].colour
 
 
 def test_histogram_counts_every_candidate_once() -> None:

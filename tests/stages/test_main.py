@@ -14,7 +14,7 @@ import pytest
 
 from nola_core import files
 from nola_core.errors import system_sentence
-from nola_core.report import content
+from nola_core.report import tables
 from nola_core.stages.paths import Paths
 from tests.project import AFTER_TRUTH, ORDER, change, run
 from tests.stages.children import Stages
@@ -38,7 +38,9 @@ def test_a_full_disk_is_one_sentence_that_names_the_file(stages: Stages, root: P
     *progress, sentence = said.splitlines()
     assert status == 1 and not any("Traceback" in line for line in progress)
     assert sentence.startswith((f"error: {root}/data/blobs/", f"error: {root}/.nola/"))
-    assert sentence.endswith(": File too large; the file system, or `ulimit -f`, allows no larger file, then run this again.")
+    assert sentence.endswith(
+        ": File too large; the file system, or `ulimit -f`, does not allow a larger file, then run this again."
+    )
     assert not scratch(root)
 
 
@@ -48,18 +50,18 @@ def test_what_stands_in_the_way_of_a_folder_is_named(root: Path, capsys: pytest.
     plots.write_text("")
     capsys.readouterr()
     assert run(root, "evaluate") == 1
-    expected = f"error: {plots}: File exists; move away what stands in its way, then run this again.\n"
+    expected = f"error: {plots}: File exists; remove or rename what is there, then run this again.\n"
     assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (OSError(errno.ENOSPC, "x", "data/a"), "data/a: No space left on device; make room there, then run this again."),
-        (OSError(errno.EROFS, "x", b"a"), "a: Read-only file system; make it writable, or put the project, or NOLA_CACHE, else"),
-        (PermissionError(errno.EACCES, "x", Path("a")), "a: Permission denied; see with `ls -ld` who may read and write there,"),
+        (OSError(errno.ENOSPC, "x", "data/a"), "data/a: No space left on device; free some space there, then run this again."),
+        (OSError(errno.EROFS, "x", b"a"), "a: Read-only file system; make it writable, or move the project or NOLA_CACHE else"),
+        (PermissionError(errno.EACCES, "x", Path("a")), "a: Permission denied; check the permissions with `ls -ld`,"),
         (FileNotFoundError(errno.ENOENT, "x", "a", 0, "b"), "a: No such file or directory; restore it, or run the stage that"),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "Connection refused; see to that, then run this again."),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "Connection refused; fix this, then run this again."),
     ],
 )
 def test_the_systems_errors_in_words(error: OSError, sentence: str) -> None:
@@ -102,7 +104,7 @@ def test_the_next_stage_removes_what_a_killed_one_left_and_nobody_takes_it_for_a
     shutil.copy(features / "clip" / "train" / "meta.json", features / "clip" / ".hidden")
     shutil.copytree(features / "clip", features / ".clip.12345678.partial")  # as earlier versions left them
     assert Paths(root, "blobs").splits("clip") == ["test", "train"]
-    stores = content.load(root / "data" / "blobs").stores
+    stores = tables.load(root / "data" / "blobs").stores
     assert {role: sorted(splits) for role, splits in stores.items()} == {role: ["test", "train"] for role in ("clip", "ssl")}
     with files.replacing(root / "data" / "blobs" / "mine") as mine:
         mine.write_text("of a living writer")

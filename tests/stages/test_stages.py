@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from nola_core.datasets.manifest import LABELS_SCHEMA
 from nola_core.files import read_json, read_table, write_table
-from tests.project import AFTER_TRUTH, CLASSES, ORDER, ROOT, change, make_project, run, write_definition
+from tests.project import AFTER_TRUTH, CLASSES, ORDER, ROOT, TINY, change, make_project, run, write_definition
 from tests.tiny import write_clip, write_photos
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -143,8 +143,9 @@ def test_a_row_group_of_predictions_holds_one_method_so_that_the_others_are_not_
 
 
 def test_the_report_names_the_pair_in_force(finished: Path) -> None:
-    assert yaml.safe_load((finished / "params.yaml").read_text())["embed"]["backbones"] != "demo"
-    assert "<dt>backbones</dt><dd>demo</dd>" in (finished / "data" / "blobs" / "report.html").read_text()
+    assert yaml.safe_load((finished / "params.yaml").read_text())["embed"]["backbones"] == "paper"
+    shown = "<dt>backbones</dt><dd>clip model local-dir:demo/clip, ssl model local-dir:demo/ssl</dd>"
+    assert shown in (finished / "data" / "blobs" / "report.html").read_text()
 
 
 def broken(finished: Path, tmp_path: Path) -> Path:
@@ -194,14 +195,14 @@ def test_bad_input_is_one_sentence_that_says_what_to_do(
     change(definition, "images", "reader", value="folder")
     change(definition, "backbones", value="dem")
     assert "no backbone pair 'dem'; did you mean 'demo'?" in says(capsys, root, "embed clip")
-    change(definition, "backbones", value="demo")
+    change(definition, "backbones", value=TINY)
     change(root / "params.yaml", "nola", "epochs", value=0)
     assert "nola.epochs = 0: must be greater than or equal to 1" in says(capsys, root, "tune")
     change(root / "params.yaml", "nola", "epochs", value=3)
     shutil.rmtree(root / "photos")
     assert "does not exist" in says(capsys, root, "prepare")
     (root / "photos").mkdir()
-    assert "photos holds no image: NoLA looks for JPEG" in says(capsys, root, "prepare")
+    assert "photos contains no images; NoLA looks for JPEG" in says(capsys, root, "prepare")
 
 
 def test_new_clip_weights_behind_old_features_are_noticed(

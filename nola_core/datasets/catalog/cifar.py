@@ -1,4 +1,4 @@
-"""The pickled batches of CIFAR-10 and -100, read without running what a pickle may hold."""
+"""The pickled batches of CIFAR-10 and -100, read without executing code from the pickle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOCK = threading.Lock()
 
 
 class Batch:
-    """Images of one file, as stored: `data` uint8 N x 3072, each row the red, then green, then blue 32 x 32 pixels."""
+    """Images of one file, as stored: `data` uint8 N x 3072, each row is the red, then the green, then the blue 32 x 32 pixels."""
 
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
         data = content.get("data")
@@ -30,7 +30,7 @@ class Batch:
         """The label of every image.
 
         Raises:
-            NolaError: the field is absent, of another length, or out of range.
+            NolaError: the field is missing, has the wrong length, or a label is out of range.
         """
         labels = self.content.get(field)
         if not isinstance(labels, list) or len(labels) != len(self.data):
@@ -48,13 +48,13 @@ class Batch:
 
 
 def load(path: Path) -> Batch:
-    """A batch; the last six stay in memory (30 MB each, CIFAR-100's train file 155 MB).
+    """Load a batch; the last six stay in memory (30 MB each, CIFAR-100's train file 155 MB).
 
     Raises:
         OSError: the file cannot be read.
-        NolaError: it is no pickle of arrays, lists and text.
+        NolaError: it is not a pickle of arrays, lists and text.
     """
-    with _LOCK:  # many threads ask for the same file at first
+    with _LOCK:  # at the start many threads load the same file
         return _load(path)
 
 
@@ -68,16 +68,16 @@ def _load(path: Path) -> Batch:
         except Exception as error:  # a damaged pickle raises almost anything
             raise NolaError(f"{path} cannot be read as a CIFAR batch ({error}); fetch the archive again.") from None
     if not isinstance(content, dict):
-        raise NolaError(f"{path} is no CIFAR batch; fetch the archive again.")
+        raise NolaError(f"{path} is not a CIFAR batch; fetch the archive again.")
     return Batch(path, {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()})
 
 
 class _Arrays(pickle.Unpickler):
-    """Builds numpy arrays and plain values, and nothing else: a pickle can name any function to be called."""
+    """Builds only numpy arrays and plain values, because a pickle can call any function."""
 
     def find_class(self, module: str, name: str) -> Any:
-        module = module.replace("numpy.core", "numpy._core")  # as Python 2 wrote them
+        module = module.replace("numpy.core", "numpy._core")  # the name in pickles from Python 2
         allowed = {("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it contains a reference to {module}.{name}")
         return super().find_class(module, name)

@@ -23,20 +23,20 @@ class Entry(Section):
     title: str
     homepage: str
     prompts: Literal["general", "satellite", "textures", "actions", "flowers", "pets", "cars", "aircraft", "food", "scenes"]
-    """The set of prompts a language model is asked about its classes."""
+    """The set of prompts for a language model about its classes."""
     torchvision: str | None
-    """The class of torchvision.datasets that fetches it."""
+    """The class in torchvision.datasets that downloads it."""
     below: list[str]
-    """Where torchvision or CoOp put the files below the folder that a user names."""
+    """Subfolders in which torchvision or CoOp put the files."""
     instruction: str
-    """What to fetch and where to put it."""
+    """What to download and where to put it."""
     layouts: Annotated[list[AnyLayout], Field(min_length=1)]
-    """The first whose files are there is read; the first of all has the split of the papers."""
+    """The first layout whose files exist is used; the first in the list has the split of the papers."""
     verified: str
-    """What names and order were held against."""
+    """The reference with which names and order were compared."""
     templates: list[str]
     classes: dict[str, str]
-    """What the source calls a class -> the name CLIP's users know, in label order."""
+    """The source's class name -> the name used with CLIP, in label order."""
 
     @property
     def names(self) -> list[str]:
@@ -45,7 +45,7 @@ class Entry(Section):
 
 
 def names() -> list[str]:
-    """The data sets of the catalog."""
+    """The names of the data sets in the catalog."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -54,7 +54,7 @@ def load_entry(name: str) -> Entry:
     """A data set of the catalog.
 
     Raises:
-        NolaError: there is none of that name.
+        NolaError: the catalog has no such data set.
     """
     known = names()
     if name not in known:
@@ -69,17 +69,17 @@ def definition_yaml(name: str, *, labels: Literal["none", "reader"] = "reader", 
     """The text of `data/<dataset>.yaml` for a data set of the catalog.
 
     Args:
-        labels: `reader` keeps the source's truth for `evaluate`; `none` leaves it out.
+        labels: `reader` keeps the source's ground truth for `evaluate`; `none` leaves it out.
         backbones: a pair of `backbones/pairs.yaml`.
 
     Raises:
-        NolaError: there is none of that name.
+        NolaError: the catalog has no such data set.
     """
     entry = load_entry(name)
     has_unsplit = any("all" in layout.counts for layout in entry.layouts)
     images = {"reader": "catalog", "dataset": name, "holdout": 0.3 if has_unsplit else 0, "labels": labels}
     head = f"# {entry.title}, from the catalog: {entry.homepage}\n"
     if has_unsplit:
-        head += "# `holdout` is the share of test images where the folder holds no split file.\n"
+        head += "# `holdout` is the share of test images if the folder has no split file.\n"
     values = {"images": images, "classes": entry.names, "templates": entry.templates, "backbones": backbones}
     return head + yaml.safe_dump(values, sort_keys=False, width=120)

@@ -1,4 +1,4 @@
-"""What of a known data set is in a folder, and how the rest gets there."""
+"""Count the images of a known data set in a folder, and download missing data sets."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from nola_core.errors import NolaError
 
 @dataclass(frozen=True)
 class Inventory:
-    """The images of one folder against the official counts."""
+    """The images in a folder compared with the official counts."""
 
     source: Path
-    """Where the layout was found."""
+    """The folder in which the layout was found."""
     layout: str
     official: dict[str, int]
-    """Images of each split of the complete data set; `all` where the layout has no split."""
+    """Images of each split of the complete data set; `all` if the layout has no split."""
     present: dict[str, int]
     absent: list[str]
-    """Images that a split list names and that are not there."""
+    """Images that a split list names but that do not exist."""
 
     @property
     def complete(self) -> bool:
@@ -34,7 +34,7 @@ def take_inventory(entry: Entry, root: Path) -> Inventory:
     """Count the images of every split.
 
     Raises:
-        NolaError: no layout is complete, or one of its lists is damaged.
+        NolaError: no layout is complete, or one of the split lists is damaged.
     """
     reader = CatalogReader(entry, root)
     present: Counter[str] = Counter()
@@ -50,13 +50,13 @@ def take_inventory(entry: Entry, root: Path) -> Inventory:
 
 
 def fetch(entry: Entry, root: Path) -> None:
-    """Fetch a data set into `root` by way of torchvision, which checks the archives; ImageNet is unpacked, not fetched.
+    """Download a data set into `root` with torchvision, which checks the archives; ImageNet is only unpacked.
 
     Raises:
-        NolaError: torchvision cannot do it; the text is the instruction to do it by hand.
+        NolaError: torchvision cannot do it; the message explains how to do it by hand.
     """
     if entry.torchvision is None:
-        raise NolaError(f"{entry.title} cannot be fetched automatically. By hand: {entry.homepage} {entry.instruction}")
+        raise NolaError(f"{entry.title} cannot be downloaded automatically. By hand: {entry.homepage} {entry.instruction}")
     import torchvision.datasets
 
     dataset = getattr(torchvision.datasets, entry.torchvision)

@@ -1,6 +1,6 @@
-"""How the images of a known data set lie in its folder: each layout lists them with split and class.
+"""How the images of a known data set are stored: each layout lists them with split and class.
 
-Paths are relative to the folder the layout was found in. A label is the class name of the catalog, whatever the source calls it.
+Paths are relative to the folder in which the layout was found. A label is always the class name of the catalog.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from nola_core.files import read_json
 from nola_core.schema import Section
 
 Split = Literal["train", "val", "test", "all"]
-"""`all` where the source has no split of its own."""
+"""`all` if the source has no split."""
 
 
 class Layout(Section):
-    """One way in which a data set is distributed."""
+    """One form in which a data set is distributed."""
 
     kind: str
     counts: dict[Split, int]
-    """Images of each split in the complete data set."""
+    """Number of images of each split in the complete data set."""
 
     def needs(self) -> list[tuple[str, ...]]:
-        """Files and folders that must be there; of a tuple with several, any one."""
+        """Files and folders that must exist; of a tuple, at least one."""
         raise NotImplementedError
 
     def scan(self, base: Path, classes: Mapping[str, str]) -> Iterator[Found]:
-        """Every image that the layout names, in a fixed order.
+        """Every image of the layout, in a fixed order.
 
         Raises:
-            NolaError: a list cannot be read, or names a class that `classes` (source's name -> class name) lacks.
+            NolaError: a list cannot be read, or contains a class that is not in `classes` (source's name -> class name).
         """
         raise NotImplementedError
 
@@ -47,7 +47,7 @@ class Layout(Section):
         return read_file(base / path)
 
     def missing(self, base: Path) -> list[str]:
-        """What `needs` asks for and `base` does not have."""
+        """The files and folders of `needs` that `base` does not have."""
         return [" or ".join(any_of) for any_of in self.needs() if not any((base / name).exists() for name in any_of)]
 
 
@@ -57,7 +57,7 @@ class Coop(Layout):
     kind: Literal["coop"]
     file: str
     images: str
-    """The folder the paths start at."""
+    """The folder that paths are relative to."""
 
     def needs(self) -> list[tuple[str, ...]]:
         return [(self.file,), (self.images,)]
@@ -83,14 +83,14 @@ class Coop(Layout):
 
 
 class Lists(Layout):
-    """A text file a split, one image a line."""
+    """One text file per split, with one image per line."""
 
     kind: Literal["lists"]
     files: dict[Literal["train", "val", "test"], str]
     line: str
-    """A regular expression for the whole line; its group `raw` is the class as the source calls it."""
+    """A regular expression for the whole line; its group `raw` is the source's class name."""
     image: str
-    """The image's path, made of the groups and `{name}`, the class name of the catalog."""
+    """The image's path, a pattern of the groups and `{name}`, the class name of the catalog."""
 
     def needs(self) -> list[tuple[str, ...]]:
         folder = self.image.partition("{")[0].rstrip("/")
@@ -103,19 +103,21 @@ class Lists(Layout):
                     continue
                 match = re.fullmatch(self.line, line)
                 if match is None:
-                    raise NolaError(f"{base / name}: line {number} is '{line}', which is not of the official form.")
+                    raise NolaError(
+                        f"{base / name}: line {number} is '{line}', which does not have the official format; download it again."
+                    )
                 label = _class(match["raw"], classes, where=f"{base / name}: line {number}")
                 path = self.image.format(**match.groupdict(), name=label)
                 yield Found(path, path, "", -1, split, label)
 
 
 class Folders(Layout):
-    """A folder a class, below a folder a split."""
+    """One folder per class, below one folder per split."""
 
     kind: Literal["folders"]
     folders: dict[Split, str]
     ignored: Annotated[list[str], Field(default_factory=list)]
-    """Folders of the distribution that are no class."""
+    """Folders of the distribution that are not classes."""
 
     def needs(self) -> list[tuple[str, ...]]:
         return [(name,) for name in self.folders.values()]
@@ -127,7 +129,9 @@ class Folders(Layout):
                 if folder.name.startswith(".") or folder.name in self.ignored:
                     continue
                 if folder.suffix.lower() in SUFFIXES and not folder.is_dir():
-                    raise NolaError(f"{top}: image '{folder.name}' lies in no class folder; sort them into one folder a class.")
+                    raise NolaError(
+                        f"{top}: image '{folder.name}' is not in a class folder; sort the images into one folder per class."
+                    )
                 if folder.is_dir():
                     label = _class(folder.name, classes, where=str(top))
                     for image in sorted(folder.iterdir()):
@@ -178,12 +182,12 @@ class Cars(Layout):
 
 
 class Cifar(Layout):
-    """CIFAR: rows of pixels in pickled batches."""
+    """CIFAR: pixel rows in pickled batches."""
 
     kind: Literal["cifar"]
     files: dict[Literal["train", "test"], list[str]]
     field: str
-    """The entry of a batch that holds the labels."""
+    """The key of a batch that contains the labels."""
 
     def needs(self) -> list[tuple[str, ...]]:
         return [(name,) for names in self.files.values() for name in names]
@@ -204,7 +208,7 @@ AnyLayout = Annotated[Coop | Lists | Folders | Flowers | Cars | Cifar, Field(dis
 
 def _class(raw: str, classes: Mapping[str, str], *, where: str) -> str:
     if raw not in classes:
-        raise NolaError(f"{where}: '{raw}' is none of the {len(classes)} classes of this data set.")
+        raise NolaError(f"{where}: '{raw}' is not one of the {len(classes)} classes of this data set; download it again.")
     return classes[raw]
 
 
@@ -220,7 +224,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _matlab(path: Path, field: str) -> Any:
-    """An array of a MATLAB file, one-dimensional."""
+    """A one-dimensional array from a MATLAB file."""
     from scipy.io import loadmat
 
     try:

@@ -12,13 +12,13 @@ from nola_core.errors import NolaError
 
 
 class CatalogReader:
-    """The images of a known data set, wherever below `root` its official files lie."""
+    """The images of a known data set; its official files may be in a subfolder of `root`."""
 
     def __init__(self, entry: Entry, root: Path) -> None:
         """Find the layout.
 
         Raises:
-            NolaError: no layout is complete; every missing file is named.
+            NolaError: no layout is complete; the message lists all missing files.
         """
         self.entry = entry
         self.layout, self.base = find_layout(entry, root)
@@ -34,10 +34,10 @@ class CatalogReader:
 
 
 def find_layout(entry: Entry, root: Path) -> tuple[Layout, Path]:
-    """The first layout that is complete, and the folder it starts at: `root` or one of `entry.below`.
+    """The first complete layout, and its base folder: `root` or one of `entry.below`.
 
     Raises:
-        NolaError: there is none; what each one lacks is named.
+        NolaError: no layout is complete; the message lists what each one is missing.
     """
     if not root.is_dir():
         raise NolaError(f"the image folder {root} does not exist.")
@@ -50,5 +50,7 @@ def find_layout(entry: Entry, root: Path) -> tuple[Layout, Path]:
             return layout, nearest
         lacking.append(f"{', '.join(missing[nearest])} in {nearest}")
         if isinstance(layout, Lists) and any((nearest / name).exists() for name in layout.files.values()):
-            break  # half of a split must not pass for a folder without one
-    raise NolaError(f"{root} is not {entry.title} as it is distributed. Missing: {'; or '.join(lacking)}. {entry.instruction}")
+            break  # an incomplete split must not count as a folder without a split
+    raise NolaError(
+        f"{root} does not contain {entry.title} in its official layout. Missing: {'; or '.join(lacking)}. {entry.instruction}"
+    )

@@ -1,7 +1,7 @@
-"""Where images come from: each reader lists what it finds and gives the bytes of one entry.
+"""Readers: each one lists the entries of a kind of source and returns the bytes of one entry.
 
-A reader is a module here with a function `from_definition`, and a name in `definition.ReaderName`, which is the module's. It is
-imported when a definition asks for it, so that a folder of images needs no torchvision.
+A reader is a module in this package with a function `from_definition`; its module name is listed in `definition.ReaderName`. It
+is imported only if a definition uses it, so that a folder of images does not need torchvision.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["SPLITS", "Found", "Reader", "open_reader"]
 
 
 def open_reader(definition: DatasetDefinition) -> Reader:
-    """The reader a definition asks for.
+    """The reader for a definition.
 
     Raises:
-        NolaError: its folder or file is absent or not what the reader reads.
+        NolaError: its folder or file is missing, or has the wrong format for the reader.
     """
     reader: Reader = import_module(f"{__name__}.{definition.images.reader}").from_definition(definition)
     return reader

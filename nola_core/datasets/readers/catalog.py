@@ -1,4 +1,4 @@
-"""Data sets of the papers in their official layouts, by way of `nola_core.datasets.catalog`."""
+"""Data sets of the papers in their official layouts, read with `nola_core.datasets.catalog`."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from nola_core.datasets.definition import DatasetDefinition
 
 
 def from_definition(definition: DatasetDefinition) -> CatalogReader:
-    """The reader a definition asks for; see `CatalogReader`."""
+    """The reader for a definition; see `CatalogReader`."""
     return CatalogReader(load_entry(str(definition.images.dataset)), Path(definition.source))

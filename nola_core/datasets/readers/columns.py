@@ -1,4 +1,4 @@
-"""Tables as files: which columns hold the images, labels and splits, and one row of a large file without the others."""
+"""Table files: find the columns of images, labels and splits, and read single rows of large files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PATH_NAMES = ("image_path", "path", "filepath", "file_path", "image_file", "file
 LABEL_NAMES = ("label", "class", "class_name", "category", "target", "fine_label", "labels")
 SPLIT_COLUMNS = ("split", "subset", "partition", "fold")
 CACHE_BYTES = 2**26
-"""Bytes of images in decoded row groups that are kept; the last row group is kept whatever its size."""
+"""Maximum bytes of images kept in decoded row groups; the last row group is always kept."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table that matter. `embedded`: the image column holds the bytes themselves, not a path."""
+    """The columns of a table that are used. `embedded`: the image column contains the image bytes, not a path."""
 
     image: str
     embedded: bool
@@ -45,13 +45,13 @@ class TableFile(Protocol):
         """Columns and types."""
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """All rows of some columns, a batch at a time."""
+        """All rows of some columns, in batches."""
 
     def cell(self, row: int, column: str) -> Any:
         """One value.
 
         Raises:
-            OSError: there is no such row, or the file is damaged.
+            OSError: the row does not exist, or the file is damaged.
         """
 
 
@@ -59,7 +59,7 @@ def open_table(path: Path) -> TableFile:
     """A CSV, TSV, Parquet or Arrow stream file, by its suffix.
 
     Raises:
-        NolaError: it is absent, of another kind or damaged.
+        NolaError: it is missing, of another kind or damaged.
     """
     kinds: dict[str, Callable[[Path], TableFile]] = {
         ".csv": CsvFile,
@@ -71,11 +71,11 @@ def open_table(path: Path) -> TableFile:
     if kind is None:
         raise NolaError(f"the table {path} must be a .csv, .tsv, .parquet or .arrow file.")
     if path.exists() and not path.is_file():
-        raise NolaError(f"the table {path} is no regular file.")
+        raise NolaError(f"the table {path} is not a regular file; give the path of a file.")
     try:
         return kind(path)
     except FileNotFoundError:
-        raise NolaError(f"the table {path} does not exist.") from None
+        raise NolaError(f"the table {path} does not exist; check the path.") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise NolaError(f"the table {path} cannot be read ({_said(error)}).") from None
 
@@ -83,10 +83,10 @@ def open_table(path: Path) -> TableFile:
 def choose_columns(
     schema: pa.Schema, *, source: Path, image: str | None = None, label: str | None = None, split: str | None = None
 ) -> Columns:
-    """Which columns to read: those named, else what the file's Hugging Face features say, else well-known names.
+    """Which columns to read: the named ones, else those in the file's Hugging Face features, else common names.
 
     Raises:
-        NolaError: a named column is absent, none is found for the images, or the type of the image column is none of theirs.
+        NolaError: a named column does not exist, no column for the images is found, or the type of the image column is wrong.
     """
     listed = ", ".join(schema.names)
     for key, name in (("image_column", image), ("label_column", label), ("split_column", split)):
@@ -96,7 +96,7 @@ def choose_columns(
     image = image or _of_type(features, "Image") or _first(schema, IMAGE_NAMES) or _first(schema, PATH_NAMES)
     if image is None:
         raise NolaError(
-            f"{source}: none of its columns {listed} is known to hold images or paths; name it by images.image_column."
+            f"{source}: cannot tell which of the columns {listed} contains the images or paths; set images.image_column."
         )
     kind = schema.field(image).type
     if pa.types.is_dictionary(kind):
@@ -104,8 +104,8 @@ def choose_columns(
     embedded = _is_binary(kind) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
     if not embedded and not _is_string(kind):
         raise NolaError(
-            f"{source}: column '{image}' holds {kind}; images are bytes, a struct of bytes and path, or paths as text. "
-            "Name another by images.image_column."
+            f"{source}: column '{image}' contains {kind}; images must be bytes, a struct of bytes and path, or paths as text. "
+            "Set images.image_column to another column."
         )
     label = label or _of_type(features, "ClassLabel") or _first(schema, LABEL_NAMES)
     names = features.get(label or "", {}).get("names") or ()
@@ -113,7 +113,7 @@ def choose_columns(
 
 
 def huggingface_features(schema: pa.Schema) -> dict[str, Any]:
-    """Column -> feature, as the `datasets` library notes it in a schema's metadata; empty where it did not."""
+    """Column -> feature, as the `datasets` library stores it in a schema's metadata; empty if there is none."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     except (ValueError, AttributeError):
@@ -163,11 +163,11 @@ class CsvFile:
             raise NolaError(f"the table {self.path} cannot be read ({_said(error)}).") from None
 
     def cell(self, row: int, column: str) -> Any:
-        raise OSError("a CSV table holds no images")
+        raise OSError("a CSV table does not contain image bytes")
 
 
 class ParquetFile:
-    """A Parquet file, read a row group at a time; the last row groups are kept, up to `CACHE_BYTES`."""
+    """A Parquet file, read one row group at a time; the last row groups are kept, up to `CACHE_BYTES`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -204,7 +204,7 @@ class ParquetFile:
 
 
 class ArrowFile:
-    """An Arrow stream file as Hugging Face's `datasets` writes them, mapped into memory, not read."""
+    """An Arrow stream file as written by Hugging Face's `datasets`, memory-mapped."""
 
     def __init__(self, path: Path) -> None:
         with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:

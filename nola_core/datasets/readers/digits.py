@@ -1,4 +1,4 @@
-"""The embedded default collection."""
+"""The default collection, which is included in scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nola_core.datasets.readers.reader import Found
 
 
 def from_definition(definition: DatasetDefinition) -> DigitsReader:
-    """The reader a definition asks for; it has no choices."""
+    """The reader for a definition; it has no options."""
     return DigitsReader()
 
 

@@ -13,21 +13,21 @@ from nola_core.text import printable
 
 
 def from_definition(definition: DatasetDefinition) -> FolderReader:
-    """The reader a definition asks for; see `FolderReader`."""
+    """The reader for a definition; see `FolderReader`."""
     return FolderReader(Path(definition.source))
 
 
 class FolderReader:
-    """A folder of image files, nested as one likes.
+    """A folder of image files, nested in any way.
 
-    Sub-folders named train, val or test (or training, validation, ...) at the top, and no others, are splits. The folder an
-    image lies in is its label, for whoever asks. Anything with an image's suffix is listed; other files, and hidden ones, are
-    passed over. Links to folders are followed, except to one they lie in.
+    If all top-level sub-folders are named train, val or test (or training, validation, ...), they are splits. The name of an
+    image's folder is its label. Every file with an image suffix is listed; other files and hidden files are ignored. Links to
+    folders are followed, except links to a parent folder.
     """
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise NolaError(f"the image folder {root} does not exist.")
+            raise NolaError(f"the image folder {root} does not exist; check the path.")
         self.root = root
         tops = {name.lower() for name in top_folders(root)}
         self.has_splits = tops <= set(SPLIT_NAMES) and "train" in {SPLIT_NAMES[top] for top in tops}
@@ -38,11 +38,11 @@ class FolderReader:
                 continue
             relative = "/".join(parts)
             if self.has_splits and len(parts) == 1:
-                raise NolaError(f"{self.root}: image '{relative}' lies beside the split folders; move it into one of them.")
+                raise NolaError(f"{self.root}: image '{relative}' is outside the split folders; move it into one of them.")
             split = SPLIT_NAMES[parts[0].lower()] if self.has_splits else None
             folders = parts[1 if self.has_splits else 0 : -1]
             name = relative.encode("utf-8", "backslashreplace").decode()
-            problem = "" if name == relative else "the file name is no UTF-8; rename it"
+            problem = "" if name == relative else "the file name is not UTF-8; rename it"
             label = folders[-1].encode("utf-8", "backslashreplace").decode() if folders else None
             yield Found(name, name, "", -1, split, label, problem)
 
@@ -54,24 +54,24 @@ class FolderReader:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is called like an image. A link to nowhere is listed too, as unreadable."""
+    """Whether a file name has an image suffix. A broken link counts too and is recorded as unreadable."""
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 (a million times: a Path is slow)
 
 
 def top_folders(root: Path) -> list[str]:
-    """The folders right below `root`, but for hidden ones.
+    """The folders directly below `root`, without hidden ones.
 
     Raises:
-        NolaError: it cannot be listed.
+        NolaError: `root` cannot be listed.
     """
     return [entry.name for entry in _entries(root) if _is_folder(entry)]
 
 
 def walk(root: Path) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
-    """Every file below a folder in a fixed order, with the names on the way to it; nothing is opened.
+    """Every file below a folder in a fixed order, with its path parts; no file is opened.
 
-    Whatever is no folder counts as a file: pipes, devices, links to nowhere or in a circle. Hidden names are passed over. Links
-    to folders are followed, except to one they lie in.
+    Everything that is not a folder counts as a file: pipes, devices, broken and circular links. Hidden names are ignored. Links
+    to folders are followed, except links to a parent folder.
 
     Raises:
         NolaError: a folder cannot be listed.
@@ -84,7 +84,7 @@ def _walk(
 ) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
     entries, status = _entries(folder), folder.stat()
     here = (status.st_dev, status.st_ino)
-    if here in above:  # a link back to a folder we are in
+    if here in above:  # a link to a parent folder
         return
     for entry in entries:
         if _is_folder(entry):
@@ -94,7 +94,7 @@ def _walk(
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name, but for hidden entries."""
+    """The entries of a folder, sorted by name, without hidden ones."""
     try:
         with os.scandir(folder) as listing:
             return sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -105,5 +105,5 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle: it is no folder, and as an image it is unreadable
+    except OSError:  # a circular link: not a folder, and unreadable as an image
         return False

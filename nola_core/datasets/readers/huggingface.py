@@ -1,4 +1,4 @@
-"""Hugging Face data sets on disk: what `save_to_disk` wrote, or the Parquet files of the hub. Read by pyarrow alone."""
+"""Hugging Face data sets on disk, from `save_to_disk` or as Parquet files from the hub. Only pyarrow is needed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from nola_core.files import read_json
 
 
 def from_definition(definition: DatasetDefinition) -> TableReader:
-    """The reader a definition asks for; see `open_huggingface`."""
+    """The reader for a definition; see `open_huggingface`."""
     return open_huggingface(Path(definition.source), **options_of(definition))
 
 
 def open_huggingface(source: Path, *, splits: Mapping[str, str] | None = None, **options: Any) -> TableReader:
     """The reader of a Hugging Face data set in a folder.
 
-    Known are a data set or a dictionary of data sets from `save_to_disk`, and a folder of Parquet or Arrow files whose names
-    (`train-00000-of-00002.parquet`) or folders say the split. A source of one split counts as one without.
+    Supported: a data set or a dictionary of data sets from `save_to_disk`, and a folder of Parquet or Arrow files whose names
+    (`train-00000-of-00002.parquet`) or folders contain the split. A source with one split counts as a source without splits.
 
     Args:
         source: the folder.
-        splits: what the source calls its splits -> train, val, test.
+        splits: the source's split names -> train, val, test.
         options: see `TableReader`.
 
     Raises:
-        NolaError: the folder is absent or holds none of these, or a file is damaged.
+        NolaError: the folder is missing or contains none of these, or a file is damaged.
     """
     if not source.is_dir():
-        raise NolaError(f"the Hugging Face data set {source} does not exist, or is no folder.")
+        raise NolaError(f"the Hugging Face data set {source} does not exist or is not a folder; check the path.")
     saved: list[tuple[str, str | None]]
     if (source / "dataset_dict.json").is_file():
         parts = _strings(read_json(source / "dataset_dict.json"), "splits", source / "dataset_dict.json")
@@ -49,7 +49,7 @@ def open_huggingface(source: Path, *, splits: Mapping[str, str] | None = None, *
 
 
 def is_huggingface(source: Path) -> bool:
-    """Whether a folder looks like such a data set."""
+    """Whether a folder looks like a Hugging Face data set."""
     return any((source / name).is_file() for name in ("dataset_dict.json", "state.json")) or bool(_tables_in(source))
 
 
@@ -57,7 +57,7 @@ def _saved_files(source: Path, part: str) -> list[str]:
     state = read_json(source / part / "state.json")
     if isinstance(state, dict) and state.get("_indices_data_files"):
         raise NolaError(
-            f"{source / part} is a selection of rows kept apart from the rows (an old `datasets` wrote it); load it, call "
+            f"{source / part} stores a selection of rows separately from the rows (written by an old `datasets`); load it, call "
             "flatten_indices() and save it again."
         )
     files = state.get("_data_files") if isinstance(state, dict) else None
@@ -71,16 +71,19 @@ def _loose_files(source: Path, splits: Mapping[str, str] | None) -> list[tuple[s
     files = _tables_in(source)
     if not files:
         raise NolaError(
-            f"{source} holds no Hugging Face data set: no dataset_dict.json, no state.json and no .parquet or .arrow files."
+            f"{source} contains no Hugging Face data set: no dataset_dict.json, no state.json and no .parquet or .arrow files; "
+            "check the path."
         )
     named = [(name, split_in_path(name, splits)) for name in files]
     unknown = [name for name, split in named if split is None]
     if splits is not None:
         named = [(name, split) for name, split in named if split is not None]
         if not named:
-            raise NolaError(f"{source}: no file name has one of the words {', '.join(splits)} of images.splits.")
+            raise NolaError(
+                f"{source}: no file name contains one of the words {', '.join(splits)} from images.splits; correct images.splits."
+            )
     elif unknown and len(unknown) < len(files):
-        raise NolaError(f"{source}: other files say their split, '{unknown[0]}' does not; name the splits by images.splits.")
+        raise NolaError(f"{source}: other file names contain their split, but '{unknown[0]}' does not; set images.splits.")
     return named
 
 
@@ -91,7 +94,7 @@ def _tables_in(source: Path) -> list[str]:
 
 
 def _noted_classes(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Column -> class names, from the `dataset_info.json` beside the files."""
+    """Column -> class names, from the `dataset_info.json` next to the files."""
     names: dict[str, list[str]] = {}
     for folder in folders:
         path = folder / "dataset_info.json"

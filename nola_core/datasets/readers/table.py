@@ -17,12 +17,12 @@ from nola_core.text import printable
 
 
 def from_definition(definition: DatasetDefinition) -> TableReader:
-    """The reader a definition asks for; see `TableReader`."""
+    """The reader for a definition; see `TableReader`."""
     return single_table(Path(definition.source), definition.images.table, **options_of(definition))
 
 
 def options_of(definition: DatasetDefinition) -> dict[str, Any]:
-    """What a definition says about the rows of its tables, as `TableReader` takes it."""
+    """The arguments of `TableReader` that a definition contains."""
     images = definition.images
     return {
         "image_column": images.image_column,
@@ -36,18 +36,18 @@ def options_of(definition: DatasetDefinition) -> dict[str, Any]:
 class TableReader:
     """Images in the rows of tables, as bytes or as paths.
 
-    A path is taken from the folder of its table and is the image's id. Images that are bytes are called by their row, in
-    a collection of several files by file and row.
+    A path is relative to the folder of its table and is the image's id. The id of an image stored as bytes is its row number, or
+    file and row number if there are several files.
 
     Args:
-        root: the folder the files lie in.
-        files: their paths below it, each with the split it stands for, if it stands for one.
-        image_column: the column with the images; see `choose_columns` for who says so otherwise.
-        label_column: likewise.
-        split_column: likewise; not asked where the files stand for splits.
-        splits: what the source calls its splits -> train, val, test; others are left out.
-        outside: whether paths may lead out of `root`.
-        class_names: names of the labels' numbers, where the files do not hold them.
+        root: the folder of the files.
+        files: their paths below `root`, each with its split if the file belongs to one.
+        image_column: the column with the images; chosen by `choose_columns` if None.
+        label_column: the column with the labels, likewise.
+        split_column: the column with the splits, likewise; not used if the files belong to splits.
+        splits: the source's split names -> train, val, test; others are left out.
+        outside: whether paths may lead outside `root`.
+        class_names: the names of numeric labels, if the files do not contain them.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class TableReader:
     ) -> None:
         self.root, self.splits, self.outside = root, splits, outside
         self.files = [(name, None if split is None else split_named(split, splits, source=root)) for name, split in files]
-        if any(split is not None for _, split in files):  # a file of a split that images.splits leaves out is left out
+        if any(split is not None for _, split in files):  # leave out files of splits that images.splits does not list
             self.files = [(name, split) for name, split in self.files if split is not None]
         if not self.files:
-            raise NolaError(f"{root}: images.splits leaves out every file.")
+            raise NolaError(f"{root}: images.splits leaves out every file; correct images.splits.")
         self._opened: dict[str, TableFile] = {}
         self._chosen: dict[str, Columns] = {}
         for name, _ in self.files:
@@ -96,24 +96,25 @@ class TableReader:
             image_id = f"{row:06d}" if len(self.files) == 1 else f"{stem}/{row:06d}"
             return Found(image_id, "", name, row, split, label)
         if not path:
-            return Found(f"{stem}#{row:06d}", "", name, row, split, label, f"row {row + 1} of {name} names no file")
+            return Found(f"{stem}#{row:06d}", "", name, row, split, label, f"row {row + 1} of {name} has no path")
         place = posixpath.join(posixpath.dirname(name), path)
         if self._leads_out(place):
             raise NolaError(
-                f"{self.root / name}: row {row + 1} names the image '{printable(path)}' outside of {self.root}; move it there, "
-                "or allow it by `images.outside: true` (changes in it will not be noticed)."
+                f"{self.root / name}: row {row + 1} refers to the image '{printable(path)}' outside {self.root}; move the "
+                "image there, "
+                "or set `images.outside: true` (changes in it will not be detected)."
             )
         return Found(path, place, "", -1, split, label)
 
     def _leads_out(self, place: str) -> bool:
-        """Whether a path from `root` leads out of it. Links that lie in it are part of it."""
+        """Whether a path relative to `root` leads outside it. Links inside `root` count as inside."""
         up = ".." in place.split("/")
         if self.outside or not (up or os.path.isabs(place)):  # noqa: PTH117 (a million times: a Path is slow)
             return False
         root, whole = Path(os.path.abspath(self.root)), self.root / place  # noqa: PTH100 (links are left as they are)
         try:
             return not (not up and whole.is_relative_to(root)) and not whole.resolve().is_relative_to(root.resolve())
-        except (OSError, ValueError, RuntimeError):  # no file can have this name, or links in a circle: reading says so
+        except (OSError, ValueError, RuntimeError):  # an invalid file name or circular links: reading the file reports this
             return False
 
     def _label(self, columns: Columns, value: Any) -> str | None:
@@ -123,7 +124,9 @@ class TableReader:
         if not names or not isinstance(value, int):
             return str(value)
         if not 0 <= value < len(names):
-            raise NolaError(f"{self.root}: label {value} in column '{columns.label}' is none of its {len(names)} classes.")
+            raise NolaError(
+                f"{self.root}: label {value} in column '{columns.label}' is not one of its {len(names)} classes; correct it."
+            )
         return str(names[value])
 
     def read(self, *, path: str, shard: str, row: int) -> bytes:
@@ -134,7 +137,9 @@ class TableReader:
             inner, value = value.get("path"), value["bytes"]
             if value is None and inner:
                 if self._leads_out(posixpath.join(posixpath.dirname(shard), inner)):
-                    raise OSError(f"its path '{printable(inner)}' leads out of {self.root}; images.outside: true allows that")
+                    raise OSError(
+                        f"its path '{printable(inner)}' leads outside {self.root}; set images.outside: true to allow it"
+                    )
                 return read_file((self.root / shard).parent / inner)
         if value is None:
             raise OSError("the row has no image")
@@ -142,7 +147,7 @@ class TableReader:
         return bytes(value)
 
     def class_names(self) -> list[str]:
-        """The names the files carry, or else every label in order of the alphabet."""
+        """The class names in the files, or else every label in alphabetical order."""
         for columns in self._chosen.values():
             if columns.class_names or self._names.get(columns.label or ""):
                 return list(columns.class_names or self._names[columns.label or ""])
@@ -157,10 +162,10 @@ def single_table(source: Path, table: str | None, **options: Any) -> TableReader
     """The reader of one CSV or Parquet file: `source` itself, or the file `table` of the folder `source`.
 
     Raises:
-        NolaError: it is absent, a folder without `table`, or unfit (see `TableReader`).
+        NolaError: it is missing, a folder without `table`, or invalid (see `TableReader`).
     """
     path = source / table if table else source
     if path.is_dir():
-        raise NolaError(f"{path} is a folder; name the table in it by images.table.")
+        raise NolaError(f"{path} is a folder; set images.table to the table in it.")
     root = source if table else source.parent
     return TableReader(root, [(path.relative_to(root).as_posix(), None)], **options)

@@ -17,24 +17,24 @@ from nola_core.datasets.readers.reader import Found, read_file, split_named
 from nola_core.errors import NolaError
 
 CANDIDATES = ("train", "trainval", "val", "valid", "test")
-"""Values of a constructor's `split` that are tried; `trainval` only where there is no `train`."""
+"""Values to try for a constructor's `split`; `trainval` only if there is no `train`."""
 
 
 def from_definition(definition: DatasetDefinition) -> TorchvisionReader:
-    """The reader a definition asks for; see `TorchvisionReader`."""
+    """The reader for a definition; see `TorchvisionReader`."""
     return TorchvisionReader(Path(definition.source), str(definition.images.dataset), splits=definition.images.splits)
 
 
 class TorchvisionReader:
-    """A class of `torchvision.datasets` over its own folder of files.
+    """A class in `torchvision.datasets` with its folder of files.
 
-    Where the class keeps a list of files, these are read as they are. Where it holds arrays, or decodes in its own way, each
-    image is encoded again as PNG, without loss.
+    If the class has a list of files, these are read directly. If it has arrays, or decodes images itself, each image is encoded
+    as PNG, without loss.
 
     Args:
-        root: what the class takes as `root`.
+        root: the argument `root` of the class.
         dataset: the name of the class, for example `OxfordIIITPet`.
-        splits: values of the constructor's `split` -> train, val, test; by default those of `CANDIDATES` it knows.
+        splits: values of the constructor's `split` -> train, val, test; by default those in `CANDIDATES` that it accepts.
     """
 
     def __init__(self, root: Path, dataset: str, *, splits: Mapping[str, str] | None = None) -> None:
@@ -71,10 +71,10 @@ class TorchvisionReader:
         if path:
             return read_file(self.root / path)
         if shard not in self._parts or row >= len(self._parts[shard]):
-            raise OSError(f"torchvision's {self.dataset} has no image {row} in '{shard}' any more")
+            raise OSError(f"torchvision's {self.dataset} no longer has image {row} in '{shard}'")
         image = self._parts[shard][row][0]
         if not isinstance(image, Image.Image):
-            raise OSError(f"torchvision's {self.dataset} gives {type(image).__name__}, not an image")
+            raise OSError(f"torchvision's {self.dataset} returns {type(image).__name__}, not an image")
         stream = io.BytesIO()
         image.save(stream, "PNG", compress_level=1)
         return stream.getvalue()
@@ -88,7 +88,7 @@ class TorchvisionReader:
 
     @cached_property
     def _parts(self) -> dict[str, Any]:
-        """Split as the class calls it ('' where it has none) -> the data set."""
+        """The class's split name ('' if it has no splits) -> the data set."""
         parameters = inspect.signature(self._class).parameters
         if "split" in parameters:
             names = list(self.splits) if self.splits else list(CANDIDATES)
@@ -111,7 +111,7 @@ class TorchvisionReader:
             if tried and "for argument split" in str(error):
                 return None
             raise self._failed(error) from None
-        except Exception as error:  # each class fails in its own way on absent or damaged files
+        except Exception as error:  # each class raises different errors for missing or damaged files
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> NolaError:
@@ -120,9 +120,9 @@ class TorchvisionReader:
 
     def _how_to_fetch(self) -> str:
         if "download" not in inspect.signature(self._class).parameters:
-            return "its documentation says which files go there."
+            return "its documentation says which files to put there."
         call = f"torchvision.datasets.{self.dataset}({str(self.root)!r}, download=True)"
-        return f'to fetch it: python -c "import torchvision; {call}".'
+        return f'to download it: python -c "import torchvision; {call}".'
 
     def _below_root(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
@@ -143,7 +143,7 @@ def _is_dataset(value: Any) -> bool:
 
 
 def _files(data: Any) -> Sequence[Any] | None:
-    """The image files of a data set in order, where it keeps such a list."""
+    """The image files of a data set in order, if it has such a list."""
     for name in ("samples", "_samples", "_image_files", "_images"):
         entries = getattr(data, name, None)
         if isinstance(entries, list) and len(entries) == len(data) and entries:
@@ -154,7 +154,7 @@ def _files(data: Any) -> Sequence[Any] | None:
 
 
 def _labels(data: Any) -> Sequence[Any] | None:
-    """The class numbers of a data set in order, where it keeps such a list."""
+    """The class numbers of a data set in order, if it has such a list."""
     for name in ("targets", "labels", "_labels", "y"):
         values = getattr(data, name, None)
         if values is not None and len(values) == len(data) and getattr(values, "ndim", 1) == 1:

@@ -16,28 +16,28 @@ from nola_core.text import printable
 LABEL_SUFFIXES = ("cls", "txt", "json")
 LABEL_KEYS = ("label", "class", "class_name", "cls", "category")
 LABEL_BYTES = 2**20
-"""Label files of more bytes are none: they are refused instead of being read into memory."""
+"""Larger label files raise an error instead of being read into memory."""
 HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-"""Members that tarfile reads whole by itself: long names and further fields of the member behind them."""
+"""Members that tarfile always reads completely: long names and extra fields of the following member."""
 
 
 def from_definition(definition: DatasetDefinition) -> WebDatasetReader:
-    """The reader a definition asks for; see `WebDatasetReader`."""
+    """The reader for a definition; see `WebDatasetReader`."""
     images = definition.images
     return WebDatasetReader(Path(definition.source), shards=images.shards, splits=images.splits, labels=images.labels != "none")
 
 
 class WebDatasetReader:
-    """One tar file, or those of a folder. An entry's `row` is the byte at which its tar header begins: reading needs no index.
+    """One tar file, or those of a folder. An entry's `row` is the byte position of its tar header, so reading needs no index.
 
-    The id of an image is its shard (without `.tar`) and its name in it. The word train, val or test in the path of every
-    shard is its split. The label of a sample is what its `.cls` or `.txt` file says, or the key `label`, `class`, ... of its
-    `.json`; shards are read for it only when asked.
+    The id of an image is its shard (without `.tar`) and its name in the shard. The split of a shard is the word train, val or
+    test in its path. The label of a sample is the content of its `.cls` or `.txt` file, or the key `label`, `class`, ... in its
+    `.json`; labels are read only on request.
 
     Args:
         source: a tar file or a folder.
-        shards: which files of the folder, as a pattern such as `train-*.tar`.
-        splits: what the shards' names call their splits -> train, val, test; shards of no split named here are left out.
+        shards: a pattern for the files of the folder, such as `train-*.tar`.
+        splits: split names in the shards' paths -> train, val, test; shards of other splits are left out.
         labels: whether to read labels.
     """
 
@@ -51,19 +51,23 @@ class WebDatasetReader:
         else:
             self.root, names = source.parent, [source.name] if source.is_file() else []
         if not names:
-            raise NolaError(f"{source} holds no shards ({shards or '*.tar'}).")
+            raise NolaError(f"{source} contains no shards ({shards or '*.tar'}); check the path, or set images.shards.")
         words = [split_in_path(name, splits) for name in names] if source.is_dir() else [None] * len(names)
-        if splits is None and len(set(words)) == 1:  # one split for all is none
+        if splits is None and len(set(words)) == 1:  # a single split counts as no split
             words = [None] * len(names)
         if splits is None and None in words and any(words):
-            raise NolaError(f"{source}: other shards say their split, '{names[words.index(None)]}' does not; rename it.")
+            raise NolaError(
+                f"{source}: other shard names contain their split, but '{names[words.index(None)]}' does not; rename it."
+            )
         named = [
             (name, None if word is None else split_named(word, splits, source=source))
             for name, word in zip(names, words, strict=True)
         ]
         self.shards = [(name, split) for name, split in named if splits is None or split is not None]
         if not self.shards:
-            raise NolaError(f"{source}: no shard's name has one of the words {', '.join(splits or ())} of images.splits.")
+            raise NolaError(
+                f"{source}: no shard name contains one of the words {', '.join(splits or ())} from images.splits; correct it."
+            )
         self.labels = labels
 
     def scan(self) -> Iterator[Found]:
@@ -84,12 +88,13 @@ class WebDatasetReader:
                 images, label, current = [], None, key
                 if hash(key) in seen:
                     raise NolaError(
-                        f"{self.root / shard}: the key '{key}' comes twice; the files of a sample must stand together."
+                        f"{self.root / shard}: the key '{key}' occurs twice; the files of a sample must be adjacent, so write "
+                        "the shard again."
                     )
                 seen.add(hash(key))
             if f".{suffix.rpartition('.')[2]}" in SUFFIXES:
                 if any(name == member.name for name, _ in images):
-                    raise NolaError(f"{self.root / shard}: '{member.name}' is in it twice; write the shard anew.")
+                    raise NolaError(f"{self.root / shard}: '{member.name}' occurs twice; write the shard again.")
                 images.append((member.name, member.offset))
             elif labels and suffix in LABEL_SUFFIXES and label is None:
                 label = self._label(tar, member, suffix, shard)
@@ -100,7 +105,7 @@ class WebDatasetReader:
     ) -> Iterator[Found]:
         stem = shard.removesuffix(".tar")
         plain = [image for image in images if f".{_key_and_suffix(image[0])[1]}" in SUFFIXES]
-        for name, offset in plain or images:  # beside 17.jpg, 17.seg.png is a mask; alone it is the image
+        for name, offset in plain or images:  # next to 17.jpg, 17.seg.png is a mask; alone it is the image
             yield Found(f"{stem}/{name}", name, shard, offset, split, label)
         if key is not None and not images:
             yield Found(f"{stem}/{key}", key, shard, -1, split, label, "the sample has no image file")
@@ -114,26 +119,29 @@ class WebDatasetReader:
                     hidden = any(part.startswith(".") for part in Path(member.name).parts)
                     if member.isfile() and not hidden and "." in Path(member.name).name:
                         yield tar, member
-                with path.open("rb") as stream:  # tarfile ends quietly at a header that was cut off
+                with path.open("rb") as stream:  # tarfile does not report a truncated header
                     stream.seek(tar.offset)
                     if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
                         raise tarfile.ReadError(f"no tar header at byte {tar.offset}")
         except (tarfile.TarError, OSError, EOFError) as error:
             raise NolaError(
-                f"the shard {path} cannot be read ({error}); it must be an uncompressed tar file, whole: fetch or write it again."
+                f"the shard {path} cannot be read ({error}); it must be a complete, uncompressed tar file: download or write "
+                "it again."
             ) from None
 
     def _label(self, tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str, shard: str) -> str | None:
         what = f"{self.root / shard}: the label file '{printable(member.name)}'"
         if member.issparse() or member.size > LABEL_BYTES:
-            reason = "is sparse" if member.issparse() else f"has {member.size:,} bytes, at most {LABEL_BYTES:,} are read"
-            raise NolaError(f"{what} {reason}; write the shard anew, or set images.labels to none.")
+            reason = "is sparse" if member.issparse() else f"has {member.size:,} bytes, but the limit is {LABEL_BYTES:,}"
+            raise NolaError(f"{what} {reason}; write the shard again, or set images.labels to none.")
         stream = tar.extractfile(member)
         try:
             text = (b"" if stream is None else stream.read()).decode("utf-8").strip()
             values: Any = json.loads(text) if suffix == "json" else text
         except (ValueError, RecursionError):
-            raise NolaError(f"{what} is no UTF-8{' JSON' * (suffix == 'json')}.") from None
+            raise NolaError(
+                f"{what} is not valid UTF-8{' JSON' * (suffix == 'json')}; correct it, or set images.labels to none."
+            ) from None
         if suffix == "json":
             found = [values[key] for key in LABEL_KEYS if key in values] if isinstance(values, dict) else [values]
             return str(found[0]) if found and isinstance(found[0], str | int) else None
@@ -146,9 +154,9 @@ class WebDatasetReader:
                 with tarfile.TarFile(fileobj=stream, tarinfo=_Member) as tar:
                     member = tar.next()
                     if member is None or member.name != path:
-                        raise OSError(f"the shard {shard} has changed: '{path}' is not at byte {row} any more")
+                        raise OSError(f"the shard {shard} has changed: '{path}' is no longer at byte {row}")
                     if member.issparse():
-                        raise OSError("it is a sparse file, which no image is")
+                        raise OSError("it is a sparse file, not an image")
                     check_size(member.size)
                     content = tar.extractfile(member)
                     data = b"" if content is None else content.read()
@@ -157,7 +165,7 @@ class WebDatasetReader:
         return data
 
     def class_names(self) -> list[str]:
-        """The lines of classnames.txt or classes.txt beside the shards, or else every label in order of the alphabet."""
+        """The lines of classnames.txt or classes.txt next to the shards, or else every label in alphabetical order."""
         for name in NAME_FILES:
             if (self.root / name).is_file():
                 try:
@@ -168,7 +176,7 @@ class WebDatasetReader:
 
 
 class _Member(tarfile.TarInfo):
-    """A member that refuses headers of gigabytes."""
+    """A member that rejects very large headers."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in HEADERS and self.size > LABEL_BYTES:
@@ -178,7 +186,7 @@ class _Member(tarfile.TarInfo):
 
 
 def _key_and_suffix(name: str) -> tuple[str, str]:
-    """The key of a file in a shard ends at the first dot of the file's name; the suffix is in lower case."""
+    """Key and lower-case suffix of a file in a shard; the key ends at the first dot of the file name."""
     folder, slash, base = name.rpartition("/")
     key, _, suffix = base.partition(".")
     return folder + slash + key, suffix.lower()

@@ -1,4 +1,4 @@
-"""A handful of images of every data set, in the layouts that are distributed: real file names, real list files."""
+"""A few images of every data set in its distributed layouts, with realistic file names and lists."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def resisc45(root: Path) -> Rows:
 
 
 def python2_batch(data: np.ndarray, field: str, labels: list[int]) -> bytes:
-    """A batch as CIFAR's own files hold it: a protocol 2 pickle written by Python 2 and an old numpy."""
+    """A batch in the format of CIFAR's files: a protocol 2 pickle written by Python 2 and an old numpy."""
     count = len(data)
     array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
     dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
@@ -308,7 +308,7 @@ COOP: dict[str, tuple[str, str, Rows]] = {
 
 
 def coop(root: Path, dataset: str, names: list[str]) -> Rows:
-    """The layout of CoOp: images as distributed, its split file beside them."""
+    """The layout of CoOp: images as distributed, with its split file next to them."""
     file, folder, rows = COOP[dataset]
     split = {key: [[path, names.index(name), name] for path, of, name in rows if of == key] for key in ("train", "val", "test")}
     write(root, file, json.dumps(split))

@@ -1,4 +1,4 @@
-"""Class lists, templates and counts of the catalog, against the papers and against what other libraries ship."""
+"""Class lists, templates and counts of the catalog, compared with the papers and with other libraries."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_order_is_that_of_the_folders(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number", "class_name"),
-    [  # numbers of the annotations, from 1, where the order is the distributor's own
+    [  # numbers of the annotations, starting at 1, if the order is the distributor's
         ("oxford_pets", 6, "bengal"),
         ("oxford_pets", 32, "shiba_inu"),
         ("flowers102", 77, "passion flower"),
@@ -166,7 +166,7 @@ def test_a_name_that_is_not_in_the_catalog_gets_a_hint() -> None:
 
 def test_the_reader_needs_to_know_which(tmp_path: Path) -> None:
     root = write_collection(tmp_path, images={"reader": "catalog", "holdout": 0, "labels": "none"})
-    with pytest.raises(NolaError, match=r"images.dataset is missing: a data set of the catalog, for example dtd"):
+    with pytest.raises(NolaError, match=r"images.dataset is missing; set it to a data set of the catalog, for example dtd"):
         load_definition(root, "toy")
 
 

@@ -1,4 +1,4 @@
-"""The checker counts what is there, names what is not, and says how to get it."""
+"""The inventory counts existing images, names missing ones and says how to get them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.datasets.catalog.fixtures import dtd as make_dtd
 
 
 def small(name: str, **counts: int) -> Entry:
-    """The entry of a data set that has only so many images."""
+    """The entry of a data set with this many images."""
     entry = load_entry(name)
     layouts = [layout.model_copy(update={"counts": counts}) for layout in entry.layouts]
     return entry.model_copy(update={"layouts": layouts})
@@ -34,7 +34,7 @@ def test_images_that_are_listed_and_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_what_torchvision_cannot_fetch_gets_an_instruction(tmp_path: Path) -> None:
-    with pytest.raises(NolaError, match=r"cannot be fetched automatically.*cars_train/00001.jpg"):
+    with pytest.raises(NolaError, match=r"cannot be downloaded automatically.*cars_train/00001.jpg"):
         fetch(load_entry("stanford_cars"), tmp_path)
     with pytest.raises(NolaError, match=r"ILSVRC2012_devkit_t12.tar.gz is not present.*\). By hand: https://image-net"):
         fetch(load_entry("imagenet"), tmp_path)

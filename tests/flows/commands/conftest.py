@@ -17,7 +17,7 @@ Nola = Callable[..., tuple[str, str]]
 
 @pytest.fixture(scope="package")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's own params.yaml and dvc.yaml beside the results of `pets`; nobody writes into it."""
+    """The project's own params.yaml and dvc.yaml and the results of `pets`; tests must not write to it."""
     root = tmp_path_factory.mktemp("project")
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, root / name)

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from nola_core.backbones.pairs import load_pair
 from tests.flows.commands.conftest import Nola
-from tests.tiny import write_clip, write_ssl
 
 
-def test_both_backbones_of_a_pair_with_weights_counted_from_the_project(
+def test_both_backbones_of_a_pair_that_comes_with_nola_are_there_without_a_project(
     tmp_path: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_clip(tmp_path / "demo" / "clip")
-    write_ssl(tmp_path / "demo" / "ssl")
-    for name in ("params.yaml", "dvc.yaml"):
-        (tmp_path / name).touch()
-    monkeypatch.chdir(tmp_path / "demo")
-    assert load_pair("demo").clip.model == "local-dir:demo/clip"
+    monkeypatch.chdir(tmp_path)
     out = nola("backbones", "demo")[0].splitlines()
-    assert out[0] == "clip: 16 features" and "ssl: 24 features" in out
-    for key in ("model: local-dir:demo/clip", "model: local-dir:demo/ssl"):
+    assert out[0] == "clip: 96 features" and "ssl: 128 features" in out
+    for key in ("model: package:demo/clip", "model: package:demo/ssl"):
         assert f"  {key}" in out
     assert sum(line.startswith("  weights_sha256: ") and len(line) == 18 + 64 for line in out) == 2
     checked = nola("backbones", "demo", "--check")[0].splitlines()
-    assert checked[0] == "clip: local-dir:demo/clip" and checked[1].startswith("  ../demo/clip (")
+    assert checked[0] == "clip: package:demo/clip" and checked[1].endswith("demo/clip (3.7 MB)")
+    files = json.loads(nola("backbones", "demo", "--check", "--json")[0])["ssl"]["files"]
+    assert len(files) == 1 and files[0]["here"] and files[0]["place"].endswith("demo/ssl")
+    assert json.loads(nola("backbones", "demo", "--json")[0])["clip"]["features"] == 96
 
 
 def test_pairs_are_listed_and_a_wrong_one_is_one_sentence(nola: Nola) -> None:
+    assert nola("backbones")[0].splitlines() == json.loads(nola("backbones", "--json")[0])
     assert "demo" in nola("backbones")[0].splitlines()
     assert nola("backbones", "dmeo", status=1)[1] == "error: pairs.yaml has no backbone pair 'dmeo'; did you mean 'demo'?\n"

@@ -30,6 +30,9 @@ def test_check(tmp_path: Path, nola: Nola) -> None:
     printed, _ = nola("catalog", "check", "dtd", str(tmp_path), status=1)
     assert "train         0 of 1,880" in printed and "missing images/banded/banded_0002.jpg" in printed
     assert printed.endswith("incomplete\n")
+    found = json.loads(nola("catalog", "check", "dtd", str(tmp_path), "--json", status=1)[0])
+    assert (found["complete"], found["present"]["train"], found["official"]["train"]) == (False, 0, 1880)
+    assert "images/banded/banded_0002.jpg" in found["absent"]
     write(tmp_path, "labels/val1.txt", "\n\nbanded\n")
     assert "val1.txt: line 3 is 'banded'" in nola("catalog", "check", "dtd", str(tmp_path), status=1)[1]
     assert "nowhere does not exist" in nola("catalog", "check", "dtd", str(tmp_path / "nowhere"), status=1)[1]
@@ -38,4 +41,4 @@ def test_check(tmp_path: Path, nola: Nola) -> None:
 
 def test_what_torchvision_cannot_fetch_gets_an_instruction(tmp_path: Path, nola: Nola) -> None:
     out, err = nola("catalog", "prepare", "stanford_cars", str(tmp_path), status=1)
-    assert out == "" and "cannot be fetched automatically" in err and "cars_train/00001.jpg" in err
+    assert out == "" and "cannot be downloaded automatically" in err and "cars_train/00001.jpg" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,15 +11,13 @@ import pytest
 from nola_core.datasets.definition import load_definition
 from tests.flows.commands.conftest import Nola
 from tests.project import ROOT
-from tests.tiny import write_clip, write_photos, write_ssl
+from tests.tiny import write_photos
 
 
 def test_paths_are_relative_to_where_the_user_stands(tmp_path: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     for name in ("params.yaml", "dvc.yaml", "data/digits.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    write_clip(tmp_path / "demo" / "clip")
-    write_ssl(tmp_path / "demo" / "ssl")
     here = tmp_path / "deep" / "er"
     write_photos(here / "photos", count=4)
     (here / "names.txt").write_text("cat\ndog\n")
@@ -34,7 +33,11 @@ def test_paths_are_relative_to_where_the_user_stands(tmp_path: Path, nola: Nola,
     assert (definition.classes, definition.templates) == (["cat", "dog"], ["a {}.", "the {}."])
     monkeypatch.chdir(here)
     assert nola("add", "pets", "photos", *words, "--force", "--quiet") == ("../../data/pets.yaml\n", "")
-    assert nola("add", "pets", "photos", *words, status=1)[1].startswith("error: there is a data set 'pets' already")
+    out = nola("add", "pets", "photos", *words, "--force", "--quiet", "--json")[0]
+    found = json.loads(out)
+    assert sum(found.pop("images").values()) == 4
+    assert found == {"definition": "../../data/pets.yaml", "reader": "folder", "classes": ["cat", "dog"], "warning": ""}
+    assert nola("add", "pets", "photos", *words, status=1)[1].startswith("error: a data set 'pets' already exists")
     out, err = nola("remove", "pets")
     assert out == "" and err.startswith("removed data/pets.yaml")
     assert (tmp_path / "params.yaml").read_text() == before and not (tmp_path / "data" / "pets.yaml").exists()

@@ -1,4 +1,4 @@
-"""`nola config` checks params.yaml, says what differs from its preset, and writes one."""
+"""`nola config` checks params.yaml, prints the differences from its preset, and writes a preset."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ def test_a_wrong_key_is_named(tmp_path: Path, nola: Nola, monkeypatch: pytest.Mo
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("  hidden:", "  hiden:"))
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert "unknown key 'align.hiden': did you mean 'hidden'?" in nola("config", status=1)[1]
+    assert "unknown key 'alignment.hiden': did you mean 'hidden'?" in nola("config", status=1)[1]

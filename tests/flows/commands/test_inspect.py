@@ -1,4 +1,4 @@
-"""How pages are printed: tables for people, JSON for scripts, notices on stderr, the path made last on stdout."""
+"""Output of pages: tables for people, JSON for scripts, notices on stderr, and the written path last on stdout."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Rounds that look at the images: classes that CLIP confuses, and captions."""
