@@ -203,7 +203,8 @@ class _Resolver:
     @cached_property
     def texts(self) -> dict[str, Any]:
         """See `Inputs.texts`."""
-        shown, known = self.settings.model_dump(mode="json"), self.definition
+        shown = {key: value for key, value in self.settings.model_dump(mode="json").items() if value != {}}  # no empty headings
+        known = self.definition
         shown["embed"]["backbones"] = self._choice
         paths = {"source": known.source, "descriptions": known.descriptions}
         shown["datasets"] = {known.name: {key: self._as_written(path) for key, path in paths.items()}}

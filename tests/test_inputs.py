@@ -115,7 +115,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "CLIP's weights": (new_weights, OF_CLIP),
     "a file of a model that comes with NoLA": (
         lambda p: replace(p / "nola_core/backbones/demo/ssl/config.json", "bicubic", "bilinear"),
-        {"embed ssl"},
+        {"embed ssl", "predict"},
     ),
     "the code that decodes": (
         lambda p: replace(
@@ -179,7 +179,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     ),
     "a method's title": (
         lambda p: replace(p / "nola_core/methods/zero_shot.py", '"Zero-shot"', '"One template"'),
-        {"classify", "predict", "evaluate", "report"},
+        {"classify", "predict", "evaluate"},  # the report reads titles in metrics.json
     ),
     "the report's template": (
         lambda p: replace(p / "nola_core/report/template.html", "<body", "<!-- --><body"),

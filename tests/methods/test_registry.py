@@ -123,7 +123,7 @@ def test_an_unknown_name_is_answered_with_those_there_are(tmp_path: Path) -> Non
         methods.find("cdee", tmp_path)
     for number in range(10):
         write(tmp_path, f"other{number}")
-    with pytest.raises(NolaError, match="there is no method 'cdee'; nearest of 15: cde"):
+    with pytest.raises(NolaError, match="there is no method 'cdee'; most similar of 15: cde"):
         methods.find("cdee", tmp_path)
 
 

@@ -17,7 +17,8 @@ from tests.stages.children import Stages
 KILLS = 5
 OUTPUTS = {
     "select": ["pseudo_labels.parquet"],
-    "predict": ["predictions.parquet", "label_free.json"],
+    "fit": ["fitted/features", "teacher.parquet"],
+    "predict": ["predictions.parquet", "label_free.json", "model"],
     "evaluate": ["metrics.json", "per_class.csv", "plots"],
     "report": ["report.html", "figures"],
 }

@@ -153,7 +153,8 @@ def test_a_projects_method_is_in_every_table_and_nothing_else_changes(complete: 
     assert metrics["methods"].pop("nearest_mean")["top1"] == pytest.approx(right.mean())
     assert metrics["methods"] == without["methods"]
     page = (folder(root) / "report.html").read_text()
-    assert ("Nearest mean" in page and "nearest_mean.scale" in page) or "scale" in page
+    assert "Nearest mean" in page and "<h4>nearest_mean</h4><dl>\n<dt>scale</dt><dd>20.0</dd>" in page
+    assert "<h4>zero_shot</h4>" not in page, "which has no options"
     assert "Nearest mean" not in (folder(complete) / "report.html").read_text()
 
 
@@ -236,7 +237,7 @@ def test_what_reruns_is_what_depends_on_the_method(root: Path, stages: Stages) -
     ],
 )
 def test_a_broken_method_stops_the_first_step_with_one_sentence(
-    root: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch, old: str, new: str, sentence: str
+    root: Path, stages: Stages, old: str, new: str, sentence: str
 ) -> None:
     edit(root, old, new)
     status, said = stages.run(root, "fit")
