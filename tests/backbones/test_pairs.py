@@ -40,7 +40,7 @@ def test_the_papers_and_todays_models_are_there() -> None:
 def test_a_pair_is_a_name_or_two_names_or_written_out() -> None:
     paper = load_pair("paper")
     assert paper.clip == ClipSpec(model="ViT-B-32-quickgelu", pretrained="openai", licence="MIT")
-    assert paper.ssl == SslSpec(model="vit_base_patch16_224.dino")
+    assert paper.ssl == SslSpec(model="vit_base_patch16_224.dino", licence="Apache-2.0")
     assert load_pair("openai-b32+dino") == load_pair({"clip": "openai-b32", "ssl": "dino"}) == paper
     mine = load_pair({"clip": {"model": "ViT-B-16", "pretrained": "weights/mine.pt", "image_size": 160}, "ssl": "dinov3"})
     assert (mine.clip.weights, mine.clip.image_size, mine.ssl.weights) == (
