@@ -29,7 +29,7 @@ class Anchors:
         return cls(blocks.rows(images.numpy()).half(), answers[images].half())
 
     def nearest(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Cosines float32 [B, k] in falling order and anchors int64 [B, k]; at most A of them. `features`: float32 [B, d], unit rows."""
+        """Cosines float32 [B, k] in falling order and anchors int64 [B, k], at most A, of features float32 [B, d] of unit rows."""
         return (features @ self.features.float().T).topk(min(k, len(self.features)), dim=1)
 
     def mean(self, rows: Tensor, weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The features of a collection in one space, block by block: a large collection is read again in every pass, a small one is kept."""
+"""The features of a collection in one space, block by block: a large one is read again in every pass, a small one is kept."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Gaussians of the classes: the weighted means of an M-step, shared and diagonal covariances, and discriminants.
 
 Sums over images are made in blocks and added in float64. Within-class scatter comes from sums that no iteration changes:
-sum_ic z_ic (x_i - mu_c)(x_i - mu_c)^T = X^T X - S^T mu - mu^T S + mu^T diag(n) mu, with S = Z^T X and n = Z^T 1, where the rows of Z sum to 1.
+sum_ic z_ic (x_i - mu_c)(x_i - mu_c)^T = X^T X - S^T mu - mu^T S + mu^T diag(n) mu, where S = Z^T X, n = Z^T 1, and every row of
+Z sums to 1.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class Diagonal:
     variances: Tensor
 
     def log_density(self, features: Tensor) -> Tensor:
-        """log N(x; mu_c, var_c) less what all classes share, float32 [B, C].
+        """Log N(x; mu_c, var_c) less what all classes share, float32 [B, C].
 
         With a shared variance that is everything without mu_c, which would only cost digits.
         """

@@ -17,7 +17,7 @@ SPACE = "clip"
 
 
 def logits(text: TextClassifier, features: Tensor) -> Tensor:
-    """s * x phi^T, float32 [B, C], of CLIP features float32 [B, d]."""
+    """S * x phi^T, float32 [B, C], of CLIP features float32 [B, d]."""
     return text.logit_scale * features @ text.weights.T
 
 

@@ -40,7 +40,7 @@ def plan(
     down = rows / kernel.sum(dim=1)
     for _ in range(iterations):
         sums = down @ kernel
-        if tolerance and bool(((sums * across - wanted).abs().sum() <= tolerance * wanted.sum())):
+        if tolerance and bool((sums * across - wanted).abs().sum() <= tolerance * wanted.sum()):
             break
         across = wanted / sums
         scaled = kernel @ across
@@ -62,6 +62,6 @@ def plan(
 
 
 def _kernel(log_kernel: Tensor, column_potential: Tensor) -> Tensor:
-    """exp of both, every row divided by its largest entry."""
+    """Exp of both, every row divided by its largest entry."""
     moved = log_kernel + column_potential
     return moved.sub_(moved.amax(dim=1, keepdim=True)).exp_()

@@ -1,4 +1,4 @@
-"""Anchored LDA-EM: Gaussians of the classes in one space, held by the text's calibrated posterior, and by each image's neighbours."""
+"""Anchored LDA-EM: Gaussians of the classes in one space, held by the text's calibrated answers and each image's neighbours."""
 
 from __future__ import annotations
 
