@@ -17,7 +17,7 @@ class Anchors:
 
     Attributes:
         features: float16 [A, d], unit rows.
-        answers: float16 [A, C].
+        answers: [A, C]; float16 is enough for probabilities.
     """
 
     features: Tensor
@@ -25,11 +25,19 @@ class Anchors:
 
     @classmethod
     def of(cls, blocks: Blocks, answers: Tensor, *, images: Tensor) -> Anchors:
-        """Some images by number, int64 [A], with their rows of `answers`, float32 [N, C]."""
-        return cls(blocks.rows(images.numpy()).half(), answers[images].half())
+        """Some images by number, int64 [A], with their rows of `answers`, [N, C]."""
+        return cls(blocks.rows(images.numpy()).half(), answers[images])
 
     def nearest(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Cosines float32 [B, k] in falling order and anchors int64 [B, k], at most A, of features float32 [B, d] of unit rows."""
+        """The anchors with the largest cosines.
+
+        Args:
+            features: float32 [B, d], unit rows.
+            k: at most A are returned.
+
+        Returns:
+            Cosines float32 [B, k] in falling order, and anchors int64 [B, k].
+        """
         return (features @ self.features.float().T).topk(min(k, len(self.features)), dim=1)
 
     def mean(self, rows: Tensor, weights: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Options(Section):
     """And in the last, and for new images; it falls linearly. Both 5: better where all classes occur equally often."""
     pull: float = Field(default=0.02, ge=0, le=1)
     """Share of uniform in the class proportions."""
-    anchors: Positive = 50_000
+    anchors: Positive = 20_000
     """Fitted images kept, at most, as neighbours of new ones."""
 
 
@@ -84,7 +84,7 @@ class LdaEm(FeatureMethod):
             around = edges @ z
             z = space.map(discriminant, len(pi)).add_(logits).add_(biases).add_(around, alpha=weight).softmax(dim=1)
             pi = pulled(z.mean(dim=0), options.pull)
-        kept = Anchors.of(space, z, images=drawn(len(space), options.anchors, seed=seed))
+        kept = Anchors.of(space, z.half(), images=drawn(len(space), options.anchors, seed=seed))
         return AnchoredDiscriminants(
             {
                 **posterior.tensors(text),
