@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from nola_core.algebra.blocks import Blocks
+from nola_core.algebra.rowwise import product, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Anchors:
         """Some images by number, int64 [A], with their rows of `answers`, [N, C]."""
         return cls(blocks.rows(images.numpy()).half(), answers[images])
 
+    @cached_property
+    def _wide(self) -> Tensor:
+        """The features in float32."""
+        return self.features.float()
+
     def nearest(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The anchors with the largest cosines.
 
@@ -38,11 +45,11 @@ class Anchors:
         Returns:
             Cosines float32 [B, k] in falling order, and anchors int64 [B, k].
         """
-        return (features @ self.features.float().T).topk(min(k, len(self.features)), dim=1)
+        return product(features, self._wide).topk(min(k, len(self.features)), dim=1)
 
     def mean(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of the anchors' answers, float32 [B, C]. Both [B, k]."""
-        return torch.bmm(weights[:, None, :], self.answers[rows].float()).squeeze(1)
+        return weighted_sum(self.answers[rows].float(), weights)
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """By names that begin with `name`."""

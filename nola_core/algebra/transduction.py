@@ -15,6 +15,7 @@ from nola_core.algebra.anchors import Anchors, drawn
 from nola_core.algebra.blocks import Blocks
 from nola_core.algebra.gaussian import Diagonal
 from nola_core.algebra.graph import Graph, Neighbors
+from nola_core.algebra.rowwise import packed
 from nola_core.methods.method import Fitted
 from nola_core.text_classifier import TextClassifier
 
@@ -55,7 +56,7 @@ class Mixture(Fitted):
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], *, transduced: Tensor | None = None) -> None:
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._space = next(name for name in tensors if name.endswith(".means")).removesuffix(".means")
         self._model = Diagonal(tensors[f"{self._space}.means"], tensors[f"{self._space}.variances"])
         self._text, self._anchors = posterior.restore(tensors), Anchors.restore(tensors, "anchors")

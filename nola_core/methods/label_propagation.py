@@ -83,8 +83,9 @@ class Spread(Fitted):
     def __init__(self, tensors: Mapping[str, Tensor], *, transduced: Tensor | None = None) -> None:
         from nola_core.algebra import posterior
         from nola_core.algebra.anchors import Anchors
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         names = sorted(name.partition(".")[0] for name in tensors if name.endswith(".anchors.features"))
         self._anchors = {name: Anchors.restore(tensors, f"{name}.anchors") for name in names}
         self._text = posterior.restore(tensors)

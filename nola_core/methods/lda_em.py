@@ -61,7 +61,7 @@ class LdaEm(FeatureMethod):
 
         original = blocks.chosen(collection, [options.space])[options.space]
         components = Components.of(original, options.components)
-        space = blocks.of(original.map(components, components.basis.shape[1]))
+        space = blocks.of(original.map(components, len(components.basis)))
         del original
         text, logits = posterior.of_all(collection)
         near = graph.nearest(space, options.neighbors)
@@ -132,8 +132,9 @@ class AnchoredDiscriminants(Fitted):
         from nola_core.algebra.anchors import Anchors
         from nola_core.algebra.components import Components
         from nola_core.algebra.gaussian import Discriminant
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._space = next(name for name in tensors if name.endswith(".basis")).removesuffix(".basis")
         self.spaces = tuple(sorted({posterior.SPACE, self._space}))
         self.transduced = transduced

@@ -91,21 +91,22 @@ class Propagated(Fitted):
     def __init__(self, tensors: Mapping[str, Tensor], *, transduced: Tensor | None = None) -> None:
         from nola_core.algebra import posterior
         from nola_core.algebra.anchors import Anchors
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._text, self._anchors = posterior.restore(tensors), Anchors.restore(tensors, "anchors")
         self._neighbors, self._texts, self._power = int(tensors["edges"][0]), int(tensors["edges"][1]), float(tensors["edges"][2])
         self.spaces = (posterior.SPACE,)
         self.transduced = transduced
 
     def predict(self, features: Mapping[str, Tensor]) -> Tensor:
-        from nola_core.algebra import posterior
+        from nola_core.algebra import posterior, rowwise
 
         logits = posterior.logits(self._text, features[posterior.SPACE])
         cosines, rows = self._anchors.nearest(features[posterior.SPACE], self._neighbors)
         offered = self._anchors.mean(rows, cosines.clamp_min(0))
         texts, strength = to_texts(logits / self._text.logit_scale, self._texts, self._power)
-        offered = offered + (strength[:, :, None] * self._tensors["texts"][texts]).sum(dim=1)
+        offered = offered + rowwise.weighted_sum(self._tensors["texts"][texts], strength)
         return posterior.normalized(offered, logits.softmax(dim=1))
 
     def tensors(self) -> dict[str, Tensor]:
