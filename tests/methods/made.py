@@ -85,6 +85,11 @@ def blobs(
     return Made(collection(spaces, weights, [f"c{n}" for n in range(classes)]), labels)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    rows = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
 def fit(method: FeatureMethod, made: Made, **options: Any) -> Fitted:
     return method.fit(made.collection, options=method.section(**options), seed=0)
 
