@@ -80,7 +80,7 @@ def indexes(gallery: Gallery, manifest: pd.DataFrame, ids: pd.Series[str]) -> pd
     exact, clock, cpu = timed(lambda: near_duplicates(manifest, ids, gallery, **OPTIONS, exact_images=len(gallery)))
     wanted = pairs(exact[0])
     rows = [["exact", len(wanted), len(wanted), clock, cpu]]
-    plain, probes = neighbors._inverted_file, neighbors.PROBES
+    plain, probes = neighbors.inverted_file, neighbors.PROBES
     for name, build, looked in [
         ("inverted file, 4 lists", plain, 4),
         ("inverted file, 8 lists", plain, 8),
