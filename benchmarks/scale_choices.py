@@ -80,7 +80,7 @@ def indexes(gallery: Gallery, manifest: pd.DataFrame, ids: pd.Series[str]) -> pd
     exact, clock, cpu = timed(lambda: near_duplicates(manifest, ids, gallery, **OPTIONS, exact_images=len(gallery)))
     wanted = pairs(exact[0])
     rows = [["exact", len(wanted), len(wanted), clock, cpu]]
-    plain, probes = neighbors._inverted_file, neighbors.PROBES
+    plain, probes = neighbors.inverted_file, neighbors.PROBES
     for name, build, looked in [
         ("inverted file, 4 lists", plain, 4),
         ("inverted file, 8 lists", plain, 8),
@@ -88,7 +88,7 @@ def indexes(gallery: Gallery, manifest: pd.DataFrame, ids: pd.Series[str]) -> pd
         ("HNSW, 16 links", hierarchy(16), probes),
         ("HNSW, 32 links", hierarchy(32), probes),
     ]:
-        with patch.object(neighbors, "_inverted_file", build), patch.object(neighbors, "PROBES", looked):
+        with patch.object(neighbors, "inverted_file", build), patch.object(neighbors, "PROBES", looked):
             found, clock, cpu = timed(lambda: near_duplicates(manifest, ids, gallery, **OPTIONS, exact_images=0))
         rows.append([name, len(pairs(found[0]) & wanted), len(wanted), clock, cpu])
     return pd.DataFrame(rows, columns=["search", "pairs found", "pairs", "seconds", "cpu_seconds"])
