@@ -245,7 +245,7 @@ def _approximate_pairs(gallery: Gallery, files: np.ndarray, *, neighbors: int, l
     Projection on principal components shortens distances. Candidates whose projected squared distance exceeds 2 - 2 `limit` are
     therefore no pairs; only the others are looked up in the gallery.
     """
-    components, lists = _inverted_file(gallery)
+    components, lists = inverted_file(gallery)
     parts = []
     with progress(total=len(gallery), what="duplicates", unit="images") as advance:
         for start, block in gallery.blocks():
@@ -265,7 +265,7 @@ def _approximate_pairs(gallery: Gallery, files: np.ndarray, *, neighbors: int, l
     return keys, np.concatenate([values for _, values in parts])[kept]
 
 
-def _inverted_file(gallery: Gallery) -> tuple[Any, Any]:
+def inverted_file(gallery: Gallery) -> tuple[Any, Any]:
     """The principal components (`apply` projects) and FAISS's inverted file over all rows projected on them."""
     rng = np.random.default_rng(0)
     lists = max(1, len(gallery) // LIST)

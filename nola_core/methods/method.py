@@ -30,9 +30,12 @@ class Fitted(ABC):
 
     Attributes:
         spaces: the feature spaces `predict` reads: `clip`, `ssl`.
+        transduced: float32 [N, C], the answers of a transductive method for the very images it was fitted on, in their order;
+            None of other methods, and of a restored one. `predict` would answer them as if they were new.
     """
 
     spaces: tuple[str, ...]
+    transduced: Tensor | None = None
 
     @abstractmethod
     def predict(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -73,6 +76,7 @@ class Method(ABC):
         summary: what it does, in a few words.
         paper: where it comes from, with section or equation.
         section: its options, a section of params.yaml with defaults; no keys unless it says so.
+        transductive: whether it also answers the images it was fitted on together; see `Fitted.transduced`.
     """
 
     kind: ClassVar[Kind]
@@ -81,6 +85,7 @@ class Method(ABC):
     summary: ClassVar[str]
     paper: ClassVar[str] = ""
     section: ClassVar[type[Section]] = Section
+    transductive: ClassVar[bool] = False
 
 
 class FittedMethod(Method):

@@ -1,0 +1,190 @@
+"""Graphs of nearest neighbours: which images are alike, sums over neighbours, and propagation along the edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from nola_core import neighbors as index
+from nola_core.algebra.blocks import Blocks
+
+EXACT_IMAGES = 20_000
+"""Up to so many images all are compared with all; beyond, an inverted file is searched and its recall measured."""
+SPARE = 2
+"""Times as many candidates are taken from the inverted file as are asked for, then ranked by their exact cosines."""
+SAMPLE = 500
+"""Images whose neighbours are searched exactly for the recall."""
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The nearest other images of every image.
+
+    Attributes:
+        rows: int64 [N, k]; k is 0 for a single image.
+        cosines: float32 [N, k], falling.
+        recall: the share of them that exact search finds too, on a sample; 1 where search was exact.
+    """
+
+    rows: Tensor
+    cosines: Tensor
+    recall: float = 1.0
+
+    def __str__(self) -> str:
+        return f"approximate search finds {self.recall:.1%} of the nearest neighbours"
+
+
+def nearest(features: Blocks, k: int, *, exact_images: int = EXACT_IMAGES) -> Neighbors:
+    """The k other images with the largest cosine, of every image of a space.
+
+    Args:
+        k: at most N - 1 are returned.
+        exact_images: up to so many images search is exact.
+    """
+    count = len(features)
+    k = min(k, count - 1)
+    if count <= exact_images or k < 1:
+        return Neighbors(*_exact(features, np.arange(count), k))
+    rows = torch.empty(count, k, dtype=torch.int64)
+    cosines = torch.empty(count, k)
+    components, lists = index.inverted_file(index.Gallery([features.array()]))
+    for place, block in features:
+        _, found = lists.search(components.apply(block.numpy()), SPARE * (k + 1))
+        others = torch.from_numpy(found)
+        asked = torch.arange(place.start, place.stop)[:, None]
+        similar = torch.full(others.shape, -2.0)
+        for part in torch.arange(len(block)).split(512):
+            near = features.rows(others[part].clamp_min(0).reshape(-1).numpy()).view(len(part), -1, features.dim)
+            similar[part] = torch.bmm(near, block[part, :, None]).squeeze(2)
+        similar[(others == asked) | (others < 0)] = -2
+        cosines[place], best = similar.topk(k, dim=1)
+        rows[place] = others.gather(1, best)
+    missing = cosines < -1.5  # too few candidates: an edge to itself, without weight
+    rows = torch.where(missing, torch.arange(count)[:, None], rows)
+    sample = np.sort(np.random.default_rng(0).choice(count, min(SAMPLE, count), replace=False))
+    exact, _ = _exact(features, sample, k)
+    hits = (rows[torch.from_numpy(sample)][:, :, None] == exact[:, None, :]).any(dim=2)
+    return Neighbors(rows, cosines.masked_fill_(missing, -1), float(hits.float().mean()))
+
+
+def _exact(features: Blocks, asked: np.ndarray, k: int) -> tuple[Tensor, Tensor]:
+    if k < 1:
+        return torch.empty(len(asked), 0, dtype=torch.int64), torch.empty(len(asked), 0)
+    gallery = index.Gallery([features.array()]) if features.large else features.array()
+    rows, cosines = [], []
+    for start in range(0, len(asked), 8192):
+        some = asked[start : start + 8192]
+        similar, found = index.search(gallery, features.rows(some).numpy(), k + 1)
+        itself = found == some[:, None]
+        itself[~itself.any(axis=1), -1] = True  # among many copies it may not be in the list: drop the last
+        rows.append(found[~itself].reshape(len(some), k))
+        cosines.append(similar[~itself].reshape(len(some), k))
+    return torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(cosines))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A sparse matrix [N, M] in compressed rows.
+
+    Attributes:
+        starts: int64 [N + 1], where each row begins.
+        columns: int64 [edges].
+        weights: float32 [edges].
+        width: M.
+    """
+
+    starts: Tensor
+    columns: Tensor
+    weights: Tensor
+    width: int
+
+    @classmethod
+    def of(cls, columns: Tensor, weights: Tensor, *, width: int) -> Graph:
+        """From the neighbours of every row, int64 [N, k], and the weights of the edges to them, float32 [N, k]."""
+        count, k = columns.shape
+        return cls(torch.arange(count + 1) * k, columns.reshape(-1).contiguous(), weights.reshape(-1).contiguous(), width)
+
+    @classmethod
+    def of_pairs(cls, rows: Tensor, columns: Tensor, weights: Tensor, *, shape: tuple[int, int]) -> Graph:
+        """From a list of edges in any order; edges named several times add up."""
+        keys, places = torch.unique(rows * shape[1] + columns, return_inverse=True)
+        summed = torch.zeros(len(keys)).index_add_(0, places, weights)
+        counts = torch.bincount(keys // shape[1], minlength=shape[0])
+        return cls(torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]), keys % shape[1], summed, shape[1])
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        """Float32 [N, C] of float32 [M, C]."""
+        if not len(self.columns):
+            return torch.zeros(len(self), dense.shape[1])
+        return embedding_bag(
+            self.columns, dense, self.starts, mode="sum", per_sample_weights=self.weights, include_last_offset=True
+        )
+
+    def sources(self) -> Tensor:
+        """The row of every edge, int64 [edges]."""
+        return torch.repeat_interleave(torch.arange(len(self)), self.starts.diff())
+
+    def degrees(self) -> Tensor:
+        """The sum of every row, float32 [N]."""
+        return torch.zeros(len(self)).index_add_(0, self.sources(), self.weights)
+
+    def dense(self) -> Tensor:
+        """Float32 [N, M], for small graphs."""
+        out = torch.zeros(len(self), self.width)
+        return out.index_put_((self.sources(), self.columns), self.weights, accumulate=True)
+
+    def symmetric(self) -> Graph:
+        """W + W^T."""
+        rows = self.sources()
+        pairs = torch.cat([rows, self.columns]), torch.cat([self.columns, rows])
+        return Graph.of_pairs(*pairs, self.weights.repeat(2), shape=(len(self), self.width))
+
+    def normalized(self) -> Graph:
+        """D^-1/2 W D^-1/2 of a symmetric graph without negative weights; a node without edges keeps none."""
+        root = inverse_root(self.degrees())
+        return Graph(self.starts, self.columns, self.weights * root[self.sources()] * root[self.columns], self.width)
+
+
+def inverse_root(degrees: Tensor) -> Tensor:
+    """degrees^-1/2, and 0 where a degree is 0."""
+    return torch.where(degrees > 0, degrees.clamp_min(torch.finfo(torch.float32).tiny).rsqrt(), 0)
+
+
+def propagated(graph: Graph, seeds: Tensor, *, alpha: float, tolerance: float = 1e-4, iterations: int = 200) -> Tensor:
+    """(I - alpha W)^-1 seeds by conjugate gradient, a column at a time, all columns at once.
+
+    Args:
+        graph: symmetric and normalised, so that its eigenvalues lie in [-1, 1].
+        seeds: float32 [N, C].
+        alpha: in [0, 1).
+        tolerance: stop when every column's residual is this small beside its seeds.
+        iterations: at most.
+
+    Returns:
+        float32 [N, C].
+    """
+    found = seeds.clone()
+    residual = alpha * (graph @ seeds)
+    direction = residual.clone()
+    tiny = torch.finfo(torch.float32).tiny
+    norms = residual.square().sum(dim=0)
+    wanted = tolerance**2 * seeds.square().sum(dim=0)
+    for _ in range(iterations):
+        if bool((norms <= wanted).all()):
+            break
+        image = direction - alpha * (graph @ direction)
+        curvature = (direction * image).sum(dim=0)
+        step = torch.where(curvature > tiny, norms / curvature.clamp_min(tiny), 0)
+        found.addcmul_(direction, step[None])
+        residual.addcmul_(image, -step[None])
+        new = residual.square().sum(dim=0)
+        direction.mul_(torch.where(norms > tiny, new / norms.clamp_min(tiny), 0)[None]).add_(residual)
+        norms = new
+    return found
