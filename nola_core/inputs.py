@@ -341,6 +341,9 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
             modules += ["backbones.conse"] * entry[role]["spec"]["model"].startswith(("conse:", "wheel:"))
     roots = [f"{NAME}.{module}" for module in modules]
     named = [*entry.get("methods", ()), *(entry[key] for key in ("text_classifier", "teacher") if key in entry)]
+    for name, options in dict(entry.get("methods", {})).items():
+        method = registry.find(name, root)
+        named += method.uses(validate(method.section, options, source=str(FOLDER)))
     for name in dict.fromkeys(named):
         roots.append(str(registry.own_file(name, root)) if registry.is_own(name, root) else f"{NAME}.methods.{name}")
     return package.code(roots, files=FILES.get(stage, ()))[:16]
