@@ -20,14 +20,18 @@ MOST = 256
 """Contexts, at most: every class has a text for each."""
 
 
+ATTRIBUTES = {
+    "background": ["", "on a plain background", "in a cluttered scene"],
+    "orientation": ["", "upside down", "rotated"],
+    "illumination": ["", "in bright light", "in the dark"],
+}
+"""What an image may differ in whatever its class is, as in the paper."""
+
+
 class Options(Section):
     """Section `perception` of params.yaml."""
 
-    attributes: dict[str, list[str]] = {
-        "background": ["", "on a plain background", "in a cluttered scene"],
-        "orientation": ["", "upside down", "rotated"],
-        "illumination": ["", "in bright light", "in the dark"],
-    }
+    attributes: dict[str, list[str]] = Field(default=ATTRIBUTES)
     """Attribute -> its values, as words that follow the sentence; empty: nothing is said. A context has one value of each."""
     temperature: float = Field(default=1.0, gt=0)
     """Of the inferred contexts: the scores are divided by it. Large: all contexts count alike."""
@@ -78,7 +82,7 @@ class Perception(TextMethod):
 
 
 def in_context(sentence: str, context: str) -> str:
-    """`a photo of a dog.` and `, in the dark` -> `a photo of a dog, in the dark.`"""
+    """`a photo of a dog.` and `, in the dark` -> `a photo of a dog, in the dark.`."""
     body = sentence.rstrip(".")
     return f"{body}{context}{sentence[len(body) :]}"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Options(Section):
     """Section `real_prompt` of params.yaml."""
 
-    frequencies: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = {}
+    frequencies: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = Field(default={})
     """Class name -> its synonyms and how often each occurs in the pre-training texts, such as
     `cash machine: {cash machine: 300, ATM: 12000}`. The class name itself counts 0 where it is not among them."""
 

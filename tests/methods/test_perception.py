@@ -45,7 +45,7 @@ def test_contexts_follow_the_sentence() -> None:
 
 @pytest.mark.parametrize("attributes", [{"a": []}, {"a": ["x", "x"]}, {str(key): ["", "x"] for key in range(9)}])
 def test_wrong_attributes_are_refused_in_one_sentence(attributes: dict[str, list[str]]) -> None:
-    with pytest.raises(NolaError, match="perception.attributes"):
+    with pytest.raises(NolaError, match=r"perception\.attributes"):
         validate(Options, {"attributes": attributes}, source="params.yaml")
 
 
