@@ -31,7 +31,7 @@ class Reduced:
     def of(cls, blocks: Blocks, count: int, *, seed: int) -> Reduced:
         """At most `count` components of a space, from at most `SAMPLE` images that are drawn."""
         components = Components.of(_sample(blocks, seed=seed), count)
-        return cls(components, blocks.map(components, components.basis.shape[1]))
+        return cls(components, blocks.map(components, len(components.basis)))
 
 
 def _sample(blocks: Blocks, *, seed: int) -> Blocks:

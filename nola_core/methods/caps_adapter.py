@@ -56,7 +56,7 @@ class CapsAdapter(FeatureMethod):
             {
                 **posterior.tensors(text),
                 "keys": keys,
-                "values": owners / owners.sum(dim=0).clamp_min(1),
+                "values": (owners / owners.sum(dim=0).clamp_min(1)).T,
                 "beta": torch.tensor(options.beta, dtype=torch.float64),
                 "weight": torch.tensor(options.weight, dtype=torch.float64),
             }
@@ -67,7 +67,7 @@ class CapsAdapter(FeatureMethod):
 
 
 class Cache(Fitted):
-    """Supports float32 [S, d] and whose they are, float32 [S, C], columns sum to 1 or 0."""
+    """Supports float32 [S, d] and whose they are, float32 [C, S], rows sum to 1 or 0."""
 
     spaces = ("clip",)
 
@@ -80,10 +80,11 @@ class Cache(Fitted):
 
     def predict(self, features: Mapping[str, Tensor]) -> Tensor:
         from nola_core.algebra import posterior
+        from nola_core.algebra.rowwise import product
 
-        x = features["clip"]
+        x = features[posterior.SPACE]
         affinity = (self._beta * (x @ self._tensors["keys"].T - 1)).exp()
-        return (posterior.logits(self._text, x) + self._weight * affinity @ self._tensors["values"]).softmax(dim=1)
+        return (posterior.logits(self._text, x) + self._weight * product(affinity, self._tensors["values"])).softmax(dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self._tensors)

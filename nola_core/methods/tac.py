@@ -115,7 +115,9 @@ def counterpart(features: Tensor, texts: Tensor, temperature: float) -> Tensor:
     """L2norm(sum_n softmax_n(x . n / temperature) n), float32 [B, d], of features float32 [B, d] and texts float32 [T, d]."""
     from torch.nn.functional import normalize
 
-    return normalize((features @ texts.T / temperature).softmax(dim=1) @ texts, dim=1)
+    from nola_core.algebra.rowwise import product
+
+    return normalize(product((features @ texts.T / temperature).softmax(dim=1), texts.T), dim=1)
 
 
 def beside(one: Tensor, other: Tensor) -> Tensor:

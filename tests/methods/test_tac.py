@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from nola_core.methods.tac import METHOD, Options, beside, counterpart, near_texts
 from nola_core.text_classifier import TextClassifier
 from tests.methods.checks import is_restored, survives
-from tests.methods.made import features, made, permuted
+from tests.methods.samples import features, made, permuted
 
 
 def test_the_counterpart_is_the_weighted_mean_of_the_texts_written_out() -> None:
@@ -43,7 +43,7 @@ def test_with_certain_texts_the_discriminant_is_scikit_learns() -> None:
     options = Options(iterations=1, shrinkage=0.0, components=8, pull=1e-6)
     found = METHOD.fit(collection, options=options, seed=0).tensors()
     y = beside(asked, counterpart(asked, found["texts"], 0.005)).half().float()
-    y = normalize((normalize(y, dim=1) - found["mean"]) @ found["basis"], dim=1)
+    y = normalize((normalize(y, dim=1) - found["mean"]) @ found["basis"].T, dim=1)
     answers = collection.text.predict({"clip": asked}).argmax(dim=1)
     oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(y.double().numpy(), answers.numpy())
     ours = (y @ found["weights"].T + found["bias"]).softmax(dim=1)
