@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from nola_core.algebra.blocks import Blocks
+from nola_core.algebra.rowwise import product, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Anchors:
 
     Attributes:
         features: float16 [A, d], unit rows.
-        answers: float16 [A, C].
+        answers: [A, C]; float16 is enough for probabilities.
     """
 
     features: Tensor
@@ -25,16 +27,29 @@ class Anchors:
 
     @classmethod
     def of(cls, blocks: Blocks, answers: Tensor, *, images: Tensor) -> Anchors:
-        """Some images by number, int64 [A], with their rows of `answers`, float32 [N, C]."""
-        return cls(blocks.rows(images.numpy()).half(), answers[images].half())
+        """Some images by number, int64 [A], with their rows of `answers`, [N, C]."""
+        return cls(blocks.rows(images.numpy()).half(), answers[images])
+
+    @cached_property
+    def _wide(self) -> Tensor:
+        """The features in float32."""
+        return self.features.float()
 
     def nearest(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Cosines float32 [B, k] in falling order and anchors int64 [B, k], at most A, of features float32 [B, d] of unit rows."""
-        return (features @ self.features.float().T).topk(min(k, len(self.features)), dim=1)
+        """The anchors with the largest cosines.
+
+        Args:
+            features: float32 [B, d], unit rows.
+            k: at most A are returned.
+
+        Returns:
+            Cosines float32 [B, k] in falling order, and anchors int64 [B, k].
+        """
+        return product(features, self._wide).topk(min(k, len(self.features)), dim=1)
 
     def mean(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of the anchors' answers, float32 [B, C]. Both [B, k]."""
-        return torch.bmm(weights[:, None, :], self.answers[rows].float()).squeeze(1)
+        return weighted_sum(self.answers[rows].float(), weights)
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """By names that begin with `name`."""

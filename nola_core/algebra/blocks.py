@@ -23,28 +23,27 @@ class Blocks:
     Args:
         space: N >= 1 images.
         name: of the space, for messages.
+        kept: bytes of float32 features up to which they stay in memory.
 
     Raises:
         NolaError: there is no image, or a feature is not finite.
     """
 
-    def __init__(self, space: Space, *, name: str = "the space") -> None:
+    def __init__(self, space: Space, *, name: str = "the space", kept: int = KEPT) -> None:
         self.space, self.name = space, name
         self._kept: Tensor | None = None
         if not len(space):
             raise NolaError("there is no image to fit a method on; add images, or look at what prepare left out.")
-        keep = 4 * len(space) * space.dim <= KEPT
-        parts = []
+        if 4 * len(space) * space.dim <= kept:
+            self._kept = torch.empty(len(space), space.dim)
         for start in range(0, len(space), ROWS):
             block = space.block(start, start + ROWS)
             bad = ~torch.isfinite(block).all(dim=1)
             if bad.any():
                 row = start + int(bad.nonzero()[0, 0])
                 raise NolaError(f"the {name} features of image {row} are not finite; run embed again and look at its model.")
-            if keep:
-                parts.append(block)
-        if keep:
-            self._kept = torch.cat(parts)
+            if self._kept is not None:
+                self._kept[start : start + ROWS] = block
 
     def __len__(self) -> int:
         return len(self.space)

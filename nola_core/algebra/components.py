@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nola_core.algebra.blocks import Blocks
-from nola_core.algebra.gaussian import Moments
+from nola_core.algebra.rowwise import product
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Components:
 
     Attributes:
         mean: float32 [d].
-        basis: float32 [d, k], orthonormal columns; zeros where all images are equal, since then nothing tells them apart.
+        basis: float32 [k, d], orthonormal rows; zeros where all images are equal, since then nothing tells them apart.
     """
 
     mean: Tensor
@@ -27,7 +27,7 @@ class Components:
 
     def __call__(self, features: Tensor) -> Tensor:
         """float32 [B, k] of features float32 [B, d]."""
-        return normalize((features - self.mean) @ self.basis, dim=1)
+        return normalize(product(features - self.mean, self.basis), dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
         """By name."""
@@ -41,10 +41,19 @@ class Components:
     @classmethod
     def of(cls, blocks: Blocks, count: int) -> Components:
         """The first `count` of a space, at most as many as its images span."""
-        moments = Moments.of(blocks)
-        mean = moments.total / moments.count
-        values, vectors = torch.linalg.eigh(moments.scatter / moments.count - torch.outer(mean, mean))
-        spanned = int((values > 1e-6 * values[-1].clamp_min(1e-6)).sum())  # the rest is float32's rounding
-        kept = max(1, min(count, spanned, moments.count - 1))
-        basis = vectors[:, -kept:].flip(1).float().contiguous()
-        return cls(mean.float(), basis if spanned else torch.zeros_like(basis))
+        total = torch.zeros(blocks.dim, dtype=torch.float64)
+        for _, block in blocks:
+            total += block.sum(dim=0).double()
+        mean = (total / len(blocks)).float()
+        scatter = torch.zeros(blocks.dim, blocks.dim, dtype=torch.float64)
+        for (
+            _,
+            block,
+        ) in blocks:  # a second pass: what is left of X^T X less the mean's would be float32's rounding for similar images
+            away = block - mean
+            scatter += (away.T @ away).double()
+        values, vectors = torch.linalg.eigh(scatter / len(blocks))
+        spanned = int((values > 1e-6 * values[-1].clamp_min(1e-4)).sum())
+        kept = max(1, min(count, spanned, len(blocks) - 1))
+        basis = vectors[:, -kept:].flip(1).T.float().contiguous()
+        return cls(mean, basis if spanned else torch.zeros_like(basis))

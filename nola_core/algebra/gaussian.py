@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nola_core.algebra.blocks import Blocks
+from nola_core.algebra.rowwise import product
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Discriminant:
 
     def __call__(self, features: Tensor) -> Tensor:
         """float32 [B, C] of features float32 [B, d]."""
-        return torch.addmm(self.bias, features, self.weights.T)
+        return product(features, self.weights).add_(self.bias)
 
     def scaled(self, factor: float) -> Discriminant:
         """Times a factor."""
@@ -104,7 +105,7 @@ def discriminant(covariance: Tensor, means: Tensor) -> Discriminant:
     centre = means.mean(dim=0)  # W and b are differences from the classes' centre: smaller numbers, which float32 rounds less
     weights = torch.linalg.solve(covariance, (means - centre).T).T
     bias = -(weights * (means + centre)).sum(dim=1) / 2
-    return Discriminant(weights.float(), bias.float())
+    return Discriminant(weights.float().contiguous(), bias.float())
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,11 @@ class Diagonal:
         With a shared variance that is everything without mu_c, which would only cost digits.
         """
         precision = 1 / self.variances
-        linear = features @ (self.means * precision).T - (self.means.square() * precision).sum(dim=-1) / 2
+        linear = product(features, self.means * precision) - (self.means.square() * precision).sum(dim=-1) / 2
         if self.variances.ndim == 1:
             return linear
         common = precision.mean(dim=0)  # likewise
-        return linear - features.square() @ (precision - common).T / 2 - self.variances.log().sum(dim=1) / 2
+        return linear - product(features.square(), precision - common) / 2 - self.variances.log().sum(dim=1) / 2
 
 
 def confident(blocks: Blocks, posteriors: Tensor, images: int) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +16,6 @@ from nola_core.algebra.blocks import Blocks
 
 EXACT_IMAGES = 20_000
 """Up to so many images all are compared with all; beyond, an inverted file is searched and its recall measured."""
-SPARE = 2
-"""Times as many candidates are taken from the inverted file as are asked for, then ranked by their exact cosines."""
 SAMPLE = 500
 """Images whose neighbours are searched exactly for the recall."""
 
@@ -53,7 +53,7 @@ def nearest(features: Blocks, k: int, *, exact_images: int = EXACT_IMAGES) -> Ne
     cosines = torch.empty(count, k)
     components, lists = index.inverted_file(index.Gallery([features.array()]))
     for place, block in features:
-        _, found = lists.search(components.apply(block.numpy()), SPARE * (k + 1))
+        _, found = lists.search(components.apply(block.numpy()), index.SPARE * (k + 1))
         others = torch.from_numpy(found)
         asked = torch.arange(place.start, place.stop)[:, None]
         similar = torch.full(others.shape, -2.0)
@@ -109,12 +109,14 @@ class Graph:
         return cls(torch.arange(count + 1) * k, columns.reshape(-1).contiguous(), weights.reshape(-1).contiguous(), width)
 
     @classmethod
-    def of_pairs(cls, rows: Tensor, columns: Tensor, weights: Tensor, *, shape: tuple[int, int]) -> Graph:
-        """From a list of edges in any order; edges named several times add up."""
+    def of_pairs(
+        cls, rows: Tensor, columns: Tensor, weights: Tensor, *, shape: tuple[int, int], repeated: Literal["sum", "amax"] = "sum"
+    ) -> Graph:
+        """From a list of edges in any order; the weights of an edge named several times add up, or the largest counts."""
         keys, places = torch.unique(rows * shape[1] + columns, return_inverse=True)
-        summed = torch.zeros(len(keys)).index_add_(0, places, weights)
+        joined = torch.zeros(len(keys)).scatter_reduce_(0, places, weights, reduce=repeated, include_self=False)
         counts = torch.bincount(keys // shape[1], minlength=shape[0])
-        return cls(torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]), keys % shape[1], summed, shape[1])
+        return cls(torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]), keys % shape[1], joined, shape[1])
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -140,11 +142,11 @@ class Graph:
         out = torch.zeros(len(self), self.width)
         return out.index_put_((self.sources(), self.columns), self.weights, accumulate=True)
 
-    def symmetric(self) -> Graph:
-        """W + W^T."""
+    def symmetric(self, repeated: Literal["sum", "amax"]) -> Graph:
+        """W + W^T, or max(W, W^T)."""
         rows = self.sources()
         pairs = torch.cat([rows, self.columns]), torch.cat([self.columns, rows])
-        return Graph.of_pairs(*pairs, self.weights.repeat(2), shape=(len(self), self.width))
+        return Graph.of_pairs(*pairs, self.weights.repeat(2), shape=(len(self), self.width), repeated=repeated)
 
     def normalized(self) -> Graph:
         """D^-1/2 W D^-1/2 of a symmetric graph without negative weights; a node without edges keeps none."""
@@ -188,3 +190,12 @@ def propagated(graph: Graph, seeds: Tensor, *, alpha: float, tolerance: float = 
         direction.mul_(torch.where(norms > tiny, new / norms.clamp_min(tiny), 0)[None]).add_(residual)
         norms = new
     return found
+
+
+def mean(graphs: Sequence[Graph]) -> Graph:
+    """The mean of graphs over the same images."""
+    if len(graphs) == 1:
+        return graphs[0]
+    parts = [torch.cat([getattr(one, name) for one in graphs]) for name in ("columns", "weights")]
+    rows, columns, weights = torch.cat([one.sources() for one in graphs]), parts[0], parts[1] / len(graphs)
+    return Graph.of_pairs(rows, columns, weights, shape=(len(graphs[0]), graphs[0].width))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nola_core.algebra.blocks import Blocks
+from nola_core.algebra.rowwise import product
 from nola_core.errors import NolaError
 from nola_core.methods.collection import Collection
 from nola_core.methods.method import Fitted
@@ -18,7 +19,7 @@ SPACE = "clip"
 
 def logits(text: TextClassifier, features: Tensor) -> Tensor:
     """S * x phi^T, float32 [B, C], of CLIP features float32 [B, d]."""
-    return text.logit_scale * features @ text.weights.T
+    return text.logit_scale * product(features, text.weights)
 
 
 def classifier(text: Fitted) -> TextClassifier:

@@ -60,7 +60,7 @@ class Biases:
     def __init__(self, logits: Tensor) -> None:
         self._kernel = (logits - logits.amax(dim=1, keepdim=True)).clamp_(min=FLOOR).exp_()
 
-    def find(self, proportions: Tensor, start: Tensor | None = None, *, iterations: int = 50, tolerance: float = 1e-4) -> Tensor:
+    def find(self, proportions: Tensor, start: Tensor | None = None, *, iterations: int = 50, tolerance: float = 1e-3) -> Tensor:
         """The biases.
 
         Args:

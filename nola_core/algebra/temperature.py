@@ -9,7 +9,7 @@ from torch import Tensor
 LOWEST, HIGHEST = 0.05, 100.0
 
 
-def for_confidence(logits: Tensor, confidence: float, *, steps: int = 25) -> float:
+def for_confidence(logits: Tensor, confidence: float, *, steps: int = 18) -> float:
     """T such that mean_i max softmax(logits_i / T) = confidence, by bisection; confidence falls as T rises.
 
     Args:

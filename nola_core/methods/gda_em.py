@@ -103,8 +103,9 @@ class Discriminants(Fitted):
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         from nola_core.algebra import posterior
         from nola_core.algebra.gaussian import Discriminant
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         names = sorted(name.removesuffix(".bias") for name in tensors if name.endswith(".bias"))
         self._discriminants = {name: Discriminant(tensors[f"{name}.weights"], tensors[f"{name}.bias"]) for name in names}
         self._text = posterior.restore(tensors)

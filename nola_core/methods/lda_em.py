@@ -33,7 +33,7 @@ class Options(Section):
     """And in the last, and for new images; it falls linearly. Both 5: better where all classes occur equally often."""
     pull: float = Field(default=0.02, ge=0, le=1)
     """Share of uniform in the class proportions."""
-    anchors: Positive = 50_000
+    anchors: Positive = 20_000
     """Fitted images kept, at most, as neighbours of new ones."""
 
 
@@ -61,7 +61,7 @@ class LdaEm(FeatureMethod):
 
         original = blocks.chosen(collection, [options.space])[options.space]
         components = Components.of(original, options.components)
-        space = blocks.of(original.map(components, components.basis.shape[1]))
+        space = blocks.of(original.map(components, len(components.basis)))
         del original
         text, logits = posterior.of_all(collection)
         near = graph.nearest(space, options.neighbors)
@@ -84,7 +84,7 @@ class LdaEm(FeatureMethod):
             around = edges @ z
             z = space.map(discriminant, len(pi)).add_(logits).add_(biases).add_(around, alpha=weight).softmax(dim=1)
             pi = pulled(z.mean(dim=0), options.pull)
-        kept = Anchors.of(space, z, images=drawn(len(space), options.anchors, seed=seed))
+        kept = Anchors.of(space, z.half(), images=drawn(len(space), options.anchors, seed=seed))
         return AnchoredDiscriminants(
             {
                 **posterior.tensors(text),
@@ -132,8 +132,9 @@ class AnchoredDiscriminants(Fitted):
         from nola_core.algebra.anchors import Anchors
         from nola_core.algebra.components import Components
         from nola_core.algebra.gaussian import Discriminant
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._space = next(name for name in tensors if name.endswith(".basis")).removesuffix(".basis")
         self.spaces = tuple(sorted({posterior.SPACE, self._space}))
         self.transduced = transduced

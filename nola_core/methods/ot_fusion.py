@@ -110,8 +110,9 @@ class Fusion(Fitted):
     def __init__(self, tensors: Mapping[str, Tensor], *, transduced: Tensor | None = None) -> None:
         from nola_core.algebra import posterior
         from nola_core.algebra.gaussian import Diagonal
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         names = sorted(name.removesuffix(".means") for name in tensors if name.endswith(".means"))
         self._models = {name: Diagonal(tensors[f"{name}.means"], tensors[f"{name}.variances"]) for name in names}
         self._text = posterior.restore(tensors)
