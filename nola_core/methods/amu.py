@@ -124,8 +124,9 @@ class Biased(Fitted):
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         from nola_core.algebra import posterior
         from nola_core.algebra.gaussian import Discriminant
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._text = posterior.restore(tensors)
         self._space = next(name.removesuffix(".bias") for name in tensors if name.endswith(".bias"))
         self._head = Discriminant(tensors[f"{self._space}.weights"], tensors[f"{self._space}.bias"])

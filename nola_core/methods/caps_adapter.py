@@ -73,8 +73,9 @@ class Cache(Fitted):
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         from nola_core.algebra import posterior
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._text = posterior.restore(tensors)
         self._beta, self._weight = float(tensors["beta"]), float(tensors["weight"])
 
@@ -83,7 +84,7 @@ class Cache(Fitted):
         from nola_core.algebra.rowwise import product
 
         x = features[posterior.SPACE]
-        affinity = (self._beta * (x @ self._tensors["keys"].T - 1)).exp()
+        affinity = (self._beta * (product(x, self._tensors["keys"]) - 1)).exp()
         return (posterior.logits(self._text, x) + self._weight * product(affinity, self._tensors["values"])).softmax(dim=1)
 
     def tensors(self) -> dict[str, Tensor]:

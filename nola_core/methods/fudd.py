@@ -124,8 +124,9 @@ class Differential(Fitted):
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         from nola_core.algebra import posterior
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._text = posterior.restore(tensors)
         self._keys = tensors["lower"].long() * len(self._text.weights) + tensors["upper"].long()
         self._gap = float(tensors["gap"])

@@ -93,14 +93,18 @@ class Contextual(Fitted):
     spaces = ("clip",)
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = dict(tensors)
+        from nola_core.algebra.rowwise import packed
+
+        self._tensors = tensors = packed(tensors)
         self.embeddings = tensors["embeddings"]
         self.logit_scale, self.temperature = float(tensors["logit_scale"]), float(tensors["temperature"])
 
     def inferred(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """p(z | x), float32 [B, Z], and p(y | x, z), float32 [B, Z, C], of CLIP features float32 [B, d]."""
+        from nola_core.algebra.rowwise import product
+
         count, classes, dim = self.embeddings.shape
-        scores = (self.logit_scale * features @ self.embeddings.view(-1, dim).T).view(-1, count, classes)
+        scores = self.logit_scale * product(features, self.embeddings.view(-1, dim)).view(-1, count, classes)
         context = (scores.logsumexp(dim=2) / self.temperature).softmax(dim=1)
         return context, scores.softmax(dim=2)
 

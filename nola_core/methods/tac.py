@@ -117,7 +117,8 @@ def counterpart(features: Tensor, texts: Tensor, temperature: float) -> Tensor:
 
     from nola_core.algebra.rowwise import product
 
-    return normalize(product((features @ texts.T / temperature).softmax(dim=1), texts.T), dim=1)
+    shares = (product(features, texts) / temperature).softmax(dim=1)
+    return normalize(product(shares, texts.T.contiguous()), dim=1)
 
 
 def beside(one: Tensor, other: Tensor) -> Tensor:
@@ -136,8 +137,9 @@ class Counterparts(Fitted):
         from nola_core.algebra import posterior
         from nola_core.algebra.components import Components
         from nola_core.algebra.gaussian import Discriminant
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._text = posterior.restore(tensors)
         self._components = Components.restore(tensors)
         self._discriminant = Discriminant(tensors["weights"], tensors["bias"])

@@ -113,8 +113,9 @@ class Labelling(Fitted):
         from nola_core.algebra import posterior
         from nola_core.algebra.components import Components
         from nola_core.algebra.gaussian import Discriminant
+        from nola_core.algebra.rowwise import packed
 
-        self._tensors = dict(tensors)
+        self._tensors = tensors = packed(tensors)
         self._text = posterior.restore(tensors)
         names = sorted(name.removesuffix(".bias") for name in tensors if name.endswith(".bias"))
         self._heads = {
