@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -28,14 +29,12 @@ class Reduced:
     features: Tensor
 
     @classmethod
-    def of(cls, blocks: Blocks, count: int, *, seed: int) -> Reduced:
-        """At most `count` components of a space, from at most `SAMPLE` images that are drawn."""
-        components = Components.of(_sample(blocks, seed=seed), count)
-        return cls(components, blocks.map(components, len(components.basis)))
+    def of(cls, blocks: Blocks, count: int, *, seed: int, change: Callable[[Tensor], Tensor] = lambda block: block) -> Reduced:
+        """At most `count` components of a space, from at most `SAMPLE` images that are drawn.
 
-
-def _sample(blocks: Blocks, *, seed: int) -> Blocks:
-    if len(blocks) <= SAMPLE:
-        return blocks
-    rows, space = drawn(len(blocks), SAMPLE, seed=seed).numpy(), blocks.space
-    return Blocks(Space(space.features, rows if space.places is None else space.places[rows]), name=blocks.name)
+        Args:
+            change: makes of features [B, d] those that are reduced, unit rows again, row by row.
+        """
+        sample = change(blocks.rows(drawn(len(blocks), SAMPLE, seed=seed).numpy()))
+        components = Components.of(Blocks(Space(sample.numpy()), name=blocks.name), count)
+        return cls(components, blocks.map(lambda block: components(change(block)), len(components.basis)))

@@ -63,11 +63,12 @@ class Tac(FeatureMethod):
         images = blocks.chosen(collection, [posterior.SPACE])[posterior.SPACE]
         z = logits.softmax(dim=1)
         texts = near_texts(collection, text, images.weighted_sum(z), options.texts)
-        wide = torch.empty(len(images), 2 * images.dim, dtype=torch.float16)
-        for rows, block in images:
-            wide[rows] = beside(block, counterpart(block, texts, options.temperature)).half()
-        reduced = Reduced.of(blocks.of(wide), options.components, seed=seed)
-        del wide
+        reduced = Reduced.of(
+            images,
+            options.components,
+            seed=seed,
+            change=lambda block: beside(block, counterpart(block, texts, options.temperature)),
+        )
         y = blocks.of(reduced.features)
         moments = gaussian.Moments.of(y)
         for _ in range(options.iterations):

@@ -42,8 +42,8 @@ def test_with_certain_texts_the_discriminant_is_scikit_learns() -> None:
     asked = features(collection)["clip"]
     options = Options(iterations=1, shrinkage=0.0, components=8, pull=1e-6)
     found = METHOD.fit(collection, options=options, seed=0).tensors()
-    y = beside(asked, counterpart(asked, found["texts"], 0.005)).half().float()
-    y = normalize((normalize(y, dim=1) - found["mean"]) @ found["basis"].T, dim=1)
+    y = beside(asked, counterpart(asked, found["texts"], 0.005))
+    y = normalize((y - found["mean"]) @ found["basis"].T, dim=1)
     answers = collection.text.predict({"clip": asked}).argmax(dim=1)
     oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(y.double().numpy(), answers.numpy())
     ours = (y @ found["weights"].T + found["bias"]).softmax(dim=1)
