@@ -343,6 +343,9 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
     roots = [f"{NAME}.{module}" for module in modules]
     unknown: list[str] = []  # code that no file holds: never the same in another process
     named = [*entry.get("methods", ()), *(entry[key] for key in ("text_classifier", "teacher") if key in entry)]
+    for name, options in dict(entry.get("methods", {})).items():
+        method = registry.find(name, root)
+        named += method.uses(validate(method.section, options, source=str(FOLDER)))
     for name in dict.fromkeys(named):
         own = registry.own_file(name, root)
         if own is None:

@@ -18,17 +18,15 @@ def fill(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
     return [[template.replace("{}", name) for template in templates] for name in names]
 
 
-def build(encode: Encode, texts: Sequence[Sequence[str]], *, names: Sequence[str]) -> Tensor:
-    """Phi of METHODS section 1: encode each text, L2-normalise, average over the class, L2-normalise again.
-
-    All texts go through the encoder in one list, each distinct text once, and are averaged by class afterwards.
+def encoded(encode: Encode, texts: Sequence[Sequence[str]], *, names: Sequence[str]) -> list[Tensor]:
+    """The features of each class's texts. All go through the encoder in one list, each distinct text once.
 
     Args:
         texts: one non-empty list of texts a class.
         names: class names, for messages.
 
     Returns:
-        float32 [C, d], unit rows.
+        float32 [texts of the class, d] for each class, unit rows.
 
     Raises:
         NolaError: a class without a text, or features that are not finite.
@@ -42,8 +40,16 @@ def build(encode: Encode, texts: Sequence[Sequence[str]], *, names: Sequence[str
     if not torch.isfinite(features).all():
         row = int((~torch.isfinite(features).all(dim=1)).nonzero()[0, 0])
         raise NolaError(f"the text encoder gives NaN or infinite features for the text '{distinct[row]}'; look at its weights.")
-    means = torch.stack([features[[position[text] for text in group]].mean(dim=0) for group in texts])
-    return normalize(means, dim=-1)
+    return [features[[position[text] for text in group]] for group in texts]
+
+
+def build(encode: Encode, texts: Sequence[Sequence[str]], *, names: Sequence[str]) -> Tensor:
+    """Phi of METHODS section 1: encode each text, L2-normalise, average over the class, L2-normalise again.
+
+    Returns:
+        float32 [C, d], unit rows. Arguments and errors as of `encoded`.
+    """
+    return normalize(torch.stack([rows.mean(dim=0) for rows in encoded(encode, texts, names=names)]), dim=-1)
 
 
 def remembered(encode: Encode) -> Encode:

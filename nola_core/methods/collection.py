@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ class Texts:
         descriptions: the sentences in use about each class; empty lists where there are none.
         encode: CLIP's text tower.
         logit_scale: of CLIP, s = exp(logit_scale), about 100.
+        patterns: the templates as written, `{}` for the name.
     """
 
     names: list[str]
@@ -32,6 +33,7 @@ class Texts:
     descriptions: list[list[str]]
     encode: Encode
     logit_scale: float
+    patterns: list[str]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,24 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Descriptions:
+    """The sentences in use about the classes, as CLIP's text tower gave them.
+
+    Attributes:
+        class_ids: int64 [T], the class of each.
+        features: float32 [T, d], L2-normalised.
+    """
+
+    class_ids: Tensor
+    features: Tensor
+
+    @classmethod
+    def none(cls) -> Descriptions:
+        """Of a collection without any."""
+        return cls(torch.empty(0, dtype=torch.int64), torch.empty(0, 0))
+
+
+@dataclass(frozen=True)
 class Collection:
     """The unlabeled train images of a collection. Image i is row i of every space.
 
@@ -74,6 +94,7 @@ class Collection:
         spaces: `clip`, `ssl` -> features.
         text: the fitted text classifier that all methods start from.
         pseudo_labels: `image_id, class_id, confidence` of the images selected by it (stage `select`).
+        descriptions: the class descriptions as features; text is encoded in stage `classify` alone.
     """
 
     names: list[str]
@@ -81,6 +102,7 @@ class Collection:
     spaces: Mapping[str, Space]
     text: Fitted
     pseudo_labels: pd.DataFrame
+    descriptions: Descriptions = field(default_factory=Descriptions.none)
 
     def positions(self, image_ids: pd.Series[str]) -> np.ndarray:
         """Which images these are, int64 [n]."""

@@ -87,6 +87,10 @@ class Method(ABC):
     section: ClassVar[type[Section]] = Section
     transductive: ClassVar[bool] = False
 
+    def uses(self, options: Any) -> list[str]:
+        """Names of other methods that it fits itself; their code counts as its own. `options` is a `section`."""
+        return []
+
 
 class FittedMethod(Method):
     """A method whose answers come from features."""

@@ -40,7 +40,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
 
     kept = scores[scores["kept"]]
     sentences = [kept.loc[kept["class_id"] == row, "text"].tolist() for row in classes["class_id"]]
-    texts = Texts(names, templates, sentences, encode, clip.logit_scale)
+    texts = Texts(names, templates, sentences, encode, clip.logit_scale, inputs.texts["templates"])
     base = str(inputs.values["text_classifier"])
     with replacing(paths["fitted/text"]) as scratch:
         scratch.mkdir()

@@ -1,13 +1,18 @@
 """Stage `fit`: the feature methods, fitted on cached features, and the teacher's answer for every train image."""
 
+import torch
+from torch.nn.functional import normalize
+
+from nola_core.errors import NolaError
 from nola_core.features import FeatureStore
 from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer
 from nola_core.inputs import Inputs
 from nola_core.methods import storage
-from nola_core.methods.collection import Collection, answers, spaces
+from nola_core.methods.collection import Collection, Descriptions, answers, spaces
 from nola_core.methods.method import FeatureMethod, Fitted, FittedMethod, TextMethod
 from nola_core.prediction import predict
 from nola_core.stages.paths import Paths
+from nola_core.tensors import read_tensors
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
@@ -23,6 +28,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
         spaces=spaces(stores),
         text=text,
         pseudo_labels=chosen[chosen["selected"]].drop(columns="selected"),
+        descriptions=_descriptions(paths),
     )
     taught: Fitted | None = None
     with replacing(paths["fitted/features"]) as scratch:
@@ -41,3 +47,17 @@ def run(paths: Paths, inputs: Inputs) -> None:
         ):
             write(table)
     print(f"{teacher} teaches {len(collection.image_ids):,} images; {len(collection.pseudo_labels):,} pseudo-labels")
+
+
+def _descriptions(paths: Paths) -> Descriptions:
+    """The descriptions in use and their features."""
+    table = read_table(paths["description_quality.parquet"], ["class_id", "kept"])
+    kept = torch.from_numpy(table["kept"].to_numpy(dtype=bool, copy=True))
+    class_ids = torch.from_numpy(table["class_id"].to_numpy(dtype="int64", copy=True))
+    features = read_tensors(paths["description_features.safetensors"])["features"]
+    if len(features) != len(kept):
+        raise NolaError(
+            f"{paths['description_features.safetensors']} has {len(features)} rows, description_quality.parquet {len(kept)}; "
+            "run classify again."
+        )
+    return Descriptions(class_ids[kept], normalize(features[kept].float(), dim=1))
