@@ -16,6 +16,8 @@ from nola_core.algebra.blocks import Blocks
 
 EXACT_IMAGES = 20_000
 """Up to so many images all are compared with all; beyond, an inverted file is searched and its recall measured."""
+SPARE = 10
+"""Candidates taken from the inverted file beyond twice those asked for, and ranked by their exact cosines."""
 SAMPLE = 500
 """Images whose neighbours are searched exactly for the recall."""
 
@@ -53,7 +55,7 @@ def nearest(features: Blocks, k: int, *, exact_images: int = EXACT_IMAGES) -> Ne
     cosines = torch.empty(count, k)
     components, lists = index.inverted_file(index.Gallery([features.array()]))
     for place, block in features:
-        _, found = lists.search(components.apply(block.numpy()), index.SPARE * (k + 1))
+        _, found = lists.search(components.apply(block.numpy()), 2 * k + SPARE)
         others = torch.from_numpy(found)
         asked = torch.arange(place.start, place.stop)[:, None]
         similar = torch.full(others.shape, -2.0)
