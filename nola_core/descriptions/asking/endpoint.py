@@ -81,6 +81,24 @@ class Endpoint:
                 text = text.replace(secret, "***")
         return text
 
+    def explain(self, error: Exception) -> str:
+        """What went wrong with a request, in a few words without any secret."""
+        import openai
+
+        cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+        if isinstance(error, openai.APIStatusError):
+            message = error.body.get("message") if isinstance(error.body, dict) else None
+            said = f"{error.status_code}: {message}" if isinstance(message, str) else f"status {error.status_code}"
+        elif isinstance(error, (openai.APITimeoutError, TimeoutError)):
+            said = f"no answer within {self.timeout:g} s"
+        elif isinstance(cause, BodyError):
+            said = str(cause)
+        elif isinstance(error, openai.APIConnectionError):
+            said = f"the connection failed ({type(cause).__name__})"
+        else:
+            said = "an answer that is not in OpenAI's format"
+        return self.redact(" ".join(said.split())[:200])
+
     def connect(self, *, most: int = ANSWER_BYTES, max_retries: int = 0) -> openai.AsyncOpenAI:
         """The SDK's client, for bodies of at most `most` bytes; by default without its own retries, which no budget books."""
         import openai

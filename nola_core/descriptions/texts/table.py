@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from nola_core.datasets.names import display_name
 from nola_core.descriptions.texts.grammar import closest, listed
 from nola_core.errors import NolaError
 
@@ -45,10 +46,9 @@ def describe(provided: pd.DataFrame, classes: pd.DataFrame, *, source: str, advi
     Raises:
         NolaError: a class of the list has no sentence, or a sentence belongs to no class (both lists are named).
     """
-    ids = dict(zip(classes["display_name"], classes["class_id"], strict=True))
-    ids |= dict(zip(classes["name"], classes["class_id"], strict=True))
-    extra = sorted(set(provided["class"]) - set(ids))
-    lacking = classes.loc[~classes["class_id"].isin(provided["class"].map(ids)), "name"].tolist()
+    ids = class_ids(provided["class"], classes)
+    extra = sorted(set(provided.loc[ids.isna(), "class"]))
+    lacking = classes.loc[~classes["class_id"].isin(ids), "name"].tolist()
     if extra or lacking:
         known = [*classes["name"], *classes["display_name"]]
         hints = [f"'{name}' is near '{near}'" for name in extra[:10] if (near := closest(name, known))]
@@ -59,8 +59,15 @@ def describe(provided: pd.DataFrame, classes: pd.DataFrame, *, source: str, advi
             + (f" ({listed(hints, most=5)})" if hints else "")
             + f". {advice}"
         )
-    table = provided.assign(class_id=provided["class"].map(ids)).drop_duplicates(["class_id", "text"])
+    table = provided.assign(class_id=ids.astype(int)).drop_duplicates(["class_id", "text"])
     return table.sort_values("class_id", kind="stable", ignore_index=True)
+
+
+def class_ids(names: pd.Series, classes: pd.DataFrame) -> pd.Series:
+    """The class id that each name means, or null: the name of a class, its display name, or one that reads the same."""
+    ids = dict(zip(classes["display_name"], classes["class_id"], strict=True))
+    ids |= dict(zip(classes["name"], classes["class_id"], strict=True))
+    return names.map(lambda name: ids.get(name, ids.get(display_name(name))))
 
 
 def read_frame(path: Path) -> pd.DataFrame:

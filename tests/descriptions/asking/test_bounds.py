@@ -77,7 +77,7 @@ def test_half_a_character_is_kept_as_a_sign(run: Run) -> None:
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ("nested", "an answer that is no completion"),
+        ("nested", "an answer that is not in OpenAI's format"),
         ("bomb", "an answer of more than 8 MB"),
         ("error bomb", "an answer of more than 8 MB"),
         ("flood", "an answer of more than 8 MB"),
