@@ -5,7 +5,6 @@ language model, its cost, the response cache) and `rounds` (questions about conf
 """
 
 from nola_core.descriptions.asking.cache import Responses
-from nola_core.descriptions.texts.importing import import_file
-from nola_core.descriptions.texts.table import SCHEMA, describe, read_provided
+from nola_core.descriptions.texts.table import SCHEMA, describe, import_file, read_provided
 
 __all__ = ["SCHEMA", "Responses", "describe", "import_file", "read_provided"]

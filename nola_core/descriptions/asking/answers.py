@@ -10,10 +10,9 @@ import pandas as pd
 from nola_core.config import Describe
 from nola_core.descriptions.asking import batch
 from nola_core.descriptions.asking.cache import Responses
-from nola_core.descriptions.asking.cost import Price, tokens_likely
 from nola_core.descriptions.asking.endpoint import Endpoint
 from nola_core.descriptions.asking.live import Live
-from nola_core.descriptions.asking.request import GOOD, ImageLoader, Request, grouped, requests, texts
+from nola_core.descriptions.asking.request import GOOD, ImageLoader, Price, Request, grouped, requests, texts, tokens_likely
 from nola_core.descriptions.texts.grammar import listed
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.descriptions.texts.table import COLUMNS

@@ -17,9 +17,8 @@ from pydantic import TypeAdapter
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder, Responses
-from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint
-from nola_core.descriptions.asking.request import PARAMETERS, Answer, ImageLoader, Manner, Request, body
+from nola_core.descriptions.asking.request import PARAMETERS, Answer, ImageLoader, Manner, Price, Request, body
 from nola_core.errors import NolaError
 from nola_core.files import read_json, remove, write_json
 
@@ -150,7 +149,7 @@ class Job:
         reasons = [str(error.message) for error in ((state.errors.data if state.errors else None) or [])]
         settings = self.settings.model_copy(update=entry["sampling"])
         requests = {request.key: request for request in TypeAdapter(list[Request]).validate_python(entry["requests"])}
-        pairs = []
+        pairs: list[tuple[Request, Answer]] = []
         for name in filter(None, (state.output_file_id, state.error_file_id)):
             for line in filter(bytes.strip, (await self.api.files.content(name)).content.split(b"\n")):
                 request = None
@@ -159,7 +158,8 @@ class Job:
                     response = found.get("response") or {}
                     if response.get("status_code") == 200:
                         request = requests.pop(found["custom_id"])  # each is answered once
-                        pairs += [(request, *self.endpoint.read(response["body"], [request], settings, Manner()))]
+                        (answer,) = self.endpoint.read(response["body"], [request], settings, Manner())
+                        pairs.append((request, answer))
                     else:
                         reasons.append(str(found.get("error") or response.get("body") or "no response"))
                 except NO_ANSWER:

@@ -23,8 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nola_core.config import Describe
-from nola_core.descriptions.asking.cost import Price
-from nola_core.descriptions.asking.request import GOOD, Answer, Request
+from nola_core.descriptions.asking.request import GOOD, Answer, Price, Request
 from nola_core.descriptions.texts.grammar import listed
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
@@ -110,8 +109,9 @@ class Responses:
         """What has been asked already and what it cost."""
         frame = self.read().dropna(subset="finish_reason")
         good = frame["finish_reason"] == GOOD
-        failures = frame[~good].groupby("key")["finish_reason"].agg(list).to_dict()
-        return Known(set(frame["key"][good]), defaultdict(list, failures), spent=float(frame["cost"].clip(lower=0).sum()))
+        failures = frame[~good].groupby("key")["finish_reason"].agg(list)
+        lists = defaultdict(list, zip(failures.index, failures, strict=True))
+        return Known(set(frame["key"][good]), lists, spent=float(frame["cost"].clip(lower=0).sum()))
 
     def add(self, rows: pd.DataFrame) -> int:
         """Append the provided rows (`class, prompt, text, provider, model`) that are not there yet, as one part; how many."""
@@ -145,7 +145,7 @@ class Responses:
         finally:
             os.close(lock)
 
-    def write_part(self, rows: Sequence[dict[str, Any]]) -> None:
+    def write_part(self, rows: Sequence[dict[Any, Any]]) -> None:
         """Write rows as the next part, if there are any."""
         if rows:
             number = max((int(part.name[:6]) for part in self._parts() if part.name[:6].isdecimal()), default=-1) + 1

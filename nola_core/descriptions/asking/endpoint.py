@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from nola_core.config import Describe
-from nola_core.descriptions.asking.cost import counted
-from nola_core.descriptions.asking.request import Answer, Manner, Request, judged
+from nola_core.descriptions.asking.request import Answer, Manner, Request, counted, judged
 from nola_core.errors import NolaError
 
 if TYPE_CHECKING:

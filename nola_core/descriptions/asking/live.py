@@ -14,9 +14,8 @@ from aiolimiter import AsyncLimiter
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder
-from nola_core.descriptions.asking.cost import Price, tokens_likely
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint, retry_after
-from nola_core.descriptions.asking.request import GOOD, Answer, ImageLoader, Manner, Request, Structure, body, grouped
+from nola_core.descriptions.asking.request import GOOD, Answer, ImageLoader, Manner, Price, Request, body, grouped, tokens_likely
 from nola_core.errors import NolaError
 from nola_core.progress import progress
 
@@ -90,7 +89,7 @@ class Live:
         """Ask until the samples of `group` are answered or given up, or the run is stopped."""
         retry = tenacity.AsyncRetrying(  # the SDK's own retries are off: here each try is reserved, paced and booked
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, NoAnswerError) and error.again),
-            stop=tenacity.stop_after_attempt(self.endpoint.tries) | (lambda _: bool(self.stopped)),
+            stop=tenacity.stop_any(tenacity.stop_after_attempt(self.endpoint.tries), lambda _: bool(self.stopped)),
             wait=tenacity.wait_random_exponential(self.endpoint.backoff, max=30.0),
             reraise=True,
         )
@@ -178,8 +177,8 @@ class Live:
         self.stopped = self.stopped or why
 
     def _lower(self) -> None:
-        structure: Structure = "json" if self.manner.structure == "schema" else "lines"
-        self.manner, self.well_formed, self.malformed = self.manner._replace(structure=structure), False, 0
+        looser = self.manner._replace(structure="json" if self.manner.structure == "schema" else "lines")
+        self.manner, self.well_formed, self.malformed = looser, False, 0
 
     def _adapt(self, error: openai.APIStatusError, group: Sequence[Request], sent: Manner) -> bool:
         """Whether to send the request again in another manner, because the endpoint does not know the one it was sent in."""

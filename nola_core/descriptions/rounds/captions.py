@@ -54,8 +54,7 @@ def wanted(paths: Paths, kind: Kind, *, subject: str = "object", seed: int) -> l
 def image_captions(images: pd.DataFrame, *, subject: str = "object") -> list[Caption]:
     """One caption an image (`image_id, sha256`); `subject` is what they show, in words that follow `the`."""
     ask = _asker("image", subject)
-    rows = zip(images["image_id"], images["sha256"], strict=True)
-    return [Caption((image_id,), None, ask("", sha256)) for image_id, sha256 in rows]
+    return [Caption((image_id,), None, ask("", sha256)) for image_id, sha256 in images[["image_id", "sha256"]].to_numpy()]
 
 
 def group_captions(

@@ -36,9 +36,8 @@ def confused_pairs(predictions: pd.DataFrame, *, gap: float = GAP) -> pd.DataFra
     then by class ids.
     """
     first = predictions.loc[predictions["margin"] < gap, "top_classes"]
-    pairs = np.array([sorted(top[:2]) for top in first], dtype=np.int64).reshape(-1, 2)
-    found, counts = np.unique(pairs, axis=0, return_counts=True)
-    table = pd.DataFrame({"class_id": found[:, 0], "other_id": found[:, 1], "images": counts})
+    pairs = pd.DataFrame([sorted(top[:2]) for top in first], columns=["class_id", "other_id"], dtype="int64")
+    table = pairs.groupby(["class_id", "other_id"]).size().reset_index(name="images")
     return table.sort_values("images", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -72,7 +71,7 @@ def ask(pairs: pd.DataFrame, classes: pd.DataFrame, answer: Answer, *, prompt_se
 
 def not_asked(pairs: pd.DataFrame, classes: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
     """The pairs that no earlier round got an answer about."""
-    known = {frozenset(pair) for pair in zip(class_ids(rounds["class"], classes), class_ids(rounds["other"], classes), strict=True)}
+    known = set(map(frozenset, zip(class_ids(rounds["class"], classes), class_ids(rounds["other"], classes), strict=True)))
     fresh = [frozenset(pair) not in known for pair in zip(pairs["class_id"], pairs["other_id"], strict=True)]
     return pairs[np.array(fresh, dtype=bool)]
 

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nola_core.descriptions import Responses
-from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, Endpoint, retry_after
-from nola_core.descriptions.asking.request import Manner, Request
+from nola_core.descriptions.asking.request import Manner, Price, Request
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from tests.descriptions.asking.test_cache import answer

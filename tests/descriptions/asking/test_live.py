@@ -14,9 +14,8 @@ import yaml
 from nola_core.config import Describe
 from nola_core.descriptions import Responses
 from nola_core.descriptions.asking import answers
-from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import Endpoint
-from nola_core.descriptions.asking.request import GOOD, requests
+from nola_core.descriptions.asking.request import GOOD, Price, requests
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from tests.descriptions.llm_server import LLMServer, prompt_of

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from nola_core.descriptions import import_file, read_provided
-from nola_core.descriptions.texts.importing import as_sentence, match
+from nola_core.descriptions.texts.table import as_sentence, match
 from nola_core.errors import NolaError
 
 BENCH = Path(os.environ.get("NOLA_BENCH_DATA", "../shared/benchdata"))
