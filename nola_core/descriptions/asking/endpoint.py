@@ -84,14 +84,14 @@ class Endpoint:
         """What went wrong with a request, in a few words without any secret."""
         import openai
 
-        cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
-        if isinstance(error, openai.APIStatusError):
+        cause = error.__cause__ or error  # some versions of the SDK wrap it
+        if isinstance(cause, BodyError):
+            said = str(cause)
+        elif isinstance(error, openai.APIStatusError):
             message = error.body.get("message") if isinstance(error.body, dict) else None
             said = f"{error.status_code}: {message}" if isinstance(message, str) else f"status {error.status_code}"
         elif isinstance(error, (openai.APITimeoutError, TimeoutError)):
             said = f"no answer within {self.timeout:g} s"
-        elif isinstance(cause, BodyError):
-            said = str(cause)
         elif isinstance(error, openai.APIConnectionError):
             said = f"the connection failed ({type(cause).__name__})"
         else:

@@ -88,8 +88,8 @@ class Live:
     async def _ask(self, group: Sequence[Request], slots: asyncio.Semaphore) -> None:
         """Ask until the samples of `group` are answered or given up, or the run is stopped."""
         retry = tenacity.AsyncRetrying(  # the SDK's own retries are off: here each try is reserved, paced and booked
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, NoAnswerError) and error.again),
-            stop=tenacity.stop_any(tenacity.stop_after_attempt(self.endpoint.tries), lambda _: bool(self.stopped)),
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, NoAnswerError) and e.again and not self.stopped),
+            stop=tenacity.stop_after_attempt(self.endpoint.tries),
             wait=tenacity.wait_random_exponential(self.endpoint.backoff, max=30.0),
             reraise=True,
         )
@@ -129,7 +129,7 @@ class Live:
         return lacking
 
     async def _answers(self, group: Sequence[Request]) -> list[Answer]:
-        """The answers of one request, which is sent again at once where the endpoint does not know the manner."""
+        """The answers of one request."""
         import openai
 
         manner = self.manner
@@ -137,7 +137,7 @@ class Live:
             answers = self.endpoint.read(await self._post(group, manner), group, self.settings, manner)
         except openai.APIStatusError as error:
             if self._adapt(error, group, manner):
-                return await self._answers(group)
+                raise NoAnswerError(self.endpoint.explain(error)) from None
             raise self._failure(error) from None
         except (openai.APIError, TimeoutError, BodyError, *NO_ANSWER) as error:  # a try that gets lost may be charged
             raise NoAnswerError(self.endpoint.explain(error), charged=True) from None

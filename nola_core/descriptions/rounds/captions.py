@@ -68,8 +68,7 @@ def group_captions(
     names, ask = dict(zip(classes["class_id"], classes["name"], strict=True)), _asker("group", subject)
     known = images.merge(predictions[["image_id", "class_id"]], on="image_id").sort_values("image_id", kind="stable")
     made = []
-    for class_id in sorted(known["class_id"].unique().tolist()):
-        mine = known[known["class_id"] == class_id]
+    for class_id, mine in known.groupby(known["class_id"].astype(int)):
         if len(mine) < GROUP:
             continue
         generator = np.random.default_rng([seed, class_id])
