@@ -81,7 +81,7 @@ def collect(
             else:
                 Live(recorder, settings, endpoint, load_image).run(wanted)
         known = responses.known()
-    asked = pd.DataFrame({"key": [request.key for request in wanted], "question": [request.question for request in wanted]})
+    asked = pd.DataFrame([(request.key, request.question) for request in wanted], columns=["key", "question"], dtype=object)
     rows = responses.read()
     found = asked.merge(rows[rows["finish_reason"] == GOOD], on="key")
     if failures := known.summary(wanted):
