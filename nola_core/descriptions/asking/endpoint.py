@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from nola_core.config import Describe
-from nola_core.descriptions.asking.cost import counted
-from nola_core.descriptions.asking.request import Answer, Manner, Request, judged
+from nola_core.descriptions.asking.request import Answer, Manner, Request, counted, judged
 from nola_core.errors import NolaError
 
 if TYPE_CHECKING:
@@ -80,6 +79,24 @@ class Endpoint:
             if secret and len(secret) >= 8:
                 text = text.replace(secret, "***")
         return text
+
+    def explain(self, error: Exception) -> str:
+        """What went wrong with a request, in a few words without any secret."""
+        import openai
+
+        cause = error.__cause__ or error  # some versions of the SDK wrap it
+        if isinstance(cause, BodyError):
+            said = str(cause)
+        elif isinstance(error, openai.APIStatusError):
+            message = error.body.get("message") if isinstance(error.body, dict) else None
+            said = f"{error.status_code}: {message}" if isinstance(message, str) else f"status {error.status_code}"
+        elif isinstance(error, (openai.APITimeoutError, TimeoutError)):
+            said = f"no answer within {self.timeout:g} s"
+        elif isinstance(error, openai.APIConnectionError):
+            said = f"the connection failed ({type(cause).__name__})"
+        else:
+            said = "an answer that is not in OpenAI's format"
+        return self.redact(" ".join(said.split())[:200])
 
     def connect(self, *, most: int = ANSWER_BYTES, max_retries: int = 0) -> openai.AsyncOpenAI:
         """The SDK's client, for bodies of at most `most` bytes; by default without its own retries, which no budget books."""

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nola_core.descriptions import Responses
-from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import NO_ANSWER, Endpoint, retry_after
-from nola_core.descriptions.asking.request import Manner, Request
+from nola_core.descriptions.asking.request import Manner, Price, Request
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from tests.descriptions.asking.test_cache import answer
@@ -77,7 +76,7 @@ def test_half_a_character_is_kept_as_a_sign(run: Run) -> None:
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ("nested", "an answer that is no completion"),
+        ("nested", "an answer that is not in OpenAI's format"),
         ("bomb", "an answer of more than 8 MB"),
         ("error bomb", "an answer of more than 8 MB"),
         ("flood", "an answer of more than 8 MB"),
