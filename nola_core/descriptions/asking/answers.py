@@ -13,10 +13,10 @@ from nola_core.descriptions.asking.cache import Responses
 from nola_core.descriptions.asking.endpoint import Endpoint
 from nola_core.descriptions.asking.live import Live
 from nola_core.descriptions.asking.request import GOOD, ImageLoader, Price, Request, grouped, requests, texts, tokens_likely
-from nola_core.descriptions.texts.grammar import listed
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
+from nola_core.grammar import listed
 
 
 def plan(questions: Sequence[Question], settings: Describe, responses: Responses) -> list[str]:

@@ -17,10 +17,11 @@ from pydantic import TypeAdapter
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder, Responses
-from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint
+from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, Endpoint
 from nola_core.descriptions.asking.request import PARAMETERS, Answer, ImageLoader, Manner, Price, Request, body
 from nola_core.errors import NolaError
 from nola_core.files import read_json, remove, write_json
+from nola_core.http_response import BodyError
 
 REBATE = 0.5  # what a batch costs, as a share of the same requests one by one
 POLL_SECONDS = 30.0

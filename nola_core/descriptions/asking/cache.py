@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.request import GOOD, Answer, Price, Request
-from nola_core.descriptions.texts.grammar import listed
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
 from nola_core.files import digest, write_table
+from nola_core.grammar import listed
 
 SCHEMA = pa.schema([
     ("key", pa.string()), ("class", pa.string()), ("prompt", pa.string()), ("text", pa.string()), ("provider", pa.string()),

@@ -14,9 +14,10 @@ from aiolimiter import AsyncLimiter
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder
-from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint, retry_after
+from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, Endpoint
 from nola_core.descriptions.asking.request import GOOD, Answer, ImageLoader, Manner, Price, Request, body, grouped, tokens_likely
 from nola_core.errors import NolaError
+from nola_core.http_response import BodyError, retry_after
 from nola_core.progress import progress
 
 if TYPE_CHECKING:

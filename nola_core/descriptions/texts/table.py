@@ -19,8 +19,8 @@ import pyarrow as pa
 from rapidfuzz import fuzz, process
 
 from nola_core.datasets.names import display_name
-from nola_core.descriptions.texts.grammar import closest, is_plural, listed, singular
 from nola_core.errors import NolaError
+from nola_core.grammar import closest, is_plural, listed, singular
 
 SCHEMA = pa.schema([
     ("class_id", pa.int32()), ("class", pa.string()), ("prompt", pa.string()), ("text", pa.string()), ("provider", pa.string()),

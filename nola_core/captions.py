@@ -126,6 +126,6 @@ def _asker(kind: Kind, subject: str) -> Callable[[str, str], Question]:
     """
     if not subject.strip():
         raise NolaError("the subject of captions must be words that follow 'the', such as object.")
-    wording = read_yaml(Path(__file__).parents[1] / "captions.yaml")
+    wording = read_yaml(Path(__file__).parent / "captions.yaml")
     prompt, version = wording[kind].replace("{}", subject), f"captions-{kind}/{wording['version']}"
     return lambda class_name, sha256: Question(class_name, prompt, version, 1, "plain", (f"sha256:{sha256}",))
