@@ -7,7 +7,7 @@
     python -m benchmarks.methods --page               # run nothing; write the pages again
 
 One row a cell is appended to methods-cells.csv (the race: methods-race.csv) in benchmarks/results. A cell that is there is not
-run again, so an interrupted run goes on. methods.csv and .png and the tables of methods.md (methods-race.md) are made of the cells.
+run again, so an interrupted run goes on. methods.csv and .png and the tables of methods.md (methods-race.md) come from the cells.
 FILE is YAML: method -> list of options, each a mapping of what differs from the defaults. `--options FILE`, method -> options,
 gives the settings to test. Methods see no label.
 """
@@ -126,7 +126,7 @@ def read(file: Path) -> pd.DataFrame:
 @lru_cache(maxsize=1)
 def _bed(name: str) -> beds.Bed:
     """A bed, kept until the next is asked for."""
-    return beds.load([name])[0]
+    return beds.load(name)
 
 
 def _text(options: Mapping[str, Any]) -> str:
@@ -151,7 +151,7 @@ def _peak() -> float:
 
 def _tasks(names: Sequence[str], variants: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Variants of the beds there are, a bed's variants one after the other."""
-    return ((bed.name, variant) for bed in beds.load(names) for variant in variants)
+    return ((bed, variant) for bed in beds.available(names) for variant in variants)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,7 +22,8 @@ def table(cells: pd.DataFrame) -> pd.DataFrame:
     backbones = beds.PROJECTS | {name: " : ".join(pair) for name, pair in beds.WHU.items()}
     keys = ["dataset", "variant", "method", "options", "protocol"]
     rows = []
-    for (dataset, variant, method, options, protocol), part in cells.groupby(keys, sort=False):
+    for key, part in cells.groupby(keys, sort=False):
+        dataset, variant, method, options, protocol = map(str, key)
         rows.append(
             {
                 "dataset": dataset,
@@ -49,8 +50,9 @@ def means(made: pd.DataFrame) -> pd.DataFrame:
     cells = len(made[["dataset", "variant"]].drop_duplicates())
     rows = []
     for method, part in made.groupby("method", sort=False):
+        part = part.reset_index(drop=True)
         gains = part["gain_over_zero_shot"]
-        worst = part.loc[gains.idxmin()]
+        worst = part.iloc[int(gains.argmin())]
         by_variant = part.groupby("variant", observed=False)["top1_mean"].mean()
         rows.append(
             {

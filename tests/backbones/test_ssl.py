@@ -149,7 +149,10 @@ def test_a_pickle_that_is_more_than_weights_is_refused_and_not_run(root: Path, t
         (SslSpec(model="vit_base_patch14_dinov2", image_size=256), r"image_size 256 .* size 14; use 252 or 266"),
         (SslSpec(model="local-dir:ssl", image_size=32), r"its config defines the image size; remove image_size"),
         (spec("vit_base_patch16_dinov4"), r"timm has no model 'vit_base_patch16_dinov4'; similar names: vit_base_patch16_dinov3"),
-        (spec("vit_base_patch16_224.dinno"), r"timm model vit_base_patch16_224 has no weights tagged 'dinno'; available tags: .*dino"),
+        (
+            spec("vit_base_patch16_224.dinno"),
+            r"timm model vit_base_patch16_224 has no weights tagged 'dinno'; available tags: .*dino",
+        ),
     ],
 )
 def test_wrong_names_are_refused_with_near_ones(root: Path, wrong: SslSpec, sentence: str) -> None:
