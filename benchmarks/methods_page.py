@@ -53,7 +53,7 @@ def means(made: pd.DataFrame) -> pd.DataFrame:
         part = part.reset_index(drop=True)
         gains = part["gain_over_zero_shot"]
         worst = part.iloc[int(gains.argmin())]
-        by_variant = part.groupby("variant", observed=False)["top1_mean"].mean()
+        by_variant = part.groupby("variant", observed=False)["top1_mean"].mean().reindex(list(beds.VARIANTS))
         rows.append(
             {
                 "method": method,
