@@ -25,7 +25,7 @@ class Options(Section):
     """Of every space; null: measured. 0 is the text alone."""
     calibration: Literal["cooled", "both", "none"] = "cooled"
     """The text's temperature: at least CLIP's own; also below it; or always CLIP's own."""
-    graph: float = Field(default=1.0, ge=0)
+    graph: float = Field(default=2.0, ge=0)
     """Weight of the neighbours in the last iteration, and for new images, if all names occur; five times that in the first."""
     components: Positive = 128
     """Principal components of each space."""
