@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ROWS = 256
+ROWS = 512
 """Rows of features at a time."""
 IMAGES, GPU_IMAGES = 8, 128
 """Images at a time. Eight keep a core's cache warm: on two cores they are as fast as 128 or up to four times faster."""

@@ -79,7 +79,7 @@ class Classify(Section):
     """Stage `classify`: which descriptions the text methods read."""
 
     keep: Literal["all", "separating"] = "all"
-    """Which descriptions: all, or those nearer to their own class than to its neighbours (see `descriptions.texts.quality`)."""
+    """Which descriptions: all, or those nearer to their own class than to its neighbours (nola_core.description_quality)."""
     neighbors: Positive = 5
     """Nearest classes by their embeddings that a description is held against."""
 

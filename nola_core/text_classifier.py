@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from nola_core.algebra.rowwise import product
 from nola_core.errors import NolaError
 from nola_core.methods.method import Encode, Fitted
 
@@ -80,7 +81,7 @@ class TextClassifier(Fitted):
 
     def predict(self, features: Mapping[str, Tensor]) -> Tensor:
         """softmax(s * x phi^T) of CLIP features; see `Fitted.predict`."""
-        return (self.logit_scale * features["clip"] @ self.weights.T).softmax(dim=-1)
+        return (self.logit_scale * product(features["clip"], self.weights)).softmax(dim=-1)
 
     def tensors(self) -> dict[str, Tensor]:
         return {"weights": self.weights, "logit_scale": torch.tensor(self.logit_scale, dtype=torch.float64)}

@@ -87,9 +87,8 @@ class PromptedStudent(nn.Module, Student):
         return {**self.tower.prompts, "classifier": self.classifier, **norms}
 
     @torch.inference_mode()
-    def predict(self, images: Tensor) -> Tensor:
-        """softmax(logits / temperature); see `Student.predict`."""
-        return (self(images) / self.temperature).softmax(dim=-1)
+    def logits(self, images: Tensor) -> Tensor:
+        return self(images)
 
     def tensors(self) -> dict[str, Tensor]:
         numbers = {"prompt_frame": self.prompt_frame, "temperature": self.temperature}

@@ -81,7 +81,7 @@ def test_opened_images_and_another_method_and_a_second_call(
         ({"images": "nowhere"}, "nowhere does not exist"),
         ({"settings": {"nola": {"epoch": 3}}}, "settings: unknown key 'nola.epoch': did you mean 'epochs'"),
         ({"settings": {"final": "astrology"}}, "settings: final: there is no method 'astrology'"),
-        ({"templates": "a photo"}, "template 'a photo' must hold {} once"),
+        ({"templates": "a photo"}, "template 'a photo' must contain {} exactly once"),
         ({"descriptions": {"cow": ["moo"]}}, "descriptions names 'cow', which is none of the class names"),
         ({"descriptions": {"cat": ["purrs"]}}, "descriptions has no sentence about 'dog'"),
         ({"backbones": "papper"}, "has no backbone pair 'papper'; did you mean 'paper'"),

@@ -61,6 +61,15 @@ def test_the_probabilities_are_the_pipelines_bit_for_bit(project: Path, models: 
         assert table[f"class_{place}"].tolist() == [CLASSES[row[place - 1]] for row in expected["top_classes"]]
 
 
+def test_the_student_is_as_confident_as_its_teacher_and_the_model_carries_its_temperature(
+    project: Path, models: dict[str, Path]
+) -> None:
+    student, teacher = (pipelines(project, method).query("split == 'train'")["probability"] for method in ("nola", "alignment"))
+    assert student.mean() == pytest.approx(teacher.mean(), abs=0.005)
+    about = json.loads((models["nola"] / "model.json").read_text())
+    assert about["temperature"] != 1 and about["temperature"] == nola_core.load(models["nola"]).fitted.temperature
+
+
 @pytest.mark.parametrize("method", ["nola", "alignment"])
 def test_an_image_is_predicted_alike_alone_in_any_order_and_opened(project: Path, models: dict[str, Path], method: str) -> None:
     model = nola_core.load(models[method])

@@ -71,10 +71,10 @@ def test_params_show_every_setting_with_its_default() -> None:
         (
             "methods",
             ["cde", "nole", "nola"],
-            "methods: there is no method 'nole'; there are: alignment, cde, nola, templates, zero_shot.",
+            "methods: there is no method 'nole'; most similar of ",
         ),
         ("methods", ["cde"], "final = 'nola' is not one of methods; add it there, or choose cde."),
-        ("text_classifier", "clip", "text_classifier: there is no method 'clip'; there are: "),
+        ("text_classifier", "clip", "text_classifier: there is no method 'clip'; most similar of "),
         ("text_classifier", "alignment", "text_classifier = 'alignment' is a features method; choose one of the kind text."),
         ("teacher", "nola", "teacher = 'nola' is a student method; choose one of the kind text or features."),
     ],

@@ -105,11 +105,11 @@ def caption(
     """Caption images, or four images at a time, and write captions.parquet."""
     import pandas as pd
 
+    from nola_core import captions
     from nola_core.config import load
     from nola_core.datasets.opener import image_opener
     from nola_core.descriptions import Responses
     from nola_core.descriptions.asking import answers
-    from nola_core.descriptions.rounds import captions
     from nola_core.files import read_table, write_table
     from nola_core.stages.paths import Paths
 

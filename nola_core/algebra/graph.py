@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,9 +14,14 @@ from torch.nn.functional import embedding_bag
 
 from nola_core import neighbors as index
 from nola_core.algebra.blocks import Blocks
+from nola_core.methods.collection import Space
 
 EXACT_IMAGES = 20_000
 """Up to so many images all are compared with all; beyond, an inverted file is searched and its recall measured."""
+SPARE = 10
+"""Candidates taken from the inverted file beyond twice those asked for, and ranked by their exact cosines."""
+SHARED = 10
+"""Neighbours that are searched and remembered at least."""
 SAMPLE = 500
 """Images whose neighbours are searched exactly for the recall."""
 
@@ -38,13 +44,29 @@ class Neighbors:
         return f"approximate search finds {self.recall:.1%} of the nearest neighbours"
 
 
+_searched: dict[tuple[int, int, int], tuple[weakref.ref[Space], Neighbors]] = {}
+"""What was searched in spaces that are still there, by their `id`, k and `exact_images`."""
+
+
 def nearest(features: Blocks, k: int, *, exact_images: int = EXACT_IMAGES) -> Neighbors:
     """The k other images with the largest cosine, of every image of a space.
+
+    Search is most of what a graph costs, and several methods ask for the neighbours in one space. So `SHARED` are always
+    searched, and remembered as long as the space lives; the result is the same whichever method asks first.
 
     Args:
         k: at most N - 1 are returned.
         exact_images: up to so many images search is exact.
     """
+    key = (id(features.space), max(k, SHARED), exact_images)
+    space, found = _searched.get(key, (None, None))
+    if found is None or space is None or space() is not features.space:
+        found = _search(features, key[1], exact_images)
+        _searched[key] = (weakref.ref(features.space, lambda _: _searched.pop(key, None)), found)
+    return Neighbors(found.rows[:, :k].contiguous(), found.cosines[:, :k].contiguous(), found.recall)
+
+
+def _search(features: Blocks, k: int, exact_images: int) -> Neighbors:
     count = len(features)
     k = min(k, count - 1)
     if count <= exact_images or k < 1:
@@ -53,7 +75,7 @@ def nearest(features: Blocks, k: int, *, exact_images: int = EXACT_IMAGES) -> Ne
     cosines = torch.empty(count, k)
     components, lists = index.inverted_file(index.Gallery([features.array()]))
     for place, block in features:
-        _, found = lists.search(components.apply(block.numpy()), index.SPARE * (k + 1))
+        _, found = lists.search(components.apply(block.numpy()), 2 * k + SPARE)
         others = torch.from_numpy(found)
         asked = torch.arange(place.start, place.stop)[:, None]
         similar = torch.full(others.shape, -2.0)

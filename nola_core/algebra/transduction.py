@@ -1,6 +1,7 @@
 """TransCLIP's objective: every image's assignment is held by the text, by the Gaussians of the classes, and by its neighbours.
 
-Zanella, Gerin and Ben Ayed, Boosting Vision-Language Models with Transduction, NeurIPS 2024, equation 6 and section 3.2.
+Zanella, Gerin and Ben Ayed, Boosting Vision-Language Models with Transduction, NeurIPS 2024: its block
+majorize-minimize updates of z, mu and Sigma.
 """
 
 from __future__ import annotations

@@ -37,9 +37,7 @@ class GdaEm(FeatureMethod):
     name = "gda_em"
     title = "GDA-EM"
     summary = "Gaussian discriminant analysis by EM from the text's answers, added to the text's logits"
-    paper = (
-        "Wang et al., A Hard-to-Beat Baseline for Training-Free CLIP-Based Adaptation, ICLR 2024, section 3, unsupervised form"
-    )
+    paper = "Wang et al., A Hard-to-Beat Baseline for Training-free CLIP-based Adaptation, ICLR 2024, equations 3 and 4, by EM"
     section = Options
 
     def fit(self, collection: Collection, *, options: Options, seed: int) -> Fitted:

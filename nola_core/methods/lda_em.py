@@ -47,7 +47,7 @@ class LdaEm(FeatureMethod):
     name = "lda_em"
     title = "Anchored LDA-EM"
     summary = "Gaussians of the classes by EM, anchored to the text's calibrated posterior and smoothed over neighbours"
-    paper = "NoLA's own; a relative of Wang et al., A Hard-to-Beat Baseline for Training-Free CLIP-Based Adaptation, ICLR 2024"
+    paper = "NoLA's own; a relative of Wang et al., A Hard-to-Beat Baseline for Training-free CLIP-based Adaptation, ICLR 2024"
     section = Options
     transductive = True
 

@@ -56,11 +56,15 @@ class Student(ABC):
     """CLIP's vision tower as a student method tuned it."""
 
     temperature: float
-    """What the logits are divided by, above 0."""
+    """What the logits are divided by, above 0; the stage `tune` fits it after the tuning."""
 
     @abstractmethod
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits before the temperature, float32 [B, C], of preprocessed images [B, 3, H, W] on the student's device."""
+
     def predict(self, images: Tensor) -> Tensor:
-        """Class probabilities, float32 [B, C], of preprocessed images [B, 3, H, W] on the student's device."""
+        """Class probabilities softmax(logits / temperature), float32 [B, C]."""
+        return (self.logits(images) / self.temperature).softmax(dim=-1)
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ class OtFusion(FeatureMethod):
     name = "ot_fusion"
     title = "OT fusion"
     summary = "Gaussians in every space and the text, fused by optimal transport over all images"
-    paper = "OTFusion, CVPR 2026, section 3 (Gaussians, transport plan and weights in turn)"
+    paper = "Xu et al., OTFusion: Bridging Vision-only and Vision-Language Models via Optimal Transport, arXiv 2506.13723"
     section = Options
     transductive = True
 

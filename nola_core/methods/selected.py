@@ -38,7 +38,7 @@ class Selected(TextMethod):
     def texts(self, texts: Texts, options: Options) -> list[list[str]]:
         import torch
 
-        from nola_core.descriptions.quality import separation
+        from nola_core.description_quality import separation
 
         described = [(class_id, text) for class_id, group in enumerate(texts.descriptions) for text in dict.fromkeys(group)]
         if not described or len(texts.names) < 2:

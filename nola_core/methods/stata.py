@@ -34,7 +34,7 @@ class StatA(FeatureMethod):
     name = "stata"
     title = "StatA"
     summary = "as TransCLIP, with the Gaussians of the classes anchored to the text; for few classes among many names"
-    paper = "Zanella et al., Realistic Test-Time Adaptation of Vision-Language Models, CVPR 2025, section 4"
+    paper = "Zanella et al., Realistic Test-Time Adaptation of Vision-Language Models, CVPR 2025 (arXiv 2501.03729)"
     section = Options
     transductive = True
 

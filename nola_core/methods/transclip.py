@@ -36,7 +36,7 @@ class TransClip(FeatureMethod):
     name = "transclip"
     title = "TransCLIP"
     summary = "text, Gaussians with a shared covariance and neighbours, over all images together"
-    paper = "Zanella et al., Boosting Vision-Language Models with Transduction, NeurIPS 2024, section 3 (TransCLIP-ZS)"
+    paper = "Zanella et al., Boosting Vision-Language Models with Transduction, NeurIPS 2024 (arXiv 2406.01837), TransCLIP-ZS"
     section = Options
     transductive = True
 

@@ -73,7 +73,8 @@ class Turtle(FeatureMethod):
         logits = logits / options.temperature
         given = logits.softmax(dim=1)
         some = drawn(len(given), SAMPLE, seed=seed)
-        heads, tensors = {}, {}
+        heads: dict[str, labelling.Head] = {}
+        tensors: dict[str, Tensor] = {}
         for name, space in blocks.chosen(collection, options.spaces).items():
             reduced = Reduced.of(space, options.components, seed=seed)
             z = scaled(reduced.features)

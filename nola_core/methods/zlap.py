@@ -37,7 +37,9 @@ class ZLaP(FeatureMethod):
     name = "zlap"
     title = "ZLaP"
     summary = "label propagation from the class texts over a graph of texts and images"
-    paper = "Stojnić et al., Label Propagation for Zero-Shot Classification with Vision-Language Models, CVPR 2024, section 4"
+    paper = (
+        "Stojnić et al., Label Propagation for Zero-Shot Classification with Vision-Language Models, CVPR 2024 (arXiv 2404.04072)"
+    )
     section = Options
     transductive = True
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nola_core import files
-from nola_core.descriptions.texts.quality import findings
+from nola_core.description_quality import findings
 from nola_core.report import content, explanations, figures, samples
 from nola_core.report.style import percent, save
 from nola_core.report.tables import Tables, interval_of, load

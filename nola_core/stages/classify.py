@@ -7,8 +7,8 @@ from torch import Tensor
 from nola_core import text_classifier
 from nola_core.backbones.clip import Clip, load_clip
 from nola_core.config import Classify
-from nola_core.descriptions.texts.quality import SCHEMA as QUALITY_SCHEMA
-from nola_core.descriptions.texts.quality import assess, findings
+from nola_core.description_quality import SCHEMA as QUALITY_SCHEMA
+from nola_core.description_quality import assess, findings
 from nola_core.device import device
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore

@@ -28,7 +28,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
         spaces=spaces(stores),
         text=text,
         pseudo_labels=chosen[chosen["selected"]].drop(columns="selected"),
-        descriptions=_descriptions(paths),
+        descriptions=described(paths),
     )
     taught: Fitted | None = None
     with replacing(paths["fitted/features"]) as scratch:
@@ -49,7 +49,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
     print(f"{teacher} teaches {len(collection.image_ids):,} images; {len(collection.pseudo_labels):,} pseudo-labels")
 
 
-def _descriptions(paths: Paths) -> Descriptions:
+def described(paths: Paths) -> Descriptions:
     """The descriptions in use and their features."""
     table = read_table(paths["description_quality.parquet"], ["class_id", "kept"])
     kept = torch.from_numpy(table["kept"].to_numpy(dtype=bool, copy=True))

@@ -1,18 +1,27 @@
 """Stage `tune`: the teacher's answers -> the students."""
 
+import numpy as np
 import pandas as pd
 import torch
 from open_clip.transform import PreprocessCfg
 
 from nola_core import tuning
+from nola_core.algebra import temperature
 from nola_core.backbones.clip import Clip, load_clip
+from nola_core.batches import image_batch, in_batches
 from nola_core.datasets.opener import image_opener
 from nola_core.device import device
+from nola_core.extraction import loaded_batches
 from nola_core.files import read_table, replacing, sha256_file
 from nola_core.inputs import Inputs
 from nola_core.methods import storage
-from nola_core.methods.method import Lesson, StudentMethod, TextMethod
+from nola_core.methods.method import Lesson, Student, StudentMethod, TextMethod
+from nola_core.progress import progress
 from nola_core.stages.paths import Paths
+
+CALIBRATED = 5000
+"""Train images at most that the temperature is fitted on, spread evenly over all."""
+BATCH = 64  # images decoded together
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
@@ -24,7 +33,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
             place = device()
             clip = load_clip(inputs.clip, root=paths.root, device=place)  # each student changes its own
             weights = clip.image.meta["weights_sha256"]
-            lesson = _lesson(paths, inputs, clip)
+            lesson, confidence = _lesson(paths, inputs, clip)
             key = {
                 "method": name,
                 "code": inputs.code,
@@ -43,20 +52,45 @@ def run(paths: Paths, inputs: Inputs) -> None:
                 device=place,
                 checkpoint=paths.cache / "checkpoints" / paths.dataset / f"{name}-{tuning.checkpoint_key(key)}.pt",
             )
+            student.temperature = _temperature(student, lesson, clip, confidence)
             tensors = student.tensors()
             storage.write(scratch / f"{name}.safetensors", method, tensors, clip_sha256=weights)
             curves.append(curve.assign(method=name))
             count = sum(tensor.numel() for tensor in tensors.values())
-            print(f"{name}: {count:,} parameters tuned on {len(lesson.targets):,} images, {len(curve)} epochs")
+            print(
+                f"{name}: {count:,} parameters tuned on {len(lesson.targets):,} images, {len(curve)} epochs; "
+                f"temperature {student.temperature:.2f}"
+            )
     if len(curves) == 1:
         print("none of the methods in params.yaml is a student: nothing to tune")
     with replacing(paths["curve.csv"]) as scratch:
         pd.concat(curves[1:] or curves)[["method", *tuning.CURVE]].to_csv(scratch, index=False)
 
 
-def _lesson(paths: Paths, inputs: Inputs, clip: Clip) -> Lesson:
-    """What every student learns from."""
-    teacher = read_table(paths["teacher.parquet"], ["image_id", "class_id"])
+def _temperature(student: Student, lesson: Lesson, clip: Clip, confidence: np.ndarray) -> float:
+    """The temperature at which the student is, on the mean, as confident as its teacher about the train images.
+
+    The tuned logits have no meaningful scale: the loss has label smoothing and no temperature. No label is
+    read here, so the probabilities are calibrated as well as the teacher's are.
+
+    Args:
+        confidence: float32 [N], the teacher's probability of its class.
+    """
+    rows = np.unique(np.linspace(0, len(confidence) - 1, min(len(confidence), CALIBRATED)).round().astype(np.int64))
+    ids = [lesson.images.ids[row] for row in rows]
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    place, parts = next(clip.model.parameters()).device, []
+    with progress(total=len(ids), what="calibrate", unit="images") as advance:
+        for batch, images in loaded_batches(batches, clip.image.preprocess, lesson.images.open):
+            part = in_batches(lambda views: student.logits(views.to(place)).float().cpu(), images, size=image_batch(place))
+            parts.append(part)
+            advance(len(batch))
+    return temperature.for_confidence(torch.cat(parts), float(confidence[rows].mean()))
+
+
+def _lesson(paths: Paths, inputs: Inputs, clip: Clip) -> tuple[Lesson, np.ndarray]:
+    """What every student learns from, and the teacher's confidence in it, float32 [N]."""
+    teacher = read_table(paths["teacher.parquet"], ["image_id", "class_id", "probability"])
     text, _ = inputs.method(paths.root, str(inputs.values["text_classifier"]), TextMethod)
     preprocess = PreprocessCfg(**clip.model.visual.preprocess_cfg)
     height, width = (preprocess.size, preprocess.size) if isinstance(preprocess.size, int) else preprocess.size
@@ -67,8 +101,9 @@ def _lesson(paths: Paths, inputs: Inputs, clip: Clip) -> Lesson:
         mean=preprocess.mean,
         std=preprocess.std,
     )
-    return Lesson(
+    lesson = Lesson(
         images=images,
         targets=torch.tensor(teacher["class_id"].to_numpy(dtype="int64")),
         classifier=storage.read_fitted(paths["text_classifier.safetensors"], text).tensors()["weights"],
     )
+    return lesson, teacher["probability"].to_numpy(dtype="float32")

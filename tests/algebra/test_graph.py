@@ -45,6 +45,22 @@ def test_approximate_search_measures_what_it_finds() -> None:
     assert torch.allclose(near.cosines, pairs, atol=1e-5) and (near.rows != torch.arange(3000)[:, None]).all()
 
 
+def test_a_space_is_searched_once_as_long_as_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    search = graph.index.search
+    monkeypatch.setattr(graph.index, "search", lambda gallery, rows, k: searched.append(k) or search(gallery, rows, k))
+    x = blocks.of(rows(40))
+    few = graph.nearest(x, 3)
+    again = graph.nearest(blocks.Blocks(x.space), 5)
+    assert searched == [11] and torch.equal(few.rows, again.rows[:, :3]) and again.rows.shape == (40, 5)
+    assert graph.nearest(x, 20).rows.shape == (40, 20) and searched == [11, 21]
+    other = blocks.of(rows(40, seed=1))
+    assert not torch.equal(graph.nearest(other, 3).rows, few.rows) and searched == [11, 21, 11]
+    before = len(graph._searched)
+    del x, again
+    assert len(graph._searched) == before - 2
+
+
 def random_graph(nodes: int = 12, k: int = 3) -> Graph:
     draw = torch.Generator().manual_seed(1)
     columns = torch.stack([torch.randperm(nodes, generator=draw)[:k] for _ in range(nodes)])

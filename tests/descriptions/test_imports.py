@@ -18,7 +18,7 @@ ROOMS = ("texts", "asking", "rounds")
 def test_a_room_imports_from_those_before_it(room: str) -> None:
     folder = Path(descriptions.__file__).parent / room
     modules = [f"nola_core.descriptions.{room}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"]
-    assert len(modules) >= 3
+    assert len(modules) >= 2
     reached = Package().reached(modules)
     for later in ROOMS[ROOMS.index(room) + 1 :]:
         assert not {name for name in reached if name.startswith(f"nola_core.descriptions.{later}")}
@@ -27,7 +27,7 @@ def test_a_room_imports_from_those_before_it(room: str) -> None:
 def test_the_stage_does_not_depend_on_what_only_refine_and_captions_need() -> None:
     reached = Package().reached(["nola_core.stages.describe"])
     assert "nola_core.descriptions.rounds.confusion" in reached
-    assert not reached & {"nola_core.descriptions.rounds.refine", "nola_core.descriptions.rounds.captions"}
+    assert not reached & {"nola_core.descriptions.rounds.refine", "nola_core.captions"}
 
 
 @pytest.mark.parametrize("module", ["flows.commands.describe", "nola_core.descriptions.asking.answers"])

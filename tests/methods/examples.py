@@ -25,7 +25,7 @@ def encode(texts: Sequence[str]) -> Tensor:
 def texts(descriptions: list[list[str]] | None = None) -> Texts:
     filled = [[template.replace("{}", name) for template in TEMPLATES] for name in NAMES]
     written = [["It purrs.", "It has whiskers."], ["It barks."], ["It flies.", "It sings.", "It lays eggs."]]
-    return Texts(NAMES, filled, written if descriptions is None else descriptions, encode, 20.0)
+    return Texts(NAMES, filled, written if descriptions is None else descriptions, encode, 20.0, TEMPLATES)
 
 
 def check(method: TextMethod, known: Texts, options: Section, groups: list[list[str]]) -> None:

@@ -15,7 +15,9 @@ from nola_core.methods import registry
 from nola_core.methods.method import InForce, Listed
 from nola_core.methods.templates import Templates
 
-OURS = ["alignment", "cde", "nola", "templates", "zero_shot"]
+OURS = methods.names()
+KINDS = {"zero_shot": "text", "templates": "text", "cde": "text", "alignment": "features", "nola": "student"}
+"""Of the paper's methods; the others are listed nowhere, so that a new one touches its module and its test alone."""
 OWN = """
 from nola_core.methods.method import TextMethod
 from nola_core.schema import Positive, Section
@@ -51,17 +53,11 @@ def write(root: Path, name: str, text: str = OWN) -> Path:
 
 
 def test_every_method_is_listed_and_found_under_its_name() -> None:
-    assert methods.names() == OURS
+    assert set(KINDS) <= set(OURS)
     for name in OURS:
         method = methods.find(name)
         assert method.name == name and method.title and method.summary and method.paper
-    assert {name: methods.find(name).kind for name in OURS} == {
-        "zero_shot": "text",
-        "templates": "text",
-        "cde": "text",
-        "alignment": "features",
-        "nola": "student",
-    }
+        assert method.kind == KINDS.get(name, method.kind)
 
 
 def test_a_project_has_methods_of_its_own(tmp_path: Path) -> None:
@@ -118,12 +114,10 @@ def test_what_is_wrong_with_a_file_is_one_sentence_that_names_it(tmp_path: Path,
         config.parse({"methods": ["own"], "final": "own"}, root=tmp_path)
 
 
-def test_an_unknown_name_is_answered_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(NolaError, match=re.escape(f"there is no method 'cdee'; there are: {', '.join(OURS)}.")):
-        methods.find("cdee", tmp_path)
+def test_an_unknown_name_is_answered_with_similar_ones(tmp_path: Path) -> None:
     for number in range(10):
         write(tmp_path, f"other{number}")
-    with pytest.raises(NolaError, match="there is no method 'cdee'; most similar of 15: cde"):
+    with pytest.raises(NolaError, match=f"there is no method 'cdee'; most similar of {len(OURS) + 10}: cde"):
         methods.find("cdee", tmp_path)
 
 

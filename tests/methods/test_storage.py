@@ -39,4 +39,4 @@ def test_a_file_that_is_absent_of_another_method_or_damaged_is_named(tmp_path: P
     save_file({"weights": torch.ones(2, 2)}, path)
     says("is of the method None, not of templates")
     path.write_bytes(path.read_bytes()[:-3])
-    says("is no file of tensors")
+    says("is not a valid safetensors file")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking import batch
 from nola_core.descriptions.asking.cache import Responses
-from nola_core.descriptions.asking.cost import Price, tokens_likely
 from nola_core.descriptions.asking.endpoint import Endpoint
 from nola_core.descriptions.asking.live import Live
-from nola_core.descriptions.asking.request import GOOD, ImageLoader, Request, grouped, requests, texts
-from nola_core.descriptions.texts.grammar import listed
+from nola_core.descriptions.asking.request import GOOD, ImageLoader, Price, Request, grouped, requests, texts, tokens_likely
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
+from nola_core.grammar import listed
 
 
 def plan(questions: Sequence[Question], settings: Describe, responses: Responses) -> list[str]:
@@ -70,9 +68,9 @@ def collect(
         if settings.mode == "replay":
             raise NolaError(f"{lacking}; describe.mode is replay, so nothing was asked: set it to live, or restore responses/.")
         if endpoint is None:
-            if any(request.key in known.good for request in wanted):
-                raise NolaError(f"{lacking}, and no language model is configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL.")
-            return responses.read().iloc[:0].assign(question=None)
+            if known.good.isdisjoint(request.key for request in wanted):
+                return responses.read().iloc[:0].assign(question=None)
+            raise NolaError(f"{lacking}, and no language model is configured: set OPENAI_API_KEY or NOLA_LLM_BASE_URL.")
         with responses.recording() as recorder:
             if settings.mode == "batch":
                 batch.Job(recorder, settings, endpoint, load_image).run(wanted, poll=poll)
@@ -83,14 +81,14 @@ def collect(
             else:
                 Live(recorder, settings, endpoint, load_image).run(wanted)
         known = responses.known()
-    answered: list[Any] = [request for request in wanted if request.key in known.good]
+    asked = pd.DataFrame([(request.key, request.question) for request in wanted], columns=["key", "question"], dtype=object)
+    rows = responses.read()
+    found = asked.merge(rows[rows["finish_reason"] == GOOD], on="key")
     if failures := known.summary(wanted):
-        if not answered:
+        if found.empty:
             raise NolaError(f"{settings.model} gave no usable answer in {settings.attempts} attempts each: {failures}.")
         print(f"no usable answer after {settings.attempts} attempts: {failures}")
-    rows = responses.read()
-    rows = rows[rows["finish_reason"] == GOOD].set_index("key", drop=False).loc[[request.key for request in answered]]
-    return rows.reset_index(drop=True).assign(question=[request.question for request in answered])
+    return found
 
 
 def sentences(answers: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:

@@ -17,11 +17,11 @@ from pydantic import TypeAdapter
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder, Responses
-from nola_core.descriptions.asking.cost import Price
-from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint
-from nola_core.descriptions.asking.request import PARAMETERS, Answer, ImageLoader, Manner, Request, body
+from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, Endpoint
+from nola_core.descriptions.asking.request import PARAMETERS, Answer, ImageLoader, Manner, Price, Request, body
 from nola_core.errors import NolaError
 from nola_core.files import read_json, remove, write_json
+from nola_core.http_response import BodyError
 
 REBATE = 0.5  # what a batch costs, as a share of the same requests one by one
 POLL_SECONDS = 30.0
@@ -61,12 +61,8 @@ class Job:
         try:
             asyncio.run(self._run(wanted, poll=poll))
         except (openai.OpenAIError, BodyError, *NO_ANSWER) as error:
-            status = f" ({error.status_code})" if isinstance(error, openai.APIStatusError) else ""
-            said = "its reply makes no sense" if isinstance(error, NO_ANSWER) else str(error.__cause__ or error)
-            said = self.endpoint.redact(" ".join(said.split())[:200])
-            raise NolaError(
-                f"the Batch API of {self.endpoint.host} failed{status}: {said}. Run again: nothing is submitted twice."
-            ) from None
+            said = f"failed: {self.endpoint.explain(error)}. Run again: nothing is submitted twice."
+            raise NolaError(f"the Batch API of {self.endpoint.host} {said}") from None
 
     async def _run(self, wanted: Sequence[Request], *, poll: float | None) -> None:
         async with self.endpoint.connect(most=MOST_ANSWERED, max_retries=5) as self.api:
@@ -152,26 +148,25 @@ class Job:
         if state.status not in OVER:
             return
         reasons = [str(error.message) for error in ((state.errors.data if state.errors else None) or [])]
-        settings = self.settings.model_copy(update={name: entry["sampling"][name] for name in ("model", *PARAMETERS)})
+        settings = self.settings.model_copy(update=entry["sampling"])
         requests = {request.key: request for request in TypeAdapter(list[Request]).validate_python(entry["requests"])}
-        pairs = []
+        pairs: list[tuple[Request, Answer]] = []
         for name in filter(None, (state.output_file_id, state.error_file_id)):
             for line in filter(bytes.strip, (await self.api.files.content(name)).content.split(b"\n")):
+                request = None
                 try:
                     found = json.loads(line)
                     response = found.get("response") or {}
-                    if response.get("status_code") != 200:
+                    if response.get("status_code") == 200:
+                        request = requests.pop(found["custom_id"])  # each is answered once
+                        (answer,) = self.endpoint.read(response["body"], [request], settings, Manner())
+                        pairs.append((request, answer))
+                    else:
                         reasons.append(str(found.get("error") or response.get("body") or "no response"))
-                        continue
-                    request = requests.pop(found["custom_id"])  # each is answered once
                 except NO_ANSWER:
+                    if request:
+                        pairs.append((request, Answer("", "malformed")))  # and paid for
                     reasons.append("a line that is no answer")
-                    continue
-                try:
-                    (answer,) = self.endpoint.read(response["body"], [request], settings, Manner())
-                except NO_ANSWER:
-                    answer = Answer("", "malformed")  # and paid for
-                pairs.append((request, answer))
         self.recorder.keep(pairs, settings, self.price)  # also what the class list no longer asks for
         self._save([other for other in self.entries if other is not entry])
         print(f"batch {entry['id']} is {state.status}: {len(pairs):,} of {len(entry['requests']):,} answers")

@@ -23,12 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nola_core.config import Describe
-from nola_core.descriptions.asking.cost import Price
-from nola_core.descriptions.asking.request import GOOD, Answer, Request
-from nola_core.descriptions.texts.grammar import listed
+from nola_core.descriptions.asking.request import GOOD, Answer, Price, Request
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
 from nola_core.files import digest, write_table
+from nola_core.grammar import listed
 
 SCHEMA = pa.schema([
     ("key", pa.string()), ("class", pa.string()), ("prompt", pa.string()), ("text", pa.string()), ("provider", pa.string()),
@@ -36,6 +35,7 @@ SCHEMA = pa.schema([
     ("attempt", pa.int32()), ("finish_reason", pa.string()), ("tokens_in", pa.int32()), ("tokens_out", pa.int32()),
     ("cost", pa.float64()), ("returned_model", pa.string()),
 ])  # fmt: skip
+COUNTS = ("tokens_in", "tokens_out", "cost")
 PART_ROWS = 48  # answers a part: at most so many are in the journal
 COMPACT_PARTS = 16  # more small parts than this are merged when a run ends
 SMALL_ROWS = 20_000  # parts with at least so many rows are left alone by that
@@ -96,13 +96,11 @@ class Responses:
         for number, line in enumerate(lines[:-1], start=1):  # after the last newline: nothing, or a line cut off
             try:
                 row = json.loads(line)
-                row |= {"time": pd.Timestamp(row["time"]).to_pydatetime()}
-                counts = {name: row[name] for name in ("tokens_in", "tokens_out", "cost")}
-                if not all(count is None or 0 <= count < 2**31 for count in counts.values()):  # of an older version
-                    row |= dict.fromkeys(counts)
+                row["time"] = pd.Timestamp(row["time"]).to_pydatetime()
+                if not all(row[name] is None or 0 <= row[name] < 2**31 for name in COUNTS):  # of an older version
+                    row |= dict.fromkeys(COUNTS)
                     print(f"{self.journal}: line {number} has an impossible count; kept without its cost", file=sys.stderr)
-                pa.Table.from_pylist([row], schema=SCHEMA)
-                rows.append(row)
+                rows += pa.Table.from_pylist([row], schema=SCHEMA).to_pylist()
             except (ValueError, KeyError, TypeError, RecursionError):  # those of pyarrow are among them
                 raise NolaError(f"{self.journal}: line {number} is damaged; remove it, the other lines are sound.") from None
         return rows
@@ -111,17 +109,16 @@ class Responses:
         """What has been asked already and what it cost."""
         frame = self.read().dropna(subset="finish_reason")
         good = frame["finish_reason"] == GOOD
-        known = Known(set(frame["key"][good]), defaultdict(list), spent=float(frame["cost"].clip(lower=0).sum()))
-        for key, reason in zip(frame["key"][~good], frame["finish_reason"][~good], strict=True):
-            known.failures[key].append(reason)
-        return known
+        failures = frame[~good].groupby("key")["finish_reason"].agg(list)
+        lists = defaultdict(list, zip(failures.index, failures, strict=True))
+        return Known(set(frame["key"][good]), lists, spent=float(frame["cost"].clip(lower=0).sum()))
 
     def add(self, rows: pd.DataFrame) -> int:
         """Append the provided rows (`class, prompt, text, provider, model`) that are not there yet, as one part; how many."""
         keys = [digest(row) for row in rows[COLUMNS].to_dict("records")]
         new = rows[COLUMNS].assign(key=keys, time=pd.Timestamp.now("UTC").floor("ms"))
         new = new[~new["key"].isin(self.read()["key"])].drop_duplicates("key")
-        self.write_part(pa.Table.from_pandas(new, preserve_index=False).to_pylist())
+        self.write_part(new.to_dict("records"))
         return len(new)
 
     @contextmanager
@@ -148,7 +145,7 @@ class Responses:
         finally:
             os.close(lock)
 
-    def write_part(self, rows: Sequence[dict[str, Any]]) -> None:
+    def write_part(self, rows: Sequence[dict[Any, Any]]) -> None:
         """Write rows as the next part, if there are any."""
         if rows:
             number = max((int(part.name[:6]) for part in self._parts() if part.name[:6].isdecimal()), default=-1) + 1

@@ -1,13 +1,8 @@
-"""One OpenAI-compatible endpoint: address, key and limits, a connection that bounds what it reads, and reading its replies."""
+"""One OpenAI-compatible endpoint: address, key and limits, a connection, and reading its replies."""
 
 from __future__ import annotations
 
-import email.utils
-import importlib
-import math
 import os
-import time
-import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from nola_core.config import Describe
-from nola_core.descriptions.asking.cost import counted
-from nola_core.descriptions.asking.request import Answer, Manner, Request, judged
+from nola_core.descriptions.asking.request import Answer, Manner, Request, counted, judged
 from nola_core.errors import NolaError
+from nola_core.http_response import BODY_BYTES, BodyError, bound
 
 if TYPE_CHECKING:
     import openai  # imported where it is needed: it takes seconds
 
 PATHS = {"chat": "/chat/completions", "completion": "/completions"}
-ANSWER_BYTES = 8_000_000  # of a reply, unpacked; a larger one is not read to its end
 TOKEN_LETTERS = 100  # a text with more letters than this for each token that was allowed is malformed
 NAME_LETTERS = 200  # kept of the name a model gives itself
 NO_ANSWER = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
@@ -81,11 +75,29 @@ class Endpoint:
                 text = text.replace(secret, "***")
         return text
 
-    def connect(self, *, most: int = ANSWER_BYTES, max_retries: int = 0) -> openai.AsyncOpenAI:
+    def explain(self, error: Exception) -> str:
+        """What went wrong with a request, in a few words without any secret."""
+        import openai
+
+        cause = error.__cause__ or error  # some versions of the SDK wrap it
+        if isinstance(cause, BodyError):
+            said = str(cause)
+        elif isinstance(error, openai.APIStatusError):
+            message = error.body.get("message") if isinstance(error.body, dict) else None
+            said = f"{error.status_code}: {message}" if isinstance(message, str) else f"status {error.status_code}"
+        elif isinstance(error, (openai.APITimeoutError, TimeoutError)):
+            said = f"no answer within {self.timeout:g} s"
+        elif isinstance(error, openai.APIConnectionError):
+            said = f"the connection failed ({type(cause).__name__})"
+        else:
+            said = "an answer that is not in OpenAI's format"
+        return self.redact(" ".join(said.split())[:200])
+
+    def connect(self, *, most: int = BODY_BYTES, max_retries: int = 0) -> openai.AsyncOpenAI:
         """The SDK's client, for bodies of at most `most` bytes; by default without its own retries, which no budget books."""
         import openai
 
-        hooks: Any = {"response": [partial(_bounded, most=most)]}
+        hooks: Any = {"response": [partial(bound, most=most)]}
         http = openai.DefaultAsyncHttpxClient(headers={"Accept-Encoding": "gzip"}, event_hooks=hooks)
         options: Any = {"max_retries": max_retries, "timeout": self.timeout, "http_client": http}
         return openai.AsyncOpenAI(api_key=self.key or "none", base_url=self.base_url, **options)
@@ -115,41 +127,6 @@ class Endpoint:
             tokens_in, tokens_out = (None if count is None else (count + number) // len(choices) for count in tokens)
             answers.append(Answer(self.redact(text), reason, tokens_in, tokens_out, model))
         return answers
-
-
-class BodyError(Exception):
-    """What came is too large or cannot be unpacked: a few words for the user."""
-
-
-async def _bounded(response: Any, *, most: int) -> None:
-    """Read a body before the SDK does, which would read and unpack all of it; that of a redirect or an error as well."""
-    packing = response.headers.pop("content-encoding", "identity").lower()
-    if packing not in ("identity", "gzip"):
-        raise BodyError(f"an answer packed as {packing[:20]}, which was not asked for")
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    content = bytearray()
-    try:
-        async for chunk in response.stream:
-            content += chunk if packing == "identity" else unpack.decompress(chunk, most + 1 - len(content))
-            if len(content) > most:
-                raise BodyError(f"an answer of more than {most / 1e6:g} MB")
-    except zlib.error:
-        raise BodyError("an answer that cannot be unpacked") from None
-    finally:
-        await response.stream.aclose()
-    library = importlib.import_module(type(response).__module__.partition(".")[0])  # httpx, or httpx2 with newer SDKs
-    response.stream = library.ByteStream(bytes(content))
-
-
-def retry_after(headers: Any) -> float:
-    """Seconds, 0 to 1e9, that `Retry-After-Ms` or `Retry-After` (seconds or a date) ask to wait; 0 without either."""
-    wait = math.nan
-    with suppress(KeyError, ValueError, TypeError, OverflowError):
-        wait = email.utils.parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
-    for name, unit in (("retry-after", 1.0), ("retry-after-ms", 1000.0)):
-        with suppress(KeyError, ValueError):
-            wait = float(headers[name]) / unit
-    return 0.0 if math.isnan(wait) else min(max(wait, 0.0), 1e9)
 
 
 def _whole(text: str) -> str:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import tenacity
 from aiolimiter import AsyncLimiter
 
 from nola_core.config import Describe
 from nola_core.descriptions.asking.cache import Recorder
-from nola_core.descriptions.asking.cost import Price, tokens_likely
-from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, BodyError, Endpoint, retry_after
-from nola_core.descriptions.asking.request import GOOD, Answer, ImageLoader, Manner, Request, Structure, body, grouped
+from nola_core.descriptions.asking.endpoint import NO_ANSWER, PATHS, Endpoint
+from nola_core.descriptions.asking.request import GOOD, Answer, ImageLoader, Manner, Price, Request, body, grouped, tokens_likely
 from nola_core.errors import NolaError
+from nola_core.http_response import BodyError, retry_after
 from nola_core.progress import progress
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Live:
     def __init__(self, recorder: Recorder, settings: Describe, endpoint: Endpoint, load_image: ImageLoader | None) -> None:
         self.recorder, self.settings, self.endpoint, self.load_image = recorder, settings, endpoint, load_image
         self.price = Price.of(settings, capped=True)
-        self.spent, self.reserved = recorder.known.spent, 0.0  # dollars; `reserved` for what is under way
+        self.spent = recorder.known.spent  # dollars; for what is under way, the most it can cost
         limits = (endpoint.requests_per_minute, endpoint.tokens_per_minute)  # in portions of a second's worth
         self.pace = [AsyncLimiter(max(limit // 60, 1), max(60 / limit, 1)) if limit else None for limit in limits]
         self.resume_at = 0.0  # on the loop's clock: no request is sent before
@@ -88,50 +88,49 @@ class Live:
 
     async def _ask(self, group: Sequence[Request], slots: asyncio.Semaphore) -> None:
         """Ask until the samples of `group` are answered or given up, or the run is stopped."""
-        async with slots:
-            tried = 0
-            while group and not self.stopped:
-                if tried:  # our own tries, not a library's: each is reserved, paced and booked
-                    await asyncio.sleep(min(self.endpoint.backoff * 2 ** (tried - 1), 30.0) * random.uniform(0.75, 1.0))
-                try:
-                    group, tried = await self._once(group), 0
-                except NoAnswerError as error:
-                    tried += 1
-                    if error.again and tried < self.endpoint.tries:
-                        continue
-                    self.failed[str(error)] += len(group)
-                    self.exhausted += error.again
-                    if self.exhausted > 1:  # two in a row: it is not the request
-                        self._stop(f"{self.endpoint.host} does not answer ({error}, {tried} times in a row)")
-                    return
+        retry = tenacity.AsyncRetrying(  # the SDK's own retries are off: here each try is reserved, paced and booked
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, NoAnswerError) and e.again and not self.stopped),
+            stop=tenacity.stop_after_attempt(self.endpoint.tries),
+            wait=tenacity.wait_random_exponential(self.endpoint.backoff, max=30.0),
+            reraise=True,
+        )
+        try:
+            async with slots:
+                while group and not self.stopped:
+                    group = await retry(self._once, group)
+        except NoAnswerError as error:
+            self.failed[str(error)] += len(group)
+            self.exhausted += error.again
+            if self.exhausted > 1:  # two in a row: it is not the request
+                self._stop(f"{self.endpoint.host} does not answer ({error}, {self.endpoint.tries} times in a row)")
 
     async def _once(self, group: Sequence[Request]) -> Sequence[Request]:
         """Ask once and keep the answers: the samples that are still lacking."""
         most = self.price.most(group, self.settings) if self.price else 0.0
         limit = self.settings.max_cost
-        while limit is not None and self.spent + self.reserved + most > limit:
+        while limit is not None and self.spent + most > limit:
             if not self.under_way:
                 said = f"${self.spent:.4f} spent; raise it to go on"
                 self._stop(f"stopped before describe.max_cost = ${limit:g} is crossed ({said})")
             if self.stopped:
                 raise NoAnswerError("not sent", again=False)
             await asyncio.sleep(0.01)  # what is under way may cost less than was reserved for it
-        self.under_way, self.reserved = self.under_way + 1, self.reserved + most
-        cost = most  # a try that gets lost may be charged all the same
+        self.under_way += 1
+        self.spent += most
         try:
             pairs = list(zip(group, await self._answers(group), strict=False))
-            cost = self.recorder.keep(pairs, self.settings, self.price, fallback=most / len(group))
+            self.spent += self.recorder.keep(pairs, self.settings, self.price, fallback=most / len(group)) - most
         except NoAnswerError as error:
-            cost = most if error.charged else 0.0
+            self.spent -= 0.0 if error.charged else most
             raise
         finally:
-            self.under_way, self.reserved, self.spent = self.under_way - 1, self.reserved - most, self.spent + cost
+            self.under_way -= 1
         lacking = self._lacking(group)
         self.advance(len(group) - len(lacking), note=f"${self.spent:.2f}" if self.price else "")
         return lacking
 
     async def _answers(self, group: Sequence[Request]) -> list[Answer]:
-        """The answers of one request, which is sent again at once where the endpoint does not know the manner."""
+        """The answers of one request."""
         import openai
 
         manner = self.manner
@@ -139,16 +138,10 @@ class Live:
             answers = self.endpoint.read(await self._post(group, manner), group, self.settings, manner)
         except openai.APIStatusError as error:
             if self._adapt(error, group, manner):
-                return await self._answers(group)
+                raise NoAnswerError(self.endpoint.explain(error)) from None
             raise self._failure(error) from None
-        except (openai.APITimeoutError, TimeoutError):
-            raise NoAnswerError(f"no answer within {self.endpoint.timeout:g} s", charged=True) from None
-        except (openai.APIConnectionError, BodyError) as error:
-            cause = error.__cause__ or error
-            said = str(cause) if isinstance(cause, BodyError) else f"the connection failed ({type(cause).__name__})"
-            raise NoAnswerError(said, charged=True) from None
-        except (openai.APIError, *NO_ANSWER):
-            raise NoAnswerError("an answer that is no completion", charged=True) from None
+        except (openai.APIError, TimeoutError, BodyError, *NO_ANSWER) as error:  # a try that gets lost may be charged
+            raise NoAnswerError(self.endpoint.explain(error), charged=True) from None
         self.answered, self.exhausted = True, 0
         if group[0].question.form != "plain" and manner == self.manner:
             self.well_formed = self.well_formed or any(answer.finish_reason == GOOD for answer in answers)
@@ -185,8 +178,8 @@ class Live:
         self.stopped = self.stopped or why
 
     def _lower(self) -> None:
-        structure: Structure = "json" if self.manner.structure == "schema" else "lines"
-        self.manner, self.well_formed, self.malformed = self.manner._replace(structure=structure), False, 0
+        looser = self.manner._replace(structure="json" if self.manner.structure == "schema" else "lines")
+        self.manner, self.well_formed, self.malformed = looser, False, 0
 
     def _adapt(self, error: openai.APIStatusError, group: Sequence[Request], sent: Manner) -> bool:
         """Whether to send the request again in another manner, because the endpoint does not know the one it was sent in."""
@@ -205,10 +198,7 @@ class Live:
 
     def _failure(self, error: openai.APIStatusError) -> NoAnswerError:
         """What a status means for its request; stops the run where it means the same for all."""
-        host, status = self.endpoint.host, error.status_code
-        message = error.body.get("message") if isinstance(error.body, dict) else None
-        words = " ".join(message.split())[:200] if isinstance(message, str) else ""
-        said = self.endpoint.redact(f"{status}: {words}" if words else f"status {status}")
+        host, status, said = self.endpoint.host, error.status_code, self.endpoint.explain(error)
         wait = retry_after(error.response.headers) if status == 429 else 0.0
         self.resume_at = max(self.resume_at, asyncio.get_running_loop().time() + wait)  # a 429 speaks for all requests
         if status in (401, 403):

@@ -1,1 +1,1 @@
-"""Rounds that look at the images: classes that CLIP confuses, and captions."""
+"""Rounds that look at the images: questions about the classes that CLIP confuses."""

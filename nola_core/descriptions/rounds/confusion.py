@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nola_core.datasets.names import display_name
 from nola_core.descriptions.texts.prompts import PromptSet, Question
+from nola_core.descriptions.texts.table import class_ids
 from nola_core.errors import NolaError
 from nola_core.files import read_table, write_table
 
@@ -36,9 +36,8 @@ def confused_pairs(predictions: pd.DataFrame, *, gap: float = GAP) -> pd.DataFra
     then by class ids.
     """
     first = predictions.loc[predictions["margin"] < gap, "top_classes"]
-    pairs = np.array([sorted(top[:2]) for top in first], dtype=np.int64).reshape(-1, 2)
-    found, counts = np.unique(pairs, axis=0, return_counts=True)
-    table = pd.DataFrame({"class_id": found[:, 0], "other_id": found[:, 1], "images": counts})
+    pairs = pd.DataFrame([sorted(top[:2]) for top in first], columns=["class_id", "other_id"], dtype="int64")
+    table = pairs.groupby(["class_id", "other_id"]).size().reset_index(name="images")
     return table.sort_values("images", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -72,39 +71,29 @@ def ask(pairs: pd.DataFrame, classes: pd.DataFrame, answer: Answer, *, prompt_se
 
 def not_asked(pairs: pd.DataFrame, classes: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
     """The pairs that no earlier round got an answer about."""
-    known = {frozenset(pair) for pair in zip(_ids(rounds["class"], classes), _ids(rounds["other"], classes), strict=True)}
+    known = set(map(frozenset, zip(class_ids(rounds["class"], classes), class_ids(rounds["other"], classes), strict=True)))
     fresh = [frozenset(pair) not in known for pair in zip(pairs["class_id"], pairs["other_id"], strict=True)]
     return pairs[np.array(fresh, dtype=bool)]
 
 
 def read_rounds(folder: Path, *, rounds: int) -> pd.DataFrame:
     """The answers of the rounds 1 to `rounds` that have been run; columns of `SCHEMA`."""
-    parts = [read_table(path) for number in range(1, rounds + 1) if (path := _part(folder, number)).is_file()]
-    return pd.concat(parts, ignore_index=True) if parts else SCHEMA.empty_table().to_pandas()
+    parts = [read_table(path) for path in sorted(folder.glob("round-*.parquet"))]
+    table = pd.concat(parts, ignore_index=True) if parts else SCHEMA.empty_table().to_pandas()
+    return table[table["round"] <= rounds]
 
 
 def write_round(folder: Path, number: int, rows: pd.DataFrame) -> None:
     """Keep one round's answers: `responses/_rounds/round-01.parquet`."""
-    write_table(_part(folder, number), rows, SCHEMA)
+    write_table(folder / f"round-{number:02d}.parquet", rows, SCHEMA)
 
 
 def add_rounds(described: pd.DataFrame, rounds: pd.DataFrame, classes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The descriptions (`table.SCHEMA`) with the rounds' answers after each class's own; the classes no longer on the list."""
-    found = rounds.assign(class_id=_ids(rounds["class"], classes))
+    found = rounds.assign(class_id=class_ids(rounds["class"], classes))
     known = found.dropna(subset="class_id").astype({"class_id": int})
     names = dict(zip(classes["class_id"], classes["name"], strict=True))
     added = known.assign(**{"class": known["class_id"].map(names)})[described.columns]
     table = pd.concat([described, added], ignore_index=True) if len(added) else described
     table = table.drop_duplicates(["class_id", "text"]).sort_values("class_id", kind="stable", ignore_index=True)
     return table, sorted(set(found.loc[found["class_id"].isna(), "class"]))
-
-
-def _ids(names: pd.Series, classes: pd.DataFrame) -> pd.Series:
-    """The class each name means now; a class may have been renamed and still read the same in a sentence."""
-    shown = dict(zip(classes["display_name"], classes["class_id"], strict=True))
-    ids = dict(zip(classes["name"], classes["class_id"], strict=True))
-    return names.map(lambda name: ids.get(name, shown.get(display_name(name))))
-
-
-def _part(folder: Path, number: int) -> Path:
-    return folder / f"round-{number:02d}.parquet"

@@ -18,8 +18,8 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import Field, model_validator
 
-from nola_core.descriptions.texts.grammar import article, closest, is_plural
 from nola_core.errors import NolaError
+from nola_core.grammar import article, closest, is_plural
 from nola_core.schema import Section, read_yaml, validate
 
 Form = Literal["sentences", "attributes", "plain"]

@@ -12,9 +12,8 @@ from pydantic import ValidationError
 from nola_core.config import Describe
 from nola_core.descriptions import Responses
 from nola_core.descriptions.asking import answers
-from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import Endpoint
-from nola_core.descriptions.asking.request import Request
+from nola_core.descriptions.asking.request import Price, Request
 from nola_core.descriptions.texts.prompts import Question
 from tests.descriptions.llm_server import LLMServer
 from tests.project import ROOT

@@ -14,9 +14,8 @@ import yaml
 from nola_core.config import Describe
 from nola_core.descriptions import Responses
 from nola_core.descriptions.asking import answers
-from nola_core.descriptions.asking.cost import Price
 from nola_core.descriptions.asking.endpoint import Endpoint
-from nola_core.descriptions.asking.request import GOOD, requests
+from nola_core.descriptions.asking.request import GOOD, Price, requests
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.errors import NolaError
 from tests.descriptions.llm_server import LLMServer, prompt_of
@@ -130,7 +129,7 @@ def test_an_answer_that_does_not_come_is_asked_for_again(run: Run) -> None:
         ("429", "127.0.0.1 does not answer \\(429: slow down, 8 times in a row\\); 0 of 8 answers are kept"),
         ("500", "127.0.0.1 does not answer \\(500: out of order"),
         ("drop", "does not answer \\(the connection failed"),
-        ("garbage", "does not answer \\(an answer that is no completion"),
+        ("garbage", "does not answer \\(an answer that is not in OpenAI's format"),
         ("slow", "does not answer \\(no answer within 0.02 s"),
         ("401", "127.0.0.1 refuses the key; set NOLA_LLM_KEY or OPENAI_API_KEY \\(401: Incorrect API key provided: \\*\\*\\*\\)"),
         ("quota", "the quota at 127.0.0.1 is used up"),

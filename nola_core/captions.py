@@ -48,14 +48,15 @@ def wanted(paths: Paths, kind: Kind, *, subject: str = "object", seed: int) -> l
         return image_captions(images, subject=subject)
     table = read_table(paths["zero_shot.parquet"], columns=["image_id", "method", "class_id"])
     classes = read_table(paths["classes.parquet"])
-    return group_captions(images, table[table["method"] == "zero_shot"], classes, subject=subject, seed=seed)
+    made = table["method"].unique()  # `methods` may leave zero_shot out; the others of this table are text classifiers as well
+    mine = table[table["method"] == ("zero_shot" if "zero_shot" in made else made[0])]
+    return group_captions(images, mine, classes, subject=subject, seed=seed)
 
 
 def image_captions(images: pd.DataFrame, *, subject: str = "object") -> list[Caption]:
     """One caption an image (`image_id, sha256`); `subject` is what they show, in words that follow `the`."""
     ask = _asker("image", subject)
-    rows = zip(images["image_id"], images["sha256"], strict=True)
-    return [Caption((image_id,), None, ask("", sha256)) for image_id, sha256 in rows]
+    return [Caption((image_id,), None, ask("", sha256)) for image_id, sha256 in images[["image_id", "sha256"]].to_numpy()]
 
 
 def group_captions(
@@ -69,8 +70,7 @@ def group_captions(
     names, ask = dict(zip(classes["class_id"], classes["name"], strict=True)), _asker("group", subject)
     known = images.merge(predictions[["image_id", "class_id"]], on="image_id").sort_values("image_id", kind="stable")
     made = []
-    for class_id in sorted(known["class_id"].unique().tolist()):
-        mine = known[known["class_id"] == class_id]
+    for class_id, mine in known.groupby(known["class_id"].astype(int)):
         if len(mine) < GROUP:
             continue
         generator = np.random.default_rng([seed, class_id])
@@ -126,6 +126,6 @@ def _asker(kind: Kind, subject: str) -> Callable[[str, str], Question]:
     """
     if not subject.strip():
         raise NolaError("the subject of captions must be words that follow 'the', such as object.")
-    wording = read_yaml(Path(__file__).parents[1] / "captions.yaml")
+    wording = read_yaml(Path(__file__).parent / "captions.yaml")
     prompt, version = wording[kind].replace("{}", subject), f"captions-{kind}/{wording['version']}"
     return lambda class_name, sha256: Question(class_name, prompt, version, 1, "plain", (f"sha256:{sha256}",))

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nola_core.descriptions.texts.grammar import singular
+from nola_core.grammar import singular
 
 SCHEMA = pa.schema([
     ("class_id", pa.int32()), ("class", pa.string()), ("text", pa.string()), ("tokens", pa.int32()), ("truncated", pa.bool_()),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nola_core.descriptions.texts.grammar import article, is_plural, singular
+from nola_core.grammar import article, is_plural, singular
 
 AN = ["hour", "heirloom rose", "honest man", "umbrella", "emu", "okapi", "onion", "urchin", "uninformed man", "unusual chair",
       "MRI", "F-16", "HDTV", "SUV", "X-ray", "x-ray", "A320", "8-ball", "11", "18th century chair", "1800 coin", "Uber",

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from nola_core import description_quality as quality
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import ClipSpec
-from nola_core.descriptions.texts import quality
-from nola_core.descriptions.texts.quality import assess, named_classes, separation
+from nola_core.description_quality import assess, named_classes, separation
 from nola_core.files import write_table
 from tests.tiny import write_clip
 

@@ -58,20 +58,16 @@ def is_plural(name: str) -> bool:
     word = re.split(r"[^\w']+", head)[-1]
     if word in PLURAL or word.endswith(("women", "firemen", "policemen", "fishermen")):
         return True
-    return word.isalpha() and _ends_like_a_plural(word)
+    return word.isalpha() and singular(word) != word
 
 
 def singular(word: str) -> str:
     """A lower-case word without its plural ending, for comparing names; not always a word."""
-    if not _ends_like_a_plural(word):
+    if len(word) < 4 or word in SINGULAR_S or not word.endswith("s") or word.endswith(("ss", "us", "is")):
         return word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     return word[:-2] if word.endswith(("shes", "ches", "xes", "sses", "zes")) else word[:-1]
-
-
-def _ends_like_a_plural(word: str) -> bool:
-    return len(word) > 3 and word not in SINGULAR_S and word.endswith("s") and not word.endswith(("ss", "us", "is"))
 
 
 def _begins_with_vowel_sound(word: str) -> bool:

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from nola_core import captions
 from nola_core.descriptions.asking import answers
 from nola_core.descriptions.asking.endpoint import Endpoint
-from nola_core.descriptions.rounds import captions
 from nola_core.errors import NolaError
 from tests.descriptions.asking.test_live import KEY, Run, settings_of
 from tests.descriptions.llm_server import LLMServer, images_of
