@@ -14,13 +14,17 @@ CLASSES = 5
 share = st.floats(0, 1)
 
 
+def of_two(agreement: float, confidence: float) -> float:
+    """The weight with two classes, three images a class, and a text of confidence 0.9."""
+    return weight(agreement, confidence, 0.9, classes=2, images_per_class=3.0)
+
+
 def test_the_weight_is_its_three_factors() -> None:
-    alike = {"classes": 2, "images_per_class": 3.0}
-    assert weight(0.82, 0.9, 0.9, **alike) == pytest.approx(0.5)  # as confident as the text, agreement as expected, few images
-    assert weight(0.5, 0.9, 0.9, **alike) == 0  # agrees by chance
-    assert weight(0.58, 0.9, 0.9, **alike) == pytest.approx(0.5 * 2 * 0.08 / 0.32)
-    assert weight(0.82, 0.8, 0.9, **alike) == pytest.approx(0.5 * (2 * 0.3 / 0.4 - 1))
-    assert weight(0.82, 0.7, 0.9, **alike) == 0  # half as confident as the text, above chance
+    assert of_two(0.82, 0.9) == pytest.approx(0.5)  # as confident as the text, agreement as expected, few images
+    assert of_two(0.5, 0.9) == 0  # agrees by chance
+    assert of_two(0.58, 0.9) == pytest.approx(0.5 * 2 * 0.08 / 0.32)
+    assert of_two(0.82, 0.8) == pytest.approx(0.5 * (2 * 0.3 / 0.4 - 1))
+    assert of_two(0.82, 0.7) == 0  # half as confident as the text, above chance
 
 
 @given(share, share, share, st.integers(1, 100), st.floats(0, 1000))

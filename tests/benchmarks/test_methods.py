@@ -59,7 +59,7 @@ def test_the_variants_are_what_the_protocol_says(bed: beds.Bed) -> None:
 def test_a_cell_is_run_once_and_transductive_answers_have_their_own_row(bed: beds.Bed, tmp_path: Path) -> None:
     file = tmp_path / "cells.csv"
     file.write_text(",".join(methods.CELLS) + "\n")
-    settings = {"templates": [{}], "evidence": [{}, {"weight": 0.0}]}
+    settings: methods.Settings = {"templates": [{}], "evidence": [{}, {"weight": 0.0}]}
     for _ in range(2):
         methods.task("digits", "whole", [0], settings, file, False)
     cells = methods.read(file)
@@ -79,7 +79,14 @@ def test_the_race_scores_every_method_on_the_train_images(bed: beds.Bed, tmp_pat
 
 
 def rows(method: str, *top1: float) -> list[dict[str, object]]:
-    told = {"dataset": "digits", "method": method, "options": "", "protocol": "inductive", "images": 9, "zero_shot": 50.0}
+    told: dict[str, object] = {
+        "dataset": "digits",
+        "method": method,
+        "options": "",
+        "protocol": "inductive",
+        "images": 9,
+        "zero_shot": 50.0,
+    }
     return [
         {**told, "variant": variant, "seed": seed, "top1": value, "seconds": 1.0, "peak_mb": 100}
         for variant, value in zip(("whole", "tail"), top1, strict=True)
@@ -96,8 +103,8 @@ def test_the_page_counts_cells_behind_zero_shot_and_keeps_what_was_written_aroun
     text = page.read_text()
     assert text.count("What came out.") == text.count(methods_page.BEGIN) == 1
     told = methods_page.means(pd.read_csv(tmp_path / "methods.csv").astype({"variant": str})).set_index("method")
-    assert told.loc["turtle", ["gain", "worst", "behind"]].tolist() == [4.4, "-1.1 (digits, tail)", "1 of 2"]
-    assert told.loc["zlap", "behind"] == "0 of 2" and told.index[0] == "turtle"
+    assert [told[column]["turtle"] for column in ("gain", "worst", "behind")] == [4.4, "-1.1 (digits, tail)", "1 of 2"]
+    assert told["behind"]["zlap"] == "0 of 2" and told.index[0] == "turtle"
     table = pd.read_csv(tmp_path / "methods.csv")
     assert list(table.columns) == methods_page.COLUMNS and set(table["seeds"]) == {"0 1"}
     assert (tmp_path / "methods.png").stat().st_size > 1000
