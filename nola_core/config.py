@@ -18,6 +18,7 @@ from nola_core.errors import NolaError
 from nola_core.methods import registry
 from nola_core.methods.method import InForce, Listed, Method
 from nola_core.schema import Fraction, Positive, Precision, Section, read_yaml, validate
+from nola_core.yaml_list import with_item
 
 
 class Prepare(Section):
@@ -108,8 +109,8 @@ class Report(Section):
     images_per_class: Positive = 8
 
 
-METHODS = ("zero_shot", "templates", "cde", "alignment", "nola")
-"""Those that run unless params.yaml says otherwise: the ladder of the paper."""
+METHODS = ("zero_shot", "templates", "cde", "alignment", "evidence", "nola")
+"""Those that run unless params.yaml says otherwise: the ladder of the paper, and the final method of the preset `best`."""
 
 
 class Settings(Section):
@@ -262,10 +263,13 @@ def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def write_preset(path: Path, name: str) -> None:
-    """Write a preset's values into the text of `path`, keeping its comments and all other keys."""
+    """Write a preset's values into the text of `path`, keeping its comments and all other keys.
+
+    The preset's final method is added to `methods` if it is not there.
+    """
     from nola_core.files import replacing  # brings pandas, which settings can do without
 
-    read_yaml(path)  # says what is wrong with a file that is absent or no YAML
+    known = read_yaml(path)  # says what is wrong with a file that is absent or no YAML
     values = preset_values(name)
     section, lines = "", []
     for line in path.read_text().splitlines():
@@ -278,5 +282,9 @@ def write_preset(path: Path, name: str) -> None:
             value = yaml.safe_dump(values[section][key.group(2)]).replace("\n...", "").strip()
             line = f"{key.group(1)}{key.group(2)}: {value}{key.group(4) or ''}"
         lines.append(line)
+    lines += [f"{key}: {value}" for key, value in values.items() if key not in known and not isinstance(value, dict)]
+    text = "\n".join(lines) + "\n"
+    if "methods" in known and values["final"] not in known["methods"]:
+        text = with_item(text, "methods", values["final"])
     with replacing(path) as scratch:
-        scratch.write_text("\n".join(lines) + "\n")
+        scratch.write_text(text)

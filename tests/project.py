@@ -30,6 +30,7 @@ def make_project(root: Path, *, photos: int = 24) -> Path:
     (root / "demo" / "descriptions.csv").write_text("class,prompt,text,provider,model\n" + "\n".join(rows) + "\n")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["datasets"] = ["blobs"]
+    params["methods"] = ["zero_shot", "templates", "cde", "alignment", "nola"]
     params["select"].update(min_per_class=2)
     params["alignment"].update(epochs=3, hidden=8)
     params["nola"].update(epochs=3, batch_size=8, prompt_tokens=2)

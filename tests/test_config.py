@@ -132,6 +132,8 @@ def test_writing_a_preset_changes_its_values_and_nothing_else(tmp_path: Path) ->
     assert settings.evaluate.calibration_bins == 10
     assert "  epochs: 50     # for a quick look" in path.read_text()
 
+    assert settings.final == settings.teacher == "evidence" and settings.text_classifier == "templates"
+
     config.write_preset(path, "paper")
     restored = path.read_text().replace("     # for a quick look", "").replace("calibration_bins: 10", "calibration_bins: 15")
     assert restored == original
@@ -151,3 +153,12 @@ def test_a_file_that_is_no_mapping_is_one_sentence(tmp_path: Path, content: str 
         (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(NolaError, match=re.escape(sentence)):
         config.load(tmp_path)
+
+
+def test_a_presets_final_method_joins_the_list_and_its_parts_are_added_where_they_are_missing(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("methods: [cde, nola]   # mine\nnola: {epochs: 3}\n")
+    config.write_preset(path, "best")
+    assert path.read_text().splitlines()[0] == "methods: [cde, nola, evidence]   # mine"
+    settings = config.load(tmp_path)
+    assert (settings.methods, settings.teacher, settings.final) == (["cde", "nola", "evidence"], "evidence", "evidence")
