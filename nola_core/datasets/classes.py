@@ -48,7 +48,8 @@ def class_names(definition: DatasetDefinition, reader: Reader) -> list[ClassName
 
 def reading(name: str) -> str:
     """A class name in normal form: without differences in case, underscores, invisible characters and Unicode encoding."""
-    plain = unicodedata.normalize("NFKC", display_name(name))
+    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    plain = unicodedata.normalize("NFKC", display_name(visible))
     return " ".join("".join(letter for letter in plain if unicodedata.category(letter) != "Cf").casefold().split())
 
 

@@ -188,7 +188,7 @@ def test_outside_a_project_it_says_so_at_once(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("flows.pipeline.use_server", refuse)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(NolaError, match=r"is not inside a NoLA project: go to a folder that holds params\.yaml"):
+    with pytest.raises(NolaError, match=r"is not inside a NoLA project: go to one, which holds params\.yaml"):
         run_pipeline()
     monkeypatch.setattr("flows.publish.use_server", refuse)
     with pytest.raises(NolaError, match=r"is not inside a NoLA project"):
