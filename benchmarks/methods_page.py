@@ -129,7 +129,9 @@ def picture(made: pd.DataFrame, file: Path) -> None:
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(order)), labels)
-    figure.supxlabel("gain over zero-shot, points of top-1 on the test images (beyond 25: at the edge); * not its defaults, see methods.md")
+    figure.supxlabel(
+        "gain over zero-shot, points of top-1 on the test images (beyond 25: at the edge); * not its defaults, see methods.md"
+    )
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(beds.BEDS), frameon=False)
     with replacing(file) as scratch:
         figure.savefig(scratch, dpi=110, format="png")
