@@ -98,6 +98,7 @@ def top1(answers: Tensor, labels: np.ndarray) -> float:
 
 def task(bed: str, variant: str, seeds: Sequence[int], settings: Settings, file: Path, race: bool) -> None:
     """All cells of a variant of a bed that are not in `file`; each is appended when it is done."""
+    skipped: set[str] = set()
     done = set(read(file)[KEY[:5]].itertuples(index=False, name=None)) if file.is_file() else set()
     for seed in seeds:
         wanted = [
@@ -109,10 +110,13 @@ def task(bed: str, variant: str, seeds: Sequence[int], settings: Settings, file:
         draw = _bed(bed).draw(variant, seed) if wanted else None
         for name, options in wanted:
             assert draw is not None
+            if name in skipped:
+                continue
             try:
                 rows = cells(draw, name, options, race=race)
             except NolaError as error:
                 print(f"{bed}, {variant}: {name} is skipped: {error}", flush=True)
+                skipped.add(name)
                 continue
             with file.open("a") as out:  # one write a cell: several processes append to one file
                 out.write(pd.DataFrame(rows, columns=CELLS).to_csv(index=False, header=False))

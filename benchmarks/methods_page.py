@@ -113,7 +113,7 @@ def picture(made: pd.DataFrame, file: Path) -> None:
     from matplotlib.figure import Figure
 
     order = means(made)["method"].tolist()[::-1]
-    labels = [name if len(name) < 30 else name.split()[0] + " *" for name in order]
+    labels = [name.split()[0] + (" *" if " " in name else "") for name in order]
     figure = Figure(figsize=(17, 1.6 + 0.3 * len(order)), layout="constrained")
     panels = figure.subplots(1, len(beds.VARIANTS), sharey=True, sharex=True)
     colours = dict(zip(beds.BEDS, ["#000000", "#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73"], strict=True))
@@ -129,7 +129,9 @@ def picture(made: pd.DataFrame, file: Path) -> None:
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(order)), labels)
-    figure.supxlabel("gain over zero-shot, points of top-1 on the test images (beyond 25 drawn at the edge)")
+    figure.supxlabel(
+        "gain over zero-shot, points of top-1 on the test images (beyond 25: at the edge); * not its defaults, see methods.md"
+    )
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(beds.BEDS), frameon=False)
     with replacing(file) as scratch:
         figure.savefig(scratch, dpi=110, format="png")
