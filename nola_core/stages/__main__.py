@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from nola_core import inputs
 from nola_core.device import keep_memory
@@ -69,12 +70,29 @@ def _said(sentence: str, status: int) -> int:
 
 
 def stop_on_signals() -> None:
-    """Have SIGTERM and SIGINT raise KeyboardInterrupt(number), so that what is half made is removed; the second one kills."""
+    """Have SIGTERM and SIGINT raise KeyboardInterrupt(number), so that what is half made is removed; the second one kills.
+
+    Python drops an exception that is raised in a finalizer or a weak reference's callback. The interrupt is then raised again, a
+    moment later.
+    """
+    dropped: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt(number)
 
+    def again(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(dropped.pop())
+
+    def unraisable(what: Any) -> None:
+        if isinstance(what.exc_value, KeyboardInterrupt) and what.exc_value.args:
+            dropped.append(what.exc_value.args[0])
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+        else:
+            sys.__unraisablehook__(what)
+
+    sys.unraisablehook = unraisable
+    signal.signal(signal.SIGALRM, again)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, stop)

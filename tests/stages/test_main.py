@@ -7,6 +7,8 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from nola_core import files
 from nola_core.errors import system_sentence
 from nola_core.report import tables
 from nola_core.stages.paths import Paths
-from tests.project import AFTER_TRUTH, ORDER, change, run
+from tests.project import AFTER_TRUTH, ORDER, ROOT, change, run
 from tests.stages.children import Stages
 
 
@@ -93,6 +95,29 @@ def test_a_signal_ends_a_stage_with_one_line_and_its_status(stages: Stages, root
     assert status == 128 + number
     assert said.splitlines()[-1] == f"error: stopped by {number.name}; run it again to go on where it can."
     assert "Traceback" not in said and not scratch(root)
+
+
+def test_a_signal_that_arrives_in_a_finalizer_is_not_lost() -> None:
+    """Python drops what a finalizer raises; the stage would go on, and the next signal would kill it without any clean-up."""
+    code = """
+import os, signal, sys, time
+from nola_core.stages.__main__ import stop_on_signals
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+stop_on_signals()
+try:
+    Last()
+    time.sleep(20)
+except KeyboardInterrupt as stop:
+    sys.exit(stop.args[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (signal.SIGTERM, "")
 
 
 def test_the_next_stage_removes_what_a_killed_one_left_and_nobody_takes_it_for_a_store(stages: Stages, root: Path) -> None:
