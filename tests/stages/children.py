@@ -101,6 +101,7 @@ if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
     for name in STAGES:
         importlib.import_module(f"nola_core.stages.{name}")
     with os.fdopen(os.dup(1), "w") as answers:
