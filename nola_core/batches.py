@@ -14,7 +14,7 @@ from torch import Tensor
 ROWS = 512
 """Rows of features at a time."""
 IMAGES, GPU_IMAGES = 8, 128
-"""Images at a time. Eight keep a core's cache warm: on two cores they are as fast as 128 or up to four times faster."""
+"""Images at a time. On a CPU few, because a single photograph is computed as a full batch too."""
 
 
 def image_batch(device: torch.device) -> int:

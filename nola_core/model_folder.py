@@ -109,7 +109,7 @@ def save(classifier: Classifier, folder: Path, *, include_weights: bool = False)
     return folder
 
 
-def load(folder: str | Path, *, root: str | Path | None = None, quiet: bool = False) -> Classifier:
+def load(folder: str | Path, *, root: str | Path | None = None) -> Classifier:
     """Read a model folder, and its frozen towers from the folder itself or from where they are referenced.
 
     Args:
