@@ -101,6 +101,6 @@ def chosen(collection: Collection, spaces: Sequence[str]) -> dict[str, Blocks]:
     return {name: Blocks(collection.spaces[name], name=name) for name in sorted(set(spaces))}
 
 
-def of(features: Tensor) -> Blocks:
+def of(features: Tensor, *, name: str = "the space") -> Blocks:
     """A tensor [N, d] as a space of its own."""
-    return Blocks(Space(features.numpy()))
+    return Blocks(Space(features.numpy()), name=name)

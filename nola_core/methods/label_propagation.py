@@ -54,8 +54,6 @@ class LabelPropagation(FeatureMethod):
         graphs = {}
         for name, space in spaces.items():
             near = graph.nearest(space, options.neighbors)
-            if near.recall < 1:
-                print(f"{self.name}: {near} in the space {name}")
             graphs[name] = graph.Graph.of(near.rows, near.cosines.clamp_min(0) ** options.power, width=len(space)).symmetric(
                 "amax"
             )

@@ -61,12 +61,10 @@ class LdaEm(FeatureMethod):
 
         original = blocks.chosen(collection, [options.space])[options.space]
         components = Components.of(original, options.components)
-        space = blocks.of(original.map(components, len(components.basis)))
+        space = blocks.of(original.map(components, len(components.basis)), name=original.name)
         del original
         text, logits = posterior.of_all(collection)
         near = graph.nearest(space, options.neighbors)
-        if near.recall < 1:
-            print(f"{self.name}: {near}")
         edges = graph.Graph.of(near.rows, (near.cosines / SHARPNESS).softmax(dim=1), width=len(space))
         temperature = calibrated(logits, near.rows)
         logits /= temperature

@@ -52,8 +52,6 @@ class ZLaP(FeatureMethod):
         text, logits = posterior.of_all(collection)
         space = blocks.chosen(collection, [posterior.SPACE])[posterior.SPACE]
         near = graph.nearest(space, options.neighbors)
-        if near.recall < 1:
-            print(f"{self.name}: {near}")
         count, classes = logits.shape
         towards, strength = to_texts(logits / text.logit_scale, options.texts, options.power)
         image = classes + torch.arange(count)  # the nodes of the graph: texts, then images
