@@ -32,18 +32,11 @@ class Blocks:
     def __init__(self, space: Space, *, name: str = "the space", kept: int = KEPT) -> None:
         self.space, self.name = space, name
         self._kept: Tensor | None = None
-        if not len(space):
-            raise NolaError("there is no image to fit a method on; add images, or look at what prepare left out.")
         if 4 * len(space) * space.dim <= kept:
             self._kept = torch.empty(len(space), space.dim)
-        for start in range(0, len(space), ROWS):
-            block = space.block(start, start + ROWS)
-            bad = ~torch.isfinite(block).all(dim=1)
-            if bad.any():
-                row = start + int(bad.nonzero()[0, 0])
-                raise NolaError(f"the {name} features of image {row} are not finite; run embed again and look at its model.")
+        for rows, block in checked(space, name=name):
             if self._kept is not None:
-                self._kept[start : start + ROWS] = block
+                self._kept[rows] = block
 
     def __len__(self) -> int:
         return len(self.space)
@@ -87,6 +80,23 @@ class Blocks:
         for rows, block in self:
             total += (weights[rows].T @ of(block)).double()
         return total
+
+
+def checked(space: Space, *, name: str) -> Iterator[tuple[slice, Tensor]]:
+    """(which rows, float32 [n, d], L2-normalised) of all images of a space, in order.
+
+    Raises:
+        NolaError: there is no image, or a feature is not finite.
+    """
+    if not len(space):
+        raise NolaError("there is no image to fit a method on; add images, or look at what prepare left out.")
+    for start in range(0, len(space), ROWS):
+        block = space.block(start, start + ROWS)
+        bad = ~torch.isfinite(block.sum(dim=1))  # of rows of length 1 every finite sum is small
+        if bad.any():
+            row = start + int(bad.nonzero()[0, 0])
+            raise NolaError(f"the {name} features of image {row} are not finite; run embed again and look at its model.")
+        yield slice(start, start + len(block)), block
 
 
 def chosen(collection: Collection, spaces: Sequence[str]) -> dict[str, Blocks]:

@@ -19,8 +19,10 @@ from nola_core.methods.collection import Space
 
 EXACT_IMAGES = 20_000
 """Up to so many images all are compared with all; beyond, an inverted file is searched and its recall measured."""
-SPARE = 10
-"""Candidates taken from the inverted file beyond twice those asked for, and ranked by their exact cosines."""
+PROBES = 32
+"""Lists of the inverted file that are searched for each image."""
+CANDIDATES = 5
+"""So many times the neighbours asked for are taken from it, and ranked by their exact cosines."""
 SHARED = 10
 """Neighbours that are searched and remembered at least."""
 SAMPLE = 250
@@ -77,10 +79,11 @@ def _search(features: Blocks, k: int, exact_images: int) -> Neighbors:
     rows = torch.empty(count, k, dtype=torch.int64)
     cosines = torch.empty(count, k)
     table = features.array()
-    components, lists = index.inverted_file(index.Gallery([table]))
+    components, lists = index.inverted_file(index.Gallery([table]), compressed=True)
+    lists.nprobe = PROBES
     lengths = _lengths(table) if features.large else torch.ones(count)
     for place, block in features:
-        _, found = lists.search(components.apply(block.numpy()), 2 * k + SPARE)
+        _, found = lists.search(components.apply(block.numpy()), CANDIDATES * k)
         others = torch.from_numpy(found)
         asked = torch.arange(place.start, place.stop)[:, None]
         similar = dots(block, others.clamp_min(0), table) / lengths[others.clamp_min(0)]

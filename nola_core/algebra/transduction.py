@@ -80,8 +80,9 @@ def fitted(
         text_weight: lambda, how strongly the text holds each image.
         anchors: fitted images kept, at most, as neighbours of new ones.
     """
-    text, logits = posterior.of_all(collection)
-    images = blocks.chosen(collection, [space])[space]
+    spaces = blocks.chosen(collection, [space])
+    text, logits = posterior.of_all(collection, spaces)
+    images = spaces[space]
     edges = affinities(graph.nearest(images, neighbors))
     z = logits.softmax(dim=1)
     logits *= text_weight

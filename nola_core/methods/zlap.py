@@ -49,8 +49,9 @@ class ZLaP(FeatureMethod):
         from nola_core.algebra import blocks, graph, posterior
         from nola_core.algebra.anchors import Anchors, drawn
 
-        text, logits = posterior.of_all(collection)
-        space = blocks.chosen(collection, [posterior.SPACE])[posterior.SPACE]
+        spaces = blocks.chosen(collection, [posterior.SPACE])
+        text, logits = posterior.of_all(collection, spaces)
+        space = spaces[posterior.SPACE]
         near = graph.nearest(space, options.neighbors)
         count, classes = logits.shape
         towards, strength = to_texts(logits / text.logit_scale, options.texts, options.power)
