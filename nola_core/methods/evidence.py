@@ -51,6 +51,8 @@ class EvidenceWeighted(FeatureMethod):
     w is measured in each space before anything is fitted: linear discriminants learn the text's posterior on four fifths of the
     images and are asked about the other fifth (`algebra.agreement`). So are T, which gives the text the mean confidence of their
     agreement as far as w goes, and the graph's weight, which grows as fewer of the names seem to occur.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
     """
 
     name = "evidence"

@@ -30,7 +30,10 @@ class Options(Section):
 
 
 class LabelPropagation(FeatureMethod):
-    """(1 - alpha)(I - alpha W)^-1 Y with the text's answers Y."""
+    """(1 - alpha)(I - alpha W)^-1 Y with the text's answers Y.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
+    """
 
     name = "label_propagation"
     title = "Label propagation"

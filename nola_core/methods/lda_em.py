@@ -42,7 +42,10 @@ SMOOTHING_STEPS, SMOOTHING, SHARPNESS = 5, 0.8, 0.1
 
 
 class LdaEm(FeatureMethod):
-    """LDA by EM, with the text's posterior as prior of every image."""
+    """LDA by EM, with the text's posterior as prior of every image.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
+    """
 
     name = "lda_em"
     title = "Anchored LDA-EM"

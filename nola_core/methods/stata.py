@@ -32,7 +32,10 @@ class Options(Section):
 
 
 class StatA(FeatureMethod):
-    """Transduction with a diagonal covariance a class, and a statistical anchor at the text."""
+    """Transduction with a diagonal covariance a class, and a statistical anchor at the text.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
+    """
 
     name = "stata"
     title = "StatA"

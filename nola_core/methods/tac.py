@@ -43,7 +43,8 @@ class Tac(FeatureMethod):
 
     The texts n are the class embeddings and, of each class, the descriptions nearest to the mean of the images that the text
     classifier gives it; the paper takes WordNet's nouns nearest to k-means centres. It then clusters [x; t] without names; here
-    the discriminants are added to the text's logits, which names the clusters.
+    the discriminants are added to the text's logits, which names the clusters. Beyond 20,000 images the principal components are
+    those of a sample.
     """
 
     name = "tac"

@@ -34,7 +34,10 @@ class Options(Section):
 
 
 class TransClip(FeatureMethod):
-    """Transduction with a shared diagonal covariance."""
+    """Transduction with a shared diagonal covariance.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
+    """
 
     name = "transclip"
     title = "TransCLIP"

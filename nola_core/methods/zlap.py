@@ -32,7 +32,10 @@ class Options(Section):
 
 
 class ZLaP(FeatureMethod):
-    """Zero-shot label propagation."""
+    """Zero-shot label propagation.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
+    """
 
     name = "zlap"
     title = "ZLaP"
