@@ -219,6 +219,12 @@ def parse(values: Mapping[str, Any], *, source: str = "params.yaml", root: Path 
             raise NolaError(
                 f"{source}: {key} = '{name}' is a {methods[name].kind} method; choose one of the kind {' or '.join(kinds)}."
             )
+    text, student = settings.text_classifier, next((name for name in settings.methods if methods[name].kind == "student"), None)
+    if student is not None and not getattr(methods[text], "embeds", False):
+        raise NolaError(
+            f"{source}: text_classifier = '{text}' has no embedding of each class, which {student} starts from; choose another, "
+            f"or take {student} out of methods."
+        )
     return settings
 
 
