@@ -45,9 +45,14 @@ def table(cells: pd.DataFrame) -> pd.DataFrame:
     return made.sort_values(["protocol", "method", "dataset", "variant"], ignore_index=True)
 
 
-def means(made: pd.DataFrame) -> pd.DataFrame:
-    """A row a method: mean top-1 over the beds for every variant, and how it stands to zero-shot; best mean gain first."""
-    cells = len(made[["dataset", "variant"]].drop_duplicates())
+def means(made: pd.DataFrame, *, cells: int | None = None) -> pd.DataFrame:
+    """A row a method: mean top-1 over the beds for every variant, and how it stands to zero-shot; best mean gain first.
+
+    Args:
+        made: rows of `table`, of one protocol.
+        cells: beds x variants that a complete method has; None: as many as `made` has.
+    """
+    cells = cells or len(made[["dataset", "variant"]].drop_duplicates())
     rows = []
     for method, part in made.groupby("method", sort=False):
         part = part.reset_index(drop=True)
