@@ -64,7 +64,7 @@ def means(made: pd.DataFrame, *, cells: int | None = None) -> pd.DataFrame:
                 "method": method,
                 **{variant: round(by_variant[variant], 1) for variant in beds.VARIANTS},
                 "mean": round(part["top1_mean"].mean(), 1),
-                "gain": round(gains.mean(), 1),
+                "gain": round(gains.mean(), 1) + 0.0,  # no -0.0
                 "worst": f"{gains.min():+.1f} ({worst['dataset']}, {worst['variant']})",
                 "behind": f"{int((gains < -BEHIND).sum())} of {len(part)}" + ("" if len(part) == cells else " (not all beds)"),
                 "seconds": round(part["seconds"].mean(), 1),

@@ -51,8 +51,8 @@ class EvidenceWeighted(FeatureMethod):
     w is measured in each space before anything is fitted: linear discriminants learn the text's posterior on four fifths of
     the images and are asked about the other fifth (`algebra.agreement`). T is raised, as far as w goes, to where the text is
     as confident as the discriminants agree with it; g is larger where fewer of the names seem to occur. A space that cannot
-    predict the text's answers gets little weight, which keeps the method near or above the text. It loses where the text
-    knows more than the second space, and it cannot notice names that are wrong in a consistent way.
+    predict the text's answers gets little weight, which keeps the method near or above the text. It can lose where the
+    text knows more than the second space, and it cannot notice names that are wrong in a consistent way.
     """
 
     name = "evidence"

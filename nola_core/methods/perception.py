@@ -56,8 +56,7 @@ class Perception(TextMethod):
 
     The context is inferred from the same texts: `p(z | x)` is proportional to `sum_c exp(s x . phi_zc)^(1 / temperature)`. It
     needs nothing but the names, and a text for every class in every context. It helps where images differ in what
-    `attributes` names. It has no single embedding a class, so students and most feature methods cannot start from
-    it.
+    `attributes` names. It has no single embedding a class, so students and most feature methods cannot start from it.
     """
 
     name = "perception"

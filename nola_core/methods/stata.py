@@ -31,9 +31,10 @@ class Options(Section):
 class StatA(FeatureMethod):
     """As `transclip`, with a variance a class, and with the text in each class's Gaussian as if it were `anchoring` images.
 
-    With n_c images in a class and `b = n_c / (n_c + anchoring)`, `mu_c = L2norm(b mean_c + (1 - b) t_c)` and `var_c = b var_c
-    + (1 - b) (1 / d + (t_c - mu_c)^2)`. So a name without images keeps its place. It reads CLIP's features, and is made for
-    long lists of names of which few occur; it loses with three images a class.
+    With n_c images of mean m_c and variance v_c in a class, and `b = n_c / (n_c + anchoring)`, its Gaussian has the mean
+    `mu_c = L2norm(b m_c + (1 - b) t_c)` and the variance `b v_c + (1 - b) (1 / d + (t_c - mu_c)^2)`. So a name without images
+    stays at its text t_c. It reads CLIP's features, and is made for long lists of names of which few occur. It loses with
+    three images a class.
     """
 
     name = "stata"

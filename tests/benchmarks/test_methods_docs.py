@@ -25,6 +25,9 @@ def test_the_page_is_what_methods_and_results_say() -> None:
 @pytest.mark.parametrize("name", registry.names())
 def test_a_method_has_an_entry_whose_rows_are_the_means_of_the_results(name: str) -> None:
     method, text = registry.find(name), ENTRIES[name]
+    assert not re.search(r"^[+*] ", text, re.MULTILINE), (
+        "a wrapped formula must not begin a line with + or *, which starts a list"
+    )
     assert all(f"`{option}: " in text for option in method.section.model_fields) and method.paper in text
     results = pd.read_csv(methods_docs.RESULTS)
     results = results[results["method"].str.split().str[0] == name]
