@@ -24,6 +24,7 @@ def test_the_page_is_what_methods_and_results_say() -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 def test_a_method_has_an_entry_whose_rows_are_the_means_of_the_results(name: str) -> None:
+    assert name in ENTRIES, f"docs/methods.md has no entry of {name}: run make docs"
     method, text = registry.find(name), ENTRIES[name]
     assert not re.search(r"^[+*] ", text, re.MULTILINE), (
         "a wrapped formula must not begin a line with + or *, which starts a list"
