@@ -22,7 +22,7 @@ class Options(Shared):
 
 
 class Nola(StudentMethod):
-    """NoLA's student: prompt tokens, norm layers and classifier of CLIP's vision tower, taught by the teacher's answers.
+    """NoLA's student: prompt tokens, norm layers and classifier of CLIP's vision tower are tuned; `tune` names other parts.
 
     It sees strongly augmented views of all train images, and learns the class that the teacher gives each. It needs the
     images and a tower that can be tuned, and is slow without a GPU. It changes the features themselves, so it can become more

@@ -11,7 +11,8 @@ import yaml
 
 from benchmarks import beds, methods_docs
 from nola_core.methods import registry
-from nola_core.methods.method import StudentMethod, TextMethod
+from nola_core.methods.method import TextMethod
+from nola_core.methods.nola import Nola
 from nola_core.schema import Section
 
 PAGE = methods_docs.PAGE.read_text()
@@ -64,11 +65,10 @@ class Made(TextMethod):
         return texts.templates
 
 
-class Taught(StudentMethod):
+class Taught(Nola):
     """Learns."""
 
-    name, title, summary, paper = "taught", "Taught", "a student", "Nobody, 2026"
-    tune = restore = None  # type: ignore[assignment]
+    name, title, summary, paper, section = "taught", "Taught", "a student", "Nobody, 2026", Section
 
 
 def test_a_new_method_needs_nothing_but_its_module() -> None:
