@@ -285,7 +285,9 @@ def write_preset(path: Path, name: str) -> None:
             line = re.sub(r"^\w+:\s*[^#\s]+", f"{section}: {({'preset': name} | values)[section]}", line)
         key = re.match(r"(\s+)(\w+):\s*([^#]*?)(\s*#.*)?$", line)
         if key and key.group(2) in _section(values, section):
-            value = yaml.safe_dump(values[section][key.group(2)]).replace("\n...", "").strip()
+            value = (
+                yaml.safe_dump(values[section][key.group(2)], default_flow_style=True, width=1000).replace("\n...", "").strip()
+            )
             line = f"{key.group(1)}{key.group(2)}: {value}{key.group(4) or ''}"
         lines.append(line)
     lines += [f"{key}: {value}" for key, value in values.items() if key not in known and not isinstance(value, dict)]
