@@ -1,0 +1,254 @@
+"""Unknown scores, groups of unknown images and absent names on the beds of benchmarks/beds.py, from cached features.
+
+    python -m benchmarks.beds                 # once: embed digits and the photographs
+    python -m benchmarks.unknown              # every score on every cell: unknown.csv and the tables of unknown.md
+    python -m benchmarks.unknown --beds digits --seeds 0
+
+results/unknown-protocol.md says what the cells are and how the default was chosen. Scores see no label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score, roc_curve
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmarks import beds
+from benchmarks.methods import run
+from nola_core.algebra import posterior
+from nola_core.backbones.clip import load_clip
+from nola_core.backbones.pairs import load_pair
+from nola_core.backbones.ssl import load_encoder
+from nola_core.datasets.opener import image_opener
+from nola_core.extraction import encode, loaded_batches
+from nola_core.files import read_table, replacing
+from nola_core.methods.collection import Texts, probabilities
+from nola_core.methods.method import Fitted
+from nola_core.prediction import TOP, top
+from nola_core.stages.paths import Paths
+from nola_core.text_classifier import fill
+from nola_core.trust import unknown
+
+RESULTS = Path(__file__).parent / "results"
+FOREIGN_CACHE = beds.photographs.ROOT / ".nola" / "unknown"
+METHODS = ("alignment", "evidence")
+COLUMNS = ["dataset", "kind", "seed", "method", "split", "score", "images", "unknown", "auroc", "fpr95"]
+HELD_BACK = 1 / 3
+NO = ("a photo without a {}.", "a photo with no {}.", "there is no {} in the photo.")
+NEIGHBORS = 10
+FOREIGN = {"caltech101": "cifar10", "cifar10": "caltech101"}
+FOREIGN_IMAGES = 500
+"""Of each split."""
+SHARED = {  # classes that the other bed has a name for, by the words of their names
+    "cifar10": ("airplane", "automobile", "bird", "cat", "dog", "ship"),
+    "caltech101": ("airplane", "car side", "motorbike", "ketch", "schooner", "ferry", "cougar", "leopard", "wild cat", "garfield",
+                   "dalmatian", "snoopy", "emu", "flamingo", "ibis", "pigeon", "rooster"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A bed in which some images belong to no name.
+
+    Attributes:
+        kind: `held back` or `foreign`.
+        train: labels are those of the bed's names, -1 for unknown images; likewise `test`.
+    """
+
+    bed: beds.Bed
+    kind: str
+    seed: int
+    train: beds.Part
+    test: beds.Part
+
+    @cached_property
+    def draw(self) -> beds.Draw:
+        """As methods are fitted on it."""
+        return beds.Draw(self.bed, self.kind, self.seed, self.bed.collection(self.train), self.train, self.test)
+
+
+def held_back(bed: beds.Bed, seed: int) -> Cell:
+    """A third of the classes without their names."""
+    names = bed.texts.names
+    order = np.random.default_rng([seed, 1]).permutation(len(names))
+    kept = np.sort(order[round(HELD_BACK * len(names)) :])
+    number = np.full(len(names), -1)
+    number[kept] = np.arange(len(kept))
+    texts = bed.texts
+    fewer = Texts(
+        [names[one] for one in kept],
+        [texts.templates[one] for one in kept],
+        [texts.descriptions[one] for one in kept],
+        texts.encode,
+        texts.logit_scale,
+        texts.patterns,
+    )
+    train, test = (replace(part, labels=number[part.labels]) for part in bed.split(seed))
+    return Cell(replace(bed, texts=fewer), "held back", seed, train, test)
+
+
+def foreign(bed: beds.Bed, seed: int) -> Cell:
+    """With images of another bed."""
+    visitors = visiting(bed.name)
+    order = np.random.default_rng([seed, 2]).permutation(len(visitors.labels))
+    parts = []
+    for number, part in enumerate(bed.split(seed)):
+        mine = visitors.taken(order[number * FOREIGN_IMAGES : (number + 1) * FOREIGN_IMAGES])
+        rows = {name: np.concatenate([part.spaces[name], mine.spaces[name]]) for name in part.spaces}
+        parts.append(beds.Part(rows, np.concatenate([part.labels, np.full(len(mine.labels), -1)])))
+    return Cell(bed, "foreign", seed, *parts)
+
+
+@lru_cache
+def visiting(name: str) -> beds.Part:
+    """Images of the other bed, embedded by this bed's towers at this bed's size; labels -1."""
+    other, file = FOREIGN[name], FOREIGN_CACHE / f"{name}.npz"
+    if not file.is_file():
+        paths = Paths(beds.CACHE, other)
+        classes = read_table(paths["classes.parquet"])
+        shared = [any(word in str(one).lower().replace("_", " ") for word in SHARED[other]) for one in classes["name"]]
+        named = set(classes.loc[shared, "class_id"])
+        print(f"{other} visits {name} without {', '.join(classes.loc[shared, 'name'])}")
+        labels = read_table(paths["labels.parquet"]).sort_values("image_id", ignore_index=True)
+        ids = labels.loc[~labels["class_id"].isin(named), "image_id"].to_numpy()
+        ids = list(ids[np.random.default_rng(3).permutation(len(ids))[: 2 * FOREIGN_IMAGES]])
+        pair = load_pair(beds.photographs.BACKBONES[name])
+        towers = {"clip": load_clip(pair.clip, root=beds.CACHE).image, "ssl": load_encoder(pair.ssl, root=beds.CACHE)}
+        batches, rows = [ids[start : start + 64] for start in range(0, len(ids), 64)], {}
+        for role, tower in towers.items():
+            loaded = loaded_batches(batches, tower.preprocess, image_opener(beds.CACHE, other))
+            rows[role] = torch.cat([encode(tower, images, torch.device("cpu"), "float32") for _, images in loaded]).half().numpy()
+        with replacing(file) as scratch, scratch.open("wb") as out:
+            np.savez(out, **rows)
+    with np.load(file) as held:
+        spaces = {role: held[role] for role in ("clip", "ssl")}
+    return beds.Part(spaces, np.full(len(spaces["clip"]), -1))
+
+
+def scores(cell: Cell, fitted: Fitted) -> dict[str, dict[str, np.ndarray]]:
+    """Split -> score -> value of every image, float32 [N]."""
+    text, names, collection = posterior.classifier(cell.bed.text), cell.bed.texts.names, cell.draw.collection
+    features = {split: cell.draw.features(split) for split in ("train", "test")}
+    answers = {split: probabilities(fitted, features[split]) for split in features}
+    if fitted.transduced is not None:
+        answers["train"] = fitted.transduced
+    best = {split: _best(answers[split]) for split in answers}
+    means = unknown.Means(len(names), features["train"]["ssl"].shape[1])
+    means.add(features["train"]["ssl"], *best["train"])
+    chosen = torch.from_numpy(collection.positions(collection.pseudo_labels["image_id"]))
+    class_ids = collection.pseudo_labels["class_id"].to_numpy(dtype="int64")
+    probe = unknown.Probe.fit(features["train"]["clip"][chosen].numpy(), class_ids, classes=len(names))
+    assert probe is not None
+    no = None if cell.bed.name in beds.WHU else _denials(cell.bed)
+    found: dict[str, dict[str, Tensor]] = {}
+    for split, mine in features.items():
+        logits, p = posterior.logits(text, mine["clip"]), unknown.spread(*best[split], len(names))
+        found[split] = {
+            "softmax_final": unknown.softmax(p),
+            "softmax_text": unknown.softmax(logits.softmax(dim=1)),
+            "energy": unknown.energy(logits),
+            "ssl_means": unknown.from_means(mine["ssl"], means.result()),
+            "ssl_neighbors": unknown.from_neighbors(mine["ssl"], features["train"]["ssl"][chosen], NEIGHBORS),
+            "averaged": unknown.averaged(p, logits.softmax(dim=1), probe.predict(mine["clip"])),
+        }
+        if no is not None:
+            found[split]["no_texts"] = unknown.denied(logits, text.logit_scale * mine["clip"] @ no.T)
+    for split in features:
+        for other in ("means", "neighbors"):
+            both = [_percentiles(found["train"][name], found[split][name]) for name in ("averaged", f"ssl_{other}")]
+            found[split][f"averaged_and_{other}"] = torch.stack(both).mean(dim=0)
+    return {split: {name: values.numpy() for name, values in mine.items()} for split, mine in found.items()}
+
+
+def _best(p: Tensor) -> tuple[Tensor, Tensor]:
+    """The classes and probabilities that a prediction table keeps."""
+    values, columns = top(p, TOP)
+    return columns.long(), values
+
+
+def _denials(bed: beds.Bed) -> Tensor:
+    """Mean embedding of the texts that deny a class, float32 [C, d]."""
+    texts = fill(NO, bed.texts.names)
+    rows = normalize(bed.texts.encode([text for mine in texts for text in mine]).float(), dim=1)
+    return normalize(rows.view(len(texts), len(NO), -1).mean(dim=1), dim=1)
+
+
+def _percentiles(among: Tensor, values: Tensor) -> Tensor:
+    """The share of `among` below each value."""
+    return torch.searchsorted(among.sort().values, values).float() / len(among)
+
+
+def measured(cell: Cell, method: str) -> Iterator[dict[str, object]]:
+    """Rows of unknown.csv."""
+    fitted = run(cell.draw, method, {})[0]
+    for split, mine in scores(cell, fitted).items():
+        truth = (cell.train if split == "train" else cell.test).labels < 0
+        for score, values in mine.items():
+            row = {
+                "dataset": cell.bed.name,
+                "kind": cell.kind,
+                "seed": cell.seed,
+                "method": method,
+                "split": split,
+                "score": score,
+            }
+            yield {**row, "images": len(truth), "unknown": int(truth.sum()), **curve(truth, values)}
+
+
+def curve(truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """AUROC, and the share of known images above the threshold that 95 % of the unknown ones reach; in percent."""
+    false, true, _ = roc_curve(truth, values)
+    fpr = float(false[np.argmax(true >= 0.95)])
+    return {"auroc": round(100 * float(roc_auc_score(truth, values)), 2), "fpr95": round(100 * fpr, 2)}
+
+
+def cells(names: Sequence[str], seeds: Sequence[int]) -> Iterator[Cell]:
+    """All cells, a bed at a time."""
+    for name in beds.available(names):
+        bed = beds.load(name)
+        for seed in seeds:
+            yield held_back(bed, seed)
+            if name in FOREIGN:
+                yield foreign(bed, seed)
+
+
+def summary(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    """A row a score: the mean over seeds and methods of every bed and kind, and the mean of these."""
+    rows = rows.assign(cell=rows["dataset"] + rows["kind"].map({"held back": "", "foreign": ", foreign"}))
+    order = list(dict.fromkeys(rows["cell"]))
+    table = rows.pivot_table(index="score", columns="cell", values=value, aggfunc="mean")[order]
+    table.insert(0, "mean", table.mean(axis=1))
+    return table.sort_values("mean", ascending=value == "fpr95").round(1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure everything, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.unknown", description=__doc__.splitlines()[0])
+    parser.add_argument("--beds", nargs="+", choices=beds.BEDS, default=list(beds.BEDS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(beds.SEEDS))
+    arguments = parser.parse_args(argv)
+    rows = pd.DataFrame(
+        (row for cell in cells(arguments.beds, arguments.seeds) for method in METHODS for row in measured(cell, method)),
+        columns=COLUMNS,
+    )
+    if set(arguments.beds) == set(beds.BEDS) and set(arguments.seeds) == set(beds.SEEDS):
+        with replacing(RESULTS / "unknown.csv") as scratch:
+            rows.to_csv(scratch, index=False)
+    for split in ("train", "test"):
+        for value in ("auroc", "fpr95"):
+            print(f"{split}, {value}", summary(rows[rows["split"] == split], value).to_string(), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
