@@ -149,6 +149,8 @@ def scores(cell: Cell, fitted: Fitted) -> dict[str, dict[str, np.ndarray]]:
     class_ids = collection.pseudo_labels["class_id"].to_numpy(dtype="int64")
     probe = unknown.Probe.fit(features["train"]["clip"][chosen].numpy(), class_ids, classes=len(names))
     assert probe is not None
+    named = unknown.Means(len(names), features["train"]["ssl"].shape[1])
+    named.add(features["train"]["ssl"][chosen], torch.from_numpy(class_ids)[:, None], torch.ones(len(class_ids), 1))
     no = None if cell.bed.name in beds.WHU else _denials(cell.bed)
     found: dict[str, dict[str, Tensor]] = {}
     for split, mine in features.items():
@@ -158,13 +160,14 @@ def scores(cell: Cell, fitted: Fitted) -> dict[str, dict[str, np.ndarray]]:
             "softmax_text": unknown.softmax(logits.softmax(dim=1)),
             "energy": unknown.energy(logits),
             "ssl_means": unknown.from_means(mine["ssl"], means.result()),
+            "ssl_pseudo_means": unknown.from_means(mine["ssl"], named.result()),
             "ssl_neighbors": unknown.from_neighbors(mine["ssl"], features["train"]["ssl"][chosen], NEIGHBORS),
             "averaged": unknown.averaged(p, logits.softmax(dim=1), probe.predict(mine["clip"])),
         }
         if no is not None:
             found[split]["no_texts"] = unknown.denied(logits, text.logit_scale * mine["clip"] @ no.T)
     for split in features:
-        for other in ("means", "neighbors"):
+        for other in ("means", "pseudo_means", "neighbors"):
             both = [_percentiles(found["train"][name], found[split][name]) for name in ("averaged", f"ssl_{other}")]
             found[split][f"averaged_and_{other}"] = torch.stack(both).mean(dim=0)
     return {split: {name: values.numpy() for name, values in mine.items()} for split, mine in found.items()}
