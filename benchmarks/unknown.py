@@ -1,8 +1,11 @@
 """Unknown scores, groups of unknown images and absent names on the beds of benchmarks/beds.py, from cached features.
 
     python -m benchmarks.beds                 # once: embed digits and the photographs
-    python -m benchmarks.unknown              # every score on every cell: unknown.csv and the tables of unknown.md
+    python -m benchmarks.unknown              # every score, group and name on every cell, and the tables of unknown.md
     python -m benchmarks.unknown --beds digits --seeds 0
+    python -m benchmarks.unknown --page       # run nothing; write the tables again
+
+Rows are appended to unknown-cells.csv, unknown-groups.csv and absent-names.csv in benchmarks/results; delete them to start anew.
 
 results/unknown-protocol.md says what the cells are and how the default was chosen. Scores see no label.
 """
@@ -11,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,15 +38,17 @@ from nola_core.extraction import encode, loaded_batches
 from nola_core.files import read_table, replacing
 from nola_core.methods.collection import Texts, probabilities
 from nola_core.methods.method import Fitted
+from nola_core.neighbors import Gallery
 from nola_core.prediction import TOP, top
 from nola_core.stages.paths import Paths
 from nola_core.text_classifier import fill
-from nola_core.trust import unknown
+from nola_core.trust import groups, proportions, unknown
 
 RESULTS = Path(__file__).parent / "results"
 FOREIGN_CACHE = beds.photographs.ROOT / ".nola" / "unknown"
 METHODS = ("alignment", "evidence")
-COLUMNS = ["dataset", "kind", "seed", "method", "split", "score", "images", "unknown", "auroc", "fpr95"]
+FILES = ("unknown-cells.csv", "unknown-groups.csv", "absent-names.csv")
+Row = dict[str, Any]
 HELD_BACK = 1 / 3
 NO = ("a photo without a {}.", "a photo with no {}.", "there is no {} in the photo.")
 NEIGHBORS = 10
@@ -146,7 +152,7 @@ def scores(cell: Cell, fitted: Fitted) -> dict[str, dict[str, np.ndarray]]:
     means = unknown.Means(len(names), features["train"]["ssl"].shape[1])
     means.add(features["train"]["ssl"], *best["train"])
     chosen = torch.from_numpy(collection.positions(collection.pseudo_labels["image_id"]))
-    class_ids = collection.pseudo_labels["class_id"].to_numpy(dtype="int64")
+    class_ids = collection.pseudo_labels["class_id"].to_numpy(dtype="int64", copy=True)
     probe = unknown.Probe.fit(features["train"]["clip"][chosen].numpy(), class_ids, classes=len(names))
     assert probe is not None
     named = unknown.Means(len(names), features["train"]["ssl"].shape[1])
@@ -166,11 +172,12 @@ def scores(cell: Cell, fitted: Fitted) -> dict[str, dict[str, np.ndarray]]:
         }
         if no is not None:
             found[split]["no_texts"] = unknown.denied(logits, text.logit_scale * mine["clip"] @ no.T)
+    values = {split: {name: one.numpy() for name, one in mine.items()} for split, mine in found.items()}
     for split in features:
         for other in ("means", "pseudo_means", "neighbors"):
-            both = [_percentiles(found["train"][name], found[split][name]) for name in ("averaged", f"ssl_{other}")]
-            found[split][f"averaged_and_{other}"] = torch.stack(both).mean(dim=0)
-    return {split: {name: values.numpy() for name, values in mine.items()} for split, mine in found.items()}
+            both = [unknown.percentiles(values["train"][name], values[split][name]) for name in ("averaged", f"ssl_{other}")]
+            values[split][f"averaged_and_{other}"] = (both[0] + both[1]) / 2
+    return values
 
 
 def _best(p: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,26 +193,48 @@ def _denials(bed: beds.Bed) -> Tensor:
     return normalize(rows.view(len(texts), len(NO), -1).mean(dim=1), dim=1)
 
 
-def _percentiles(among: Tensor, values: Tensor) -> Tensor:
-    """The share of `among` below each value."""
-    return torch.searchsorted(among.sort().values, values).float() / len(among)
-
-
-def measured(cell: Cell, method: str) -> Iterator[dict[str, object]]:
-    """Rows of unknown.csv."""
-    fitted = run(cell.draw, method, {})[0]
-    for split, mine in scores(cell, fitted).items():
+def measured(cell: Cell, method: str) -> tuple[list[Row], Row]:
+    """Rows of unknown-cells.csv, none where every image has a name; and the row of unknown-groups.csv."""
+    told: Row = {"dataset": cell.bed.name, "kind": cell.kind, "seed": cell.seed, "method": method}
+    found = scores(cell, run(cell.draw, method, {})[0])
+    rows: list[Row] = []
+    for split, mine in found.items() if cell.kind != "all named" else ():
         truth = (cell.train if split == "train" else cell.test).labels < 0
         for score, values in mine.items():
-            row = {
-                "dataset": cell.bed.name,
-                "kind": cell.kind,
-                "seed": cell.seed,
-                "method": method,
-                "split": split,
-                "score": score,
-            }
-            yield {**row, "images": len(truth), "unknown": int(truth.sum()), **curve(truth, values)}
+            counts = {"images": len(truth), "unknown": int(truth.sum())}
+            rows.append({**told, "split": split, "score": score, **counts, **curve(truth, values)})
+    return rows, {**told, **grouped(cell, found)}
+
+
+def grouped(cell: Cell, found: Mapping[str, Mapping[str, np.ndarray]]) -> Row:
+    """The groups of train and test images together, against the classes they are of."""
+    parts = {"train": cell.train, "test": cell.test}
+    values = np.concatenate([found[split]["averaged"] for split in parts])
+    unnamed = np.concatenate([part.labels for part in parts.values()]) < 0
+    classes = np.concatenate([part.labels for part in cell.bed.split(cell.seed)])
+    gallery = Gallery([part.spaces["ssl"] for part in parts.values()])
+    ids = [str(image) for image in range(len(values))]
+    group_of, table = groups.find(values, np.zeros(len(values), dtype=np.int32), ids, gallery)
+    mine = [group_of == group for group in table["group"]]
+    right = [one for one in mine if unnamed[one].mean() > 0.5]
+    lost = np.unique(classes[unnamed[: len(classes)]]) if cell.kind == "held back" else []
+    met = {int(np.bincount(classes[one]).argmax()) for one in right} if len(lost) else set()
+    counts = {"groups": len(mine), "unnamed": len(right), "images": int((group_of >= 0).sum())}
+    return {**counts, "of_unnamed": int(unnamed[group_of >= 0].sum()), "held_back": len(lost), "found": len(met & set(lost))}
+
+
+def absent(bed: beds.Bed, seed: int) -> Iterator[Row]:
+    """Rows of absent-names.csv: which names seem absent from the train images of a draw."""
+    for variant in ("whole", "half", "quarter"):
+        draw = bed.draw(variant, seed)
+        gone = ~np.isin(np.arange(len(bed.texts.names)), draw.train.labels)
+        for method in METHODS:
+            fitted = run(draw, method, {})[0]
+            p = fitted.transduced if fitted.transduced is not None else probabilities(fitted, draw.features("train"))
+            columns, values = _best(p)
+            said = proportions.table(columns.numpy(), values.numpy(), bed.texts.names)["absent"].to_numpy()
+            counts = {"names": len(gone), "absent": int(gone.sum()), "said": int(said.sum()), "right": int((said & gone).sum())}
+            yield {"dataset": bed.name, "variant": variant, "seed": seed, "method": method, **counts}
 
 
 def curve(truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
@@ -215,14 +244,12 @@ def curve(truth: np.ndarray, values: np.ndarray) -> dict[str, float]:
     return {"auroc": round(100 * float(roc_auc_score(truth, values)), 2), "fpr95": round(100 * fpr, 2)}
 
 
-def cells(names: Sequence[str], seeds: Sequence[int]) -> Iterator[Cell]:
-    """All cells, a bed at a time."""
-    for name in beds.available(names):
-        bed = beds.load(name)
-        for seed in seeds:
-            yield held_back(bed, seed)
-            if name in FOREIGN:
-                yield foreign(bed, seed)
+def cells(bed: beds.Bed, seed: int) -> Iterator[Cell]:
+    """All cells of a bed."""
+    yield held_back(bed, seed)
+    if bed.name in FOREIGN:
+        yield foreign(bed, seed)
+    yield Cell(bed, "all named", seed, *bed.split(seed))
 
 
 def summary(rows: pd.DataFrame, value: str) -> pd.DataFrame:
@@ -234,22 +261,44 @@ def summary(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     return table.sort_values("mean", ascending=value == "fpr95").round(1)
 
 
+def tables(folder: Path = RESULTS) -> str:
+    """The tables of unknown.md."""
+    rows, listed, names = (pd.read_csv(folder / file) for file in FILES)
+    parts = []
+    for split in ("test", "train"):
+        mine = rows[rows["split"] == split]
+        parts += [f"AUROC in percent, {split} images:", summary(mine, "auroc").to_markdown()]
+        parts += [f"FPR at 95 % TPR in percent, {split} images:", summary(mine, "fpr95").to_markdown()]
+    later = listed[listed["seed"] > 0].groupby(["dataset", "kind", "method"], sort=False)
+    parts += ["Groups, sums over seeds 1 and 2:", later.sum().drop(columns="seed").to_markdown()]
+    later = names[names["seed"] > 0].groupby(["dataset", "variant", "method"], sort=False)
+    parts += ["Absent names, sums over seeds 1 and 2:", later.sum().drop(columns="seed").to_markdown()]
+    return "\n\n".join(parts)
+
+
+def _append(file: Path, rows: Sequence[Row]) -> None:
+    if rows:
+        pd.DataFrame(rows).to_csv(file, mode="a", index=False, header=not file.is_file())
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Measure everything, and print the tables."""
+    """Measure what is asked for, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.unknown", description=__doc__.splitlines()[0])
     parser.add_argument("--beds", nargs="+", choices=beds.BEDS, default=list(beds.BEDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(beds.SEEDS))
+    parser.add_argument("--page", action="store_true", help="run nothing; write the tables again")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
     arguments = parser.parse_args(argv)
-    rows = pd.DataFrame(
-        (row for cell in cells(arguments.beds, arguments.seeds) for method in METHODS for row in measured(cell, method)),
-        columns=COLUMNS,
-    )
-    if set(arguments.beds) == set(beds.BEDS) and set(arguments.seeds) == set(beds.SEEDS):
-        with replacing(RESULTS / "unknown.csv") as scratch:
-            rows.to_csv(scratch, index=False)
-    for split in ("train", "test"):
-        for value in ("auroc", "fpr95"):
-            print(f"{split}, {value}", summary(rows[rows["split"] == split], value).to_string(), sep="\n")
+    for name in [] if arguments.page else beds.available(arguments.beds):
+        bed = beds.load(name)
+        for seed in arguments.seeds:
+            for cell in cells(bed, seed):
+                for method in METHODS:
+                    rows, row = measured(cell, method)
+                    _append(arguments.out / FILES[0], rows)
+                    _append(arguments.out / FILES[1], [row])
+            _append(arguments.out / FILES[2], list(absent(bed, seed)))
+    print(tables(arguments.out))
     return 0
 
 

@@ -6,6 +6,7 @@ Every score is a function of cached features or of probabilities, row by row. be
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ from nola_core.algebra.rowwise import product
 PROBE_PENALTY = 100.0
 """scikit-learn's C, the inverse of the penalty: weak, because the features have unit length."""
 PROBE_IMAGES = 20_000
-"""Pseudo-labelled images that the probe learns from, at most."""
-PROBE_STEPS = 200
+"""Pseudo-labelled images that the probe is given, at most."""
+PROBE_STEPS = 100
 
 
 def softmax(probabilities: Tensor) -> Tensor:
@@ -32,12 +33,20 @@ def energy(logits: Tensor) -> Tensor:
     return -logits.logsumexp(dim=1)
 
 
+def mean(*posteriors: Tensor) -> Tensor:
+    """The mean of several classifiers' probabilities, float32 [B, C] each."""
+    total = posteriors[0].clone()
+    for one in posteriors[1:]:
+        total += one
+    return total / len(posteriors)
+
+
 def averaged(*posteriors: Tensor) -> Tensor:
     """1 - max_c of the mean of several classifiers' probabilities [B, C], float32 [B] in [0, 1).
 
     COOkeD averages a closed-set classifier, zero-shot CLIP and a probe on CLIP's features, and scores the mean.
     """
-    return softmax(torch.stack(posteriors).mean(dim=0))
+    return softmax(mean(*posteriors))
 
 
 def from_means(features: Tensor, means: Tensor) -> Tensor:
@@ -69,6 +78,11 @@ def denied(yes: Tensor, no: Tensor) -> Tensor:
         no: logits of the texts that deny it, such as "a photo without a {}", float32 [B, C]; p(no | c) = sigmoid(no - yes).
     """
     return (yes.softmax(dim=1) * (no - yes).sigmoid()).sum(dim=1)
+
+
+def percentiles(among: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The share of `among` below each value, float32 [N] in [0, 1]: scores of different units become comparable."""
+    return (np.searchsorted(np.sort(among), values) / max(1, len(among))).astype(np.float32)
 
 
 class Means:
@@ -124,14 +138,15 @@ class Probe:
             class_ids: int64 [M].
             classes: C.
         """
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        some = _drawn(len(class_ids), PROBE_IMAGES)
-        features, class_ids = features[some], class_ids[some]
         present = np.unique(class_ids)
         if len(present) < 2:
             return None
-        found = LogisticRegression(C=PROBE_PENALTY, max_iter=PROBE_STEPS).fit(features, class_ids)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a probability change no score
+            found = LogisticRegression(C=PROBE_PENALTY, max_iter=PROBE_STEPS).fit(features, class_ids)
         weights, bias = torch.zeros(classes, features.shape[1]), torch.full((classes,), -torch.inf)
         coefficients, intercept = found.coef_, found.intercept_
         if len(present) == 2:  # one row, the second class's log odds
@@ -145,8 +160,8 @@ class Probe:
         return (product(features, self.weights) + self.bias).softmax(dim=1)
 
 
-def _drawn(count: int, most: int) -> np.ndarray:
-    """All rows, or `most` of them, drawn with a fixed seed; in order."""
+def drawn(count: int, most: int) -> np.ndarray:
+    """All of `count` rows, or `most` of them, drawn with a fixed seed; int64 in order."""
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
