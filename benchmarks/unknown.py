@@ -29,6 +29,7 @@ from torch.nn.functional import normalize
 
 from benchmarks import beds
 from benchmarks.methods import run
+from benchmarks.methods_page import markdown
 from nola_core.algebra import posterior
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import load_pair
@@ -49,6 +50,7 @@ FOREIGN_CACHE = beds.photographs.ROOT / ".nola" / "unknown"
 METHODS = ("alignment", "evidence")
 FILES = ("unknown-cells.csv", "unknown-groups.csv", "absent-names.csv")
 Row = dict[str, Any]
+BEGIN, END = "<!-- tables: written by benchmarks/unknown.py -->", "<!-- end of tables -->"
 HELD_BACK = 1 / 3
 NO = ("a photo without a {}.", "a photo with no {}.", "there is no {} in the photo.")
 NEIGHBORS = 10
@@ -214,13 +216,13 @@ def grouped(cell: Cell, found: Mapping[str, Mapping[str, np.ndarray]]) -> Row:
     classes = np.concatenate([part.labels for part in cell.bed.split(cell.seed)])
     gallery = Gallery([part.spaces["ssl"] for part in parts.values()])
     ids = [str(image) for image in range(len(values))]
-    group_of, table = groups.find(values, np.zeros(len(values), dtype=np.int32), ids, gallery)
+    group_of, table = groups.find(values, np.zeros(len(values), dtype=np.int32), ids, gallery, classes=len(cell.bed.texts.names))
     mine = [group_of == group for group in table["group"]]
     right = [one for one in mine if unnamed[one].mean() > 0.5]
     lost = np.unique(classes[unnamed[: len(classes)]]) if cell.kind == "held back" else []
     met = {int(np.bincount(classes[one]).argmax()) for one in right} if len(lost) else set()
-    counts = {"groups": len(mine), "unnamed": len(right), "images": int((group_of >= 0).sum())}
-    return {**counts, "of_unnamed": int(unnamed[group_of >= 0].sum()), "held_back": len(lost), "found": len(met & set(lost))}
+    counts = {"groups": len(mine), "unnamed": len(right), "images": int((group_of > 0).sum())}
+    return {**counts, "of_unnamed": int(unnamed[group_of > 0].sum()), "held_back": len(lost), "found": len(met & set(lost))}
 
 
 def absent(bed: beds.Bed, seed: int) -> Iterator[Row]:
@@ -264,16 +266,23 @@ def summary(rows: pd.DataFrame, value: str) -> pd.DataFrame:
 def tables(folder: Path = RESULTS) -> str:
     """The tables of unknown.md."""
     rows, listed, names = (pd.read_csv(folder / file) for file in FILES)
-    parts = []
+    lines: list[str] = []
     for split in ("test", "train"):
-        mine = rows[rows["split"] == split]
-        parts += [f"AUROC in percent, {split} images:", summary(mine, "auroc").to_markdown()]
-        parts += [f"FPR at 95 % TPR in percent, {split} images:", summary(mine, "fpr95").to_markdown()]
-    later = listed[listed["seed"] > 0].groupby(["dataset", "kind", "method"], sort=False)
-    parts += ["Groups, sums over seeds 1 and 2:", later.sum().drop(columns="seed").to_markdown()]
-    later = names[names["seed"] > 0].groupby(["dataset", "variant", "method"], sort=False)
-    parts += ["Absent names, sums over seeds 1 and 2:", later.sum().drop(columns="seed").to_markdown()]
-    return "\n\n".join(parts)
+        for value, title in (("auroc", "AUROC"), ("fpr95", "FPR at 95 % TPR")):
+            made = summary(rows[rows["split"] == split], value).reset_index()
+            lines += [f"### {title} in percent, {split} images", "", *markdown(made), ""]
+    for table, keys, title in ((listed, "kind", "Groups"), (names, "variant", "Absent names")):
+        later = table[table["seed"] > 0].groupby(["dataset", keys, "method"], sort=False, as_index=False).sum()
+        lines += [f"### {title}, sums over seeds 1 and 2", "", *markdown(later.drop(columns="seed")), ""]
+    return "\n".join(lines)
+
+
+def write_page(folder: Path = RESULTS) -> None:
+    """Write the tables into unknown.md; what stands around them there is kept."""
+    page = folder / "unknown.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    with replacing(page) as scratch:
+        scratch.write_text(f"{before}{BEGIN}\n\n{tables(folder)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def _append(file: Path, rows: Sequence[Row]) -> None:
@@ -299,6 +308,8 @@ def main(argv: list[str] | None = None) -> int:
                     _append(arguments.out / FILES[1], [row])
             _append(arguments.out / FILES[2], list(absent(bed, seed)))
     print(tables(arguments.out))
+    if (arguments.out / "unknown.md").is_file():
+        write_page(arguments.out)
     return 0
 
 

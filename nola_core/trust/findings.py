@@ -88,7 +88,7 @@ def write(
     joined = {name: np.concatenate([parts[name] for parts in found.values()]) for name in ("probability", "class_id")}
     ids = pd.concat([one.image_ids for one in given.values()], ignore_index=True)
     gallery = Gallery([rows for both in stores.values() for rows in _ssl(both)])
-    group_of, listed = groups.find(1 - joined["probability"], joined["class_id"], ids.to_numpy(), gallery)
+    group_of, listed = groups.find(1 - joined["probability"], joined["class_id"], ids.to_numpy(), gallery, classes=len(names))
     write_table(folder / "unknown_groups.parquet", listed, groups.SCHEMA)
     with table_writer(folder / "unknown.parquet", SCHEMA) as out:
         start = 0
@@ -100,7 +100,7 @@ def write(
                 "score": pa.array(scorer.combined(known, parts), pa.float32()),
                 "class_id": pa.array(parts["class_id"], pa.int32()),
                 "probability": pa.array(parts["probability"], pa.float32()),
-                "group": pa.array(group_of[start:stop], pa.int32(), mask=group_of[start:stop] < 0),
+                "group": pa.array(group_of[start:stop], pa.int32(), mask=group_of[start:stop] == 0),
             }
             out(pa.table(columns))
             start = stop

@@ -1,9 +1,10 @@
 """Groups of images that look alike and fit no name: candidates for a class of its own.
 
-An image fits no name if none has half of its mean probability (`unknown.averaged`). Two images belong together if each is among
-the other's nearest neighbours in the SSL space of the whole collection. A connected component of images that fit no name is a
-group if at least half of its members' neighbours are members, too: the fringe of a class that has a name has neighbours inside
-that class.
+An image fits no name if its largest mean probability (`unknown.averaged`) is nearer to 1 / C, knowing nothing, than to 1. Two
+images belong together if each is among the other's nearest neighbours in the SSL space of the whole collection. A connected
+component of images that fit no name is a group if at least half of its members' neighbours are members, too: the fringe of a
+class that has a name has neighbours inside that class. Other images that fit no name join the group that has half of their
+neighbours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from nola_core.neighbors import Gallery, search
 
 FITS_NONE = 0.5
-"""An image fits no name from this score on: no name has half of its mean probability."""
+"""Where an image begins to fit no name, between a largest mean probability of 1 (0) and of 1 / C (1)."""
 CANDIDATES = 5_000
 """Images looked at, at most: those of the highest scores."""
 NEIGHBORS = 10
@@ -45,7 +46,7 @@ SCHEMA = pa.schema(
 
 
 def find(
-    scores: np.ndarray, class_ids: np.ndarray, image_ids: Sequence[str], gallery: Gallery
+    scores: np.ndarray, class_ids: np.ndarray, image_ids: Sequence[str], gallery: Gallery, *, classes: int
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """The groups of a collection, the largest first.
 
@@ -54,42 +55,51 @@ def find(
         class_ids: int32 [N], the name with the largest mean probability.
         image_ids: N.
         gallery: SSL features of the same images.
+        classes: C, the number of names, at least 2.
 
     Returns:
-        int32 [N], the group of every image, from 0, or -1; and the table of groups, columns of `SCHEMA`. `score` is the mean of
+        int32 [N], the group of every image, from 1, or 0; and the table of groups, columns of `SCHEMA`. `score` is the mean of
         the members', `inside` the share of the members' neighbours that are members; `class_ids` are the names nearest to most
         of them with their `shares`, and `image_ids` the members nearest to the group's mean.
     """
-    group_of = np.full(len(scores), -1, dtype=np.int32)
-    asked = np.flatnonzero(scores >= FITS_NONE)
+    group_of = np.zeros(len(scores), dtype=np.int32)
+    asked = np.flatnonzero(scores >= FITS_NONE * (1 - 1 / classes))
     if len(asked) > CANDIDATES:
         asked = np.sort(asked[np.argsort(-scores[asked], kind="stable")[:CANDIDATES]])
     if len(asked) < SMALLEST:
         return group_of, SCHEMA.empty_table().to_pandas()
     features = gallery.take(asked)
     near = _neighbors(gallery, asked, features)
+    found = [one for one in _components(asked, near) if len(one) >= SMALLEST and _inside(near[one], asked[one]) >= INSIDE]
+    for group, members in enumerate(found, start=1):
+        group_of[asked[members]] = group
+    around = group_of[near]
+    for group in range(1, len(found) + 1):
+        group_of[asked[(group_of[asked] == 0) & ((around == group).mean(axis=1) >= INSIDE)]] = group
     rows: list[dict[str, object]] = []
-    for members in _components(asked, near):
-        inside = float(np.isin(near[members], asked[members]).mean())
-        if len(members) < SMALLEST or inside < INSIDE:
-            continue
+    for group in range(1, len(found) + 1):
+        members = np.flatnonzero(group_of[asked] == group)
         images = asked[members]
-        group_of[images] = len(rows)
         names, counts = np.unique(class_ids[images], return_counts=True)
         first = np.argsort(-counts, kind="stable")[:NAMES]
         typical = np.argsort(-features[members] @ features[members].mean(axis=0), kind="stable")[:SHOWN]
         rows.append(
             {
-                "group": len(rows),
+                "group": group,
                 "images": len(members),
                 "score": float(scores[images].mean()),
-                "inside": inside,
+                "inside": _inside(near[members], images),
                 "class_ids": names[first].tolist(),
                 "shares": (counts[first] / len(members)).tolist(),
                 "image_ids": [image_ids[image] for image in images[typical]],
             }
         )
     return group_of, pd.DataFrame(rows, columns=SCHEMA.names)
+
+
+def _inside(near: np.ndarray, members: np.ndarray) -> float:
+    """The share of neighbours that are members."""
+    return float(np.isin(near, members).mean()) if near.size else 0.0
 
 
 def _neighbors(gallery: Gallery, asked: np.ndarray, features: np.ndarray) -> np.ndarray:

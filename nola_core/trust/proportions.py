@@ -67,7 +67,8 @@ def table(top_classes: np.ndarray, top_probabilities: np.ndarray, names: Sequenc
     images, classes = len(top_classes), len(names)
     columns, weights = top_classes.reshape(-1), top_probabilities.astype(np.float64)
     proportions = estimated(top_classes, weights, classes)
-    mass = np.bincount(columns, weights=weights.reshape(-1), minlength=classes)
+    rest = (1 - weights.sum(axis=1)).clip(0) / max(1, classes - weights.shape[1])  # of each class that is not listed
+    mass = np.bincount(columns, weights=(weights - rest[:, None]).reshape(-1), minlength=classes) + rest.sum()
     few = proportions * images < max(ABSENT_IMAGES, ABSENT_SHARE * images / classes)
     predicted = np.bincount(top_classes[:, 0], minlength=classes)
     return pd.DataFrame(
