@@ -52,10 +52,10 @@ def run(paths: Paths, inputs: Inputs) -> None:
             if name == final:
                 classifier.save(paths["model"])
     write_json(paths["label_free.json"], answers.label_free())
-    _write_findings(paths, inputs, stores, about["classes"])
+    write_findings(paths, inputs, stores, about["classes"])
 
 
-def _write_findings(paths: Paths, inputs: Inputs, stores: Mapping[str, Mapping[str, FeatureStore]], names: list[str]) -> None:
+def write_findings(paths: Paths, inputs: Inputs, stores: Mapping[str, Mapping[str, FeatureStore]], names: list[str]) -> None:
     """Unknown scores, groups and proportions, from the predictions on disk: no method's probabilities are kept in memory."""
     base = str(inputs.values["text_classifier"])
     chosen = read_table(paths["pseudo_labels.parquet"], ["image_id", "class_id", "selected"])
