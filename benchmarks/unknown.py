@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmarks import beds
+from benchmarks import beds, photographs
 from benchmarks.methods import run
 from benchmarks.methods_page import markdown
 from nola_core.algebra import posterior
@@ -46,7 +46,7 @@ from nola_core.text_classifier import fill
 from nola_core.trust import groups, proportions, unknown
 
 RESULTS = Path(__file__).parent / "results"
-FOREIGN_CACHE = beds.photographs.ROOT / ".nola" / "unknown"
+FOREIGN_CACHE = photographs.ROOT / ".nola" / "unknown"
 METHODS = ("alignment", "evidence")
 FILES = ("unknown-cells.csv", "unknown-groups.csv", "absent-names.csv")
 Row = dict[str, Any]
@@ -128,16 +128,16 @@ def visiting(name: str) -> beds.Part:
         named = set(classes.loc[shared, "class_id"])
         print(f"{other} visits {name} without {', '.join(classes.loc[shared, 'name'])}")
         labels = read_table(paths["labels.parquet"]).sort_values("image_id", ignore_index=True)
-        ids = labels.loc[~labels["class_id"].isin(named), "image_id"].to_numpy()
-        ids = list(ids[np.random.default_rng(3).permutation(len(ids))[: 2 * FOREIGN_IMAGES]])
-        pair = load_pair(beds.photographs.BACKBONES[name])
+        others = labels.loc[~labels["class_id"].isin(named), "image_id"].tolist()
+        ids = [others[row] for row in np.random.default_rng(3).permutation(len(others))[: 2 * FOREIGN_IMAGES]]
+        pair = load_pair(photographs.BACKBONES[name])
         towers = {"clip": load_clip(pair.clip, root=beds.CACHE).image, "ssl": load_encoder(pair.ssl, root=beds.CACHE)}
         batches, rows = [ids[start : start + 64] for start in range(0, len(ids), 64)], {}
         for role, tower in towers.items():
             loaded = loaded_batches(batches, tower.preprocess, image_opener(beds.CACHE, other))
             rows[role] = torch.cat([encode(tower, images, torch.device("cpu"), "float32") for _, images in loaded]).half().numpy()
         with replacing(file) as scratch, scratch.open("wb") as out:
-            np.savez(out, **rows)
+            np.savez(out, clip=rows["clip"], ssl=rows["ssl"])
     with np.load(file) as held:
         spaces = {role: held[role] for role in ("clip", "ssl")}
     return beds.Part(spaces, np.full(len(spaces["clip"]), -1))
@@ -219,10 +219,10 @@ def grouped(cell: Cell, found: Mapping[str, Mapping[str, np.ndarray]]) -> Row:
     group_of, table = groups.find(values, np.zeros(len(values), dtype=np.int32), ids, gallery, classes=len(cell.bed.texts.names))
     mine = [group_of == group for group in table["group"]]
     right = [one for one in mine if unnamed[one].mean() > 0.5]
-    lost = np.unique(classes[unnamed[: len(classes)]]) if cell.kind == "held back" else []
-    met = {int(np.bincount(classes[one]).argmax()) for one in right} if len(lost) else set()
+    lost = set(np.unique(classes[unnamed])) if cell.kind == "held back" else set()
+    met = {int(np.bincount(classes[one]).argmax()) for one in right} if lost else set()
     counts = {"groups": len(mine), "unnamed": len(right), "images": int((group_of > 0).sum())}
-    return {**counts, "of_unnamed": int(unnamed[group_of > 0].sum()), "held_back": len(lost), "found": len(met & set(lost))}
+    return {**counts, "of_unnamed": int(unnamed[group_of > 0].sum()), "held_back": len(lost), "found": len(met & lost)}
 
 
 def absent(bed: beds.Bed, seed: int) -> Iterator[Row]:

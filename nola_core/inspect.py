@@ -176,7 +176,7 @@ def unknown(
 
     folder = dataset_folder(root, dataset)
     table = files.read_table(folder / "unknown.parquet").sort_values("score", ascending=False, kind="stable")
-    table = table.assign(**{"class": table["class_id"].map(_names(folder)), "group": table["group"].astype("Int64")})
+    table["class"], table["group"] = table["class_id"].map(_names(folder)), table["group"].astype("Int64")
     listed = files.read_table(folder / "unknown_groups.parquet", ["group", "images"])
     if group is not None:
         if group not in set(listed["group"]):

@@ -50,7 +50,7 @@ class Answers:
         """From a prediction table."""
         rows = predictions.read(split, method, ["image_id", "top_classes", "top_probabilities"])
         if not rows["image_id"].equals(image_ids):
-            rows = rows.set_index("image_id").loc[image_ids].reset_index()
+            rows = rows.iloc[pd.Index(rows["image_id"]).get_indexer(pd.Index(image_ids))]
         return cls(image_ids, matrix(rows["top_classes"]), matrix(rows["top_probabilities"]))
 
 
@@ -78,8 +78,8 @@ def write(
         split: Answers.read(predictions, split, final, both["clip"].index["image_id"].reset_index(drop=True))
         for split, both in stores.items()
     }
-    every = [np.concatenate([getattr(one, part) for one in given.values()]) for part in ("top_classes", "top_probabilities")]
-    shares = proportions.table(*every, names)
+    columns = np.concatenate([one.top_classes for one in given.values()])
+    shares = proportions.table(columns, np.concatenate([one.top_probabilities for one in given.values()]), names)
     write_table(folder / "class_proportions.parquet", shares, proportions.SCHEMA)
 
     scorer = Scorer.fit(stores["train"], pseudo_labels, text=text, classes=len(names))
@@ -88,13 +88,13 @@ def write(
     joined = {name: np.concatenate([parts[name] for parts in found.values()]) for name in ("probability", "class_id")}
     ids = pd.concat([one.image_ids for one in given.values()], ignore_index=True)
     gallery = Gallery([rows for both in stores.values() for rows in _ssl(both)])
-    group_of, listed = groups.find(1 - joined["probability"], joined["class_id"], ids.to_numpy(), gallery, classes=len(names))
+    group_of, listed = groups.find(1 - joined["probability"], joined["class_id"], ids.tolist(), gallery, classes=len(names))
     write_table(folder / "unknown_groups.parquet", listed, groups.SCHEMA)
     with table_writer(folder / "unknown.parquet", SCHEMA) as out:
         start = 0
         for split, parts in found.items():
             stop = start + len(given[split].image_ids)
-            columns = {
+            rows = {
                 "image_id": pa.array(given[split].image_ids, pa.string()),
                 "split": pa.repeat(split, stop - start),
                 "score": pa.array(scorer.combined(known, parts), pa.float32()),
@@ -102,7 +102,7 @@ def write(
                 "probability": pa.array(parts["probability"], pa.float32()),
                 "group": pa.array(group_of[start:stop], pa.int32(), mask=group_of[start:stop] == 0),
             }
-            out(pa.table(columns))
+            out(pa.table(rows))
             start = stop
     print(groups.sentence(listed))
     if absent := proportions.sentence(shares):

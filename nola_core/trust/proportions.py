@@ -49,8 +49,8 @@ def estimated(top_classes: np.ndarray, top_probabilities: np.ndarray, classes: i
     for _ in range(ITERATIONS):
         weights = top_probabilities * proportions[top_classes]
         weights /= np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        new = np.bincount(columns, weights=weights.reshape(-1), minlength=classes)
-        new /= new.sum()
+        counts = np.bincount(columns, weights=weights.reshape(-1), minlength=classes)
+        new = counts / counts.sum()
         moved = np.abs(new - proportions).max()
         proportions = new
         if moved <= TOLERANCE:

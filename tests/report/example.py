@@ -139,14 +139,22 @@ def write_example(
     names = ["image_id", "split", "other_id", "other_split", "similarity", "exact"]
     tables["near_duplicates"] = pd.DataFrame(pairs, columns=names)
     here = predictions[predictions["method"] == in_force.final]
-    tables["unknown"] = here[["image_id", "split", "class_id", "probability"]].assign(score=1 - here["probability"], group=None)
+    tables["unknown"] = here[["image_id", "split", "class_id", "probability"]].assign(score=1 - here["probability"], group=np.nan)
     tables["class_proportions"] = proportions.table(
         np.array(here["top_classes"].tolist()), np.array(here["top_probabilities"].tolist()), NAMES
     )
     tables["unknown_groups"] = groups.SCHEMA.empty_table().to_pandas()
     if unnamed:
-        row = (1, 12, 0.6, 0.9, [1, 0], [0.75, 0.25], ids[:9])
-        tables["unknown_groups"] = pd.DataFrame([row], columns=groups.SCHEMA.names)
+        row = {
+            "group": 1,
+            "images": 12,
+            "score": 0.6,
+            "inside": 0.9,
+            "class_ids": [1, 0],
+            "shares": [0.75, 0.25],
+            "image_ids": ids[:9],
+        }
+        tables["unknown_groups"] = pd.DataFrame([row])
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet")
     students = [one.name for one in in_force.methods if one.kind == "student"]

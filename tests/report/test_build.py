@@ -287,7 +287,7 @@ def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
     assert not re.search(r"[✓✗]|\d right|of them right", text)
     assert "correctly" not in text
     found = {path.stem for path in (tmp_path / "pets/figures").iterdir()}
-    assert found == {"class_counts", "tuning", "confidence", "samples-0000", "samples-0001", "samples-0002"}
+    assert found == {"class_counts", "tuning", "confidence", "unnamed-highest", "samples-0000", "samples-0001", "samples-0002"}
 
 
 def test_building_again_gives_the_same_bytes_and_removes_old_pictures(usual: Path) -> None:
