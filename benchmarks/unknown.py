@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -130,7 +131,7 @@ def visiting(name: str) -> beds.Part:
         labels = read_table(paths["labels.parquet"]).sort_values("image_id", ignore_index=True)
         others = labels.loc[~labels["class_id"].isin(named), "image_id"].tolist()
         ids = [others[row] for row in np.random.default_rng(3).permutation(len(others))[: 2 * FOREIGN_IMAGES]]
-        pair = load_pair(photographs.BACKBONES[name])
+        pair = load_pair(yaml.safe_load((beds.CACHE / "data" / f"{name}.yaml").read_text())["backbones"])
         towers = {"clip": load_clip(pair.clip, root=beds.CACHE).image, "ssl": load_encoder(pair.ssl, root=beds.CACHE)}
         batches, rows = [ids[start : start + 64] for start in range(0, len(ids), 64)], {}
         for role, tower in towers.items():

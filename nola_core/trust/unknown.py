@@ -18,7 +18,7 @@ from nola_core.algebra.rowwise import product
 
 PROBE_PENALTY = 100.0
 """scikit-learn's C, the inverse of the penalty: weak, because the features have unit length."""
-PROBE_IMAGES = 20_000
+PROBE_IMAGES = 10_000
 """Pseudo-labelled images that the probe is given, at most."""
 PROBE_STEPS = 100
 
