@@ -84,7 +84,6 @@ def write(
 
     scorer = Scorer.fit(stores["train"], pseudo_labels, text=text, classes=len(names))
     found = {split: scorer.score(given[split], spaces(both)) for split, both in stores.items()}
-    known = found.get("train", next(iter(found.values())))
     joined = {name: np.concatenate([parts[name] for parts in found.values()]) for name in ("probability", "class_id")}
     ids = pd.concat([one.image_ids for one in given.values()], ignore_index=True)
     gallery = Gallery([rows for both in stores.values() for rows in _ssl(both)])
@@ -97,7 +96,7 @@ def write(
             rows = {
                 "image_id": pa.array(given[split].image_ids, pa.string()),
                 "split": pa.repeat(split, stop - start),
-                "score": pa.array(scorer.combined(known, parts), pa.float32()),
+                "score": pa.array(parts["score"], pa.float32()),
                 "class_id": pa.array(parts["class_id"], pa.int32()),
                 "probability": pa.array(parts["probability"], pa.float32()),
                 "group": pa.array(group_of[start:stop], pa.int32(), mask=group_of[start:stop] == 0),
@@ -111,10 +110,11 @@ def write(
 
 @dataclass(frozen=True)
 class Scorer:
-    """The default unknown score (benchmarks/results/unknown.md): two scores, each as its percentile among the train images.
+    """The default unknown score, and the name nearest to each image.
 
-    The first is `unknown.averaged` of the final method, the text classifier and the probe; the second `unknown.from_means` in the
-    SSL space, of the means of the pseudo-labelled images.
+    The score is `unknown.from_means` in the SSL space, of the means of the pseudo-labelled images (chosen in
+    benchmarks/results/unknown.md). The nearest name is that of the largest mean probability by the final method, the text
+    classifier and the probe; `unknown.averaged` is 1 less it.
     """
 
     text: Fitted
@@ -140,11 +140,11 @@ class Scorer:
         return cls(text, probe, means.result(), classes)
 
     def score(self, given: Answers, spaces: Mapping[str, Space]) -> dict[str, np.ndarray]:
-        """Both scores of every image, in chunks: `probability`, 1 - the first, of `class_id`, the nearest name; `distance`."""
+        """`score`, `class_id` (the nearest name) and its mean `probability` of every image, in chunks."""
         count = len(given.image_ids)
         asked = answers(self.text, spaces)
         found = {"probability": np.zeros(count, np.float32), "class_id": np.zeros(count, np.int32)}
-        found["distance"] = np.zeros(count, np.float32)
+        found["score"] = np.zeros(count, np.float32)
         for start, stop in chunks(count, self.classes):
             rows = slice(start, stop)
             columns, values = (torch.from_numpy(part[rows].copy()) for part in (given.top_classes, given.top_probabilities))
@@ -153,14 +153,8 @@ class Scorer:
                 posteriors.append(self.probe.predict(spaces["clip"].block(start, stop)))
             best = unknown.mean(*posteriors).max(dim=1)
             found["probability"][rows], found["class_id"][rows] = best.values.numpy(), best.indices.numpy()
-            found["distance"][rows] = unknown.from_means(spaces["ssl"].block(start, stop), self.means).numpy()
+            found["score"][rows] = unknown.from_means(spaces["ssl"].block(start, stop), self.means).numpy()
         return found
-
-    @staticmethod
-    def combined(train: Mapping[str, np.ndarray], parts: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The score of every image, float32 [N] in [0, 1], from `score` of the train images and of these."""
-        first = unknown.percentiles(1 - train["probability"], 1 - parts["probability"])
-        return (first + unknown.percentiles(train["distance"], parts["distance"])) / 2
 
 
 def _ssl(both: Mapping[str, FeatureStore]) -> list[np.ndarray]:

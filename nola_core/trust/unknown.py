@@ -1,7 +1,7 @@
 """Unknown scores: how much speaks against an image belonging to any of the named classes. Higher means more likely unknown.
 
-Every score is a function of cached features or of probabilities, row by row. benchmarks/results/unknown.md compares them;
-`averaged` is the default, which the stage `predict` writes.
+Every score is a function of cached features or of probabilities, row by row. benchmarks/results/unknown.md compares them; the
+default, which the stage `predict` writes, is `from_means` of the pseudo-labelled images in the SSL space.
 """
 
 from __future__ import annotations
