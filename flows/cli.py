@@ -10,7 +10,22 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands import backbones, catalog, clean, collection, config, describe, init, inspect, methods, predict, run
+from flows.commands import (
+    backbones,
+    catalog,
+    clean,
+    collection,
+    completion,
+    config,
+    describe,
+    doctor,
+    init,
+    inspect,
+    methods,
+    predict,
+    run,
+    status,
+)
 from flows.commands.options import Command, Group, example, help_if_alone
 from flows.commands.output import error, notice
 from nola_core.errors import NolaError, system_sentence
@@ -27,9 +42,9 @@ PANELS = {
     "Start": ("init", "add", "remove", "catalog"),
     "Run": ("run", "server", "publish"),
     "Use": ("predict", "export"),
-    "Look": ("inspect",),
+    "Look": ("inspect", "status"),
     "Describe": ("describe",),
-    "Set up": ("config", "methods", "backbones", "clean"),
+    "Set up": ("config", "methods", "backbones", "clean", "doctor", "completion"),
 }
 PANEL = {name: panel for panel, names in PANELS.items() for name in names}
 
@@ -69,12 +84,15 @@ COMMANDS: dict[Callable[..., None], str] = {
     run.run: "nola run --dataset digits --target tune",
     run.server: "nola server --port 4201",
     run.publish: "nola publish --dataset digits",
+    status.status: "nola status digits",
     predict.predict: "nola predict pets ~/new-photos -o predictions.csv",
     predict.export: "nola export pets -o pets-model",
     config.config: "nola config --preset best",
     methods.methods: "nola methods",
     clean.clean: "nola clean",
     backbones.backbones: "nola backbones openai-b16+dinov3 --check",
+    doctor.doctor: "nola doctor",
+    completion.completion: "nola completion fish > ~/.config/fish/completions/nola.fish",
 }
 """Function of a command -> the example in its help."""
 

@@ -147,16 +147,27 @@ def write(root: Path) -> None:
     Raises:
         NolaError: params.yaml is not sound. What is wrong with one data set alone is left to its stages to say.
     """
-    settings, hashes, package = load(root), HashCache(root), Package()
+    contents = resolve(root)
     (root / FOLDER).mkdir(parents=True, exist_ok=True)  # without any data set, too: DVC wants what a stage says it writes
-    for dataset in settings.datasets:
-        path, content = root / FOLDER / f"{dataset}.json", _content(root, dataset, settings, hashes, package)
+    for dataset, content in contents.items():
+        path = root / FOLDER / f"{dataset}.json"
         if not path.is_file() or path.read_text(encoding="utf-8") != json_text(content):
             write_json(path, content)
-    hashes.save()
     for path in (root / FOLDER).glob("*.json"):
-        if path.stem not in settings.datasets:
+        if path.stem not in contents:
             path.unlink()
+
+
+def resolve(root: Path) -> dict[str, dict[str, Any]]:
+    """Data set -> what its file shall hold; writes nothing but the cache of hashes.
+
+    Raises:
+        NolaError: params.yaml is not sound.
+    """
+    settings, hashes, package = load(root), HashCache(root), Package()
+    contents = {dataset: _content(root, dataset, settings, hashes, package) for dataset in settings.datasets}
+    hashes.save()
+    return contents
 
 
 def _content(root: Path, dataset: str, settings: Settings, hashes: HashCache, package: Package) -> dict[str, Any]:

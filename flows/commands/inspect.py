@@ -10,7 +10,7 @@ import typer
 
 from flows.commands.options import Command, Dataset, Group, Json, Quiet, example, help_if_alone
 from flows.commands.output import Formats, made, notice, print_page
-from flows.commands.project import find_project
+from flows.commands.project import complete_method, find_project
 from nola_core.lookup import dataset_folder
 
 app = typer.Typer(cls=Group)
@@ -94,7 +94,12 @@ def predictions(
     class_name: ClassName = None,
     image: Image = None,
     method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose predictions. Without it: those of the final method.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose predictions. Without it: those of the final method.",
+            autocompletion=complete_method,
+        ),
     ] = None,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write all of them to this CSV file instead.")
