@@ -208,7 +208,7 @@ def test_keys_are_named_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None
     assert level(finding) == "warn" and "OPENAI_API_KEY" in finding.fix
     monkeypatch.setenv("OPENAI_API_KEY", "sk-abcdefgh")
     finding = checkup.keys(asks)
-    assert (level(finding), finding.found) == ("ok", "set: OPENAI_API_KEY")
+    assert (level(finding), finding.found) == ("ok", "set: OPENAI_API_KEY; descriptions come from api.openai.com")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-größe12")
     assert level(checkup.keys(asks)) == "fail" and "größe" not in str(checkup.keys(asks))
     assert level(checkup.keys(parse({"datasets": []}))) == "ok", "nobody will be asked"
