@@ -102,7 +102,9 @@ class _Why:
     def _deps(self, node: Any) -> Iterator[str]:
         for dep in node.deps:
             if not hasattr(dep, "params"):
-                yield from (f"{self._short(path)} {_DEP.get(how, how)}" for path, how in _statuses([dep]))
+                for path, how in _statuses([dep]):
+                    counted = how == "modified" and Path(path).name == "manifest.parquet" and _embedded(node, Path(path))
+                    yield counted or f"{self._short(path)} {_DEP.get(how, how)}"
                 continue
             now = self._now(dep)
             before = dep.hash_info.value or {}
@@ -144,8 +146,7 @@ class _Why:
             now = {found.image_id for found in open_reader(load_definition(self._root, dataset)).scan()}
         except (NolaError, OSError):
             return "the images changed"
-        words = [f"{_count(len(ids))} {what}" for ids, what in ((now - before, "new"), (before - now, "gone")) if ids]
-        return " and ".join(words) if words else "files of the images changed"
+        return _came_and_went(before, now) or "files of the images changed"
 
     def _short(self, path: str) -> str:
         """A path without the folder of its data set."""
@@ -172,6 +173,24 @@ def differences(was: Any, became: Any, path: tuple[str, ...] = ()) -> Iterator[t
             yield from differences(was.get(key, _MISSING), became.get(key, _MISSING), (*path, str(key)))
     elif was != became:
         yield path, was, became
+
+
+def _embedded(node: Any, manifest: Path) -> str:
+    """How many images of a manifest have no features yet, and how many have gone; empty if that cannot be told."""
+    stores = [index for out in node.outs for index in Path(out.fs_path).glob("*/index.parquet")]
+    if not stores:
+        return ""
+    try:
+        table = read_table(manifest, ["image_id", "ok"])
+        before = {image_id for store in stores for image_id in read_table(store, ["image_id"])["image_id"]}
+    except NolaError:
+        return ""
+    return _came_and_went(before, set(table.loc[table["ok"], "image_id"]))
+
+
+def _came_and_went(before: set[str], now: set[str]) -> str:
+    words = [f"{_count(len(ids))} {what}" for ids, what in ((now - before, "new"), (before - now, "gone")) if ids]
+    return " and ".join(words)
 
 
 def _statuses(entries: Iterable[Any]) -> Iterator[tuple[str, str]]:

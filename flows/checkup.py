@@ -108,7 +108,7 @@ def memory() -> Finding:
     what = f"{known.available / GIB:.1f} of {known.total / GIB:.1f} GiB free"
     if known.available >= MEMORY * GIB:
         return Finding("memory", "ok", what)
-    return Finding("memory", "warn", what, f"close other programs: a stage may need {MEMORY:.0f} GiB; then set NOLA_WORKERS=1.")
+    return Finding("memory", "warn", what, f"close other programs, or set NOLA_WORKERS=1: a stage may need {MEMORY:.0f} GiB.")
 
 
 def gpu() -> Finding:

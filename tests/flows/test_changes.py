@@ -16,7 +16,7 @@ from flows.changes import differences, label, pending
 from flows.durations import durations, record
 from nola_core import inputs
 from nola_core.errors import NolaError
-from nola_core.files import read_json, write_json
+from nola_core.files import read_json, read_table, write_json
 from tests.project import ROOT, change, make_project, run, write_definition
 from tests.tiny import write_photos
 
@@ -69,9 +69,14 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stage.pop("plots", None)
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": kept}, sort_keys=False))
     assert run(root, "prepare") == 0
-    for out in ("features/clip", "features/ssl", "pseudo_labels.parquet", "fitted/students"):
-        (root / "data" / "blobs" / out).parent.mkdir(parents=True, exist_ok=True)
-        (root / "data" / "blobs" / out).write_text("made up")
+    blobs = root / "data" / "blobs"
+    table = read_table(blobs / "manifest.parquet", ["image_id"])
+    for role in ("clip", "ssl"):
+        (blobs / "features" / role / "train").mkdir(parents=True)
+        table.to_parquet(blobs / "features" / role / "train" / "index.parquet")
+    (blobs / "fitted").mkdir()
+    for out in ("pseudo_labels.parquet", "fitted/students"):
+        (blobs / out).write_text("made up")
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     dvc(root, "init")
     dvc(root, "commit", "--force", "prepare@blobs", "embed@blobs-clip", "embed@blobs-ssl", "select@blobs", "tune@blobs")
@@ -103,14 +108,18 @@ def test_the_inputs_are_compared_as_a_run_would_write_them(committed: Path) -> N
     }
     assert (root / "data" / "inputs" / "blobs.json").read_bytes() == written, "looking changes nothing"
 
+    assert run(root, "prepare") == 0  # alone, without what follows; which writes the inputs, too
+    found = reasons(root)
+    assert found["embed@blobs-clip"] == found["embed@blobs-ssl"] == ("3 images are new",)
+    assert found["select@blobs"] == ("manifest.parquet changed", "select.fraction changed from 0.2 to 0.3")
     shutil.rmtree(root / "photos" / "cat")
     (root / "demo" / "ssl" / "config.json").write_text((root / "demo" / "ssl" / "config.json").read_text() + "\n")
     found = reasons(root)
-    assert found["prepare@blobs"] == ("2 images are gone",)
-    assert found["embed@blobs-ssl"] == ("the files of the SSL model changed",)
+    assert "5 images are gone" in found["prepare@blobs"]
+    assert found["embed@blobs-ssl"] == ("3 images are new", "the files of the SSL model changed")
 
     write_definition(root, "blobs", source="elsewhere")
-    (cannot,) = reasons(root)["prepare@blobs"]
+    cannot = reasons(root)["prepare@blobs"][0]
     assert cannot.startswith("it cannot run: data/blobs.yaml: the source ") and cannot.endswith("correct `source`.")
 
 
