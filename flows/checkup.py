@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import psutil
@@ -279,7 +279,7 @@ def weights(root: Path) -> Iterator[Finding]:
         settings = load(root)
     except NolaError:
         return  # `quick` has said so
-    chosen: dict[str, object] = {}
+    chosen: dict[str, str | dict[str, Any]] = {}
     for name in settings.datasets:
         try:
             choice = load_definition(root, name).backbones or settings.embed.backbones
@@ -290,12 +290,12 @@ def weights(root: Path) -> Iterator[Finding]:
         yield _pair(root, name, choice)
 
 
-def _pair(root: Path, name: str, choice: object) -> Finding:
+def _pair(root: Path, name: str, choice: str | dict[str, Any]) -> Finding:
     from nola_core.backbones.check import check_pair
     from nola_core.backbones.pairs import load_pair
 
     try:
-        files = [file for found in check_pair(load_pair(choice), root=root).values() for file in found]  # type: ignore[arg-type]
+        files = [file for found in check_pair(load_pair(choice), root=root).values() for file in found]
     except NolaError as error:
         return Finding("weights", "fail", f"{name}: {error}", "or take another pair: `nola backbones` lists them.")
     absent = [str(file) for file in files if not file.here]
