@@ -37,7 +37,10 @@ def _with(visual: nn.Module, **text: Any) -> Any:
 
 
 def _timm(name: str, pool: str) -> nn.Module:
-    return TimmModel(name, 16, image_size=32, pool=pool, proj="linear")
+    tower = TimmModel(name, 16, image_size=32, pool=pool, proj="linear")
+    if hasattr(tower.trunk, "set_input_size"):
+        tower.trunk.set_input_size((32, 32))
+    return tower
 
 
 def _foreign() -> Any:

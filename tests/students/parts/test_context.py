@@ -50,7 +50,7 @@ def test_the_words_stand_between_the_start_and_the_class_name() -> None:
 def test_other_numbers_of_words_are_drawn_and_repeat_with_the_seed() -> None:
     a, b, c = (student(clip(), "context", context_tokens=6, seed=seed).trained()["text.context"] for seed in (0, 0, 1))
     assert a.shape == (6, 16) and torch.equal(a, b) and not torch.equal(a, c)
-    assert 0.01 < float(a.std()) < 0.03
+    assert 0.01 < a.std().item() < 0.03
 
 
 def test_many_classes_are_encoded_in_blocks_with_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_what_cannot_work_is_refused() -> None:
     with pytest.raises(NolaError, match=f"the text tower of {WORDLESS} takes no learnable words"):
         student(clip(WORDLESS), "context")
     of, options = clip(), Options(tune=["context"], context_tokens=4)
-    with pytest.raises(NolaError, match="class 'one two .* eleven' is too long for 4 words before it"):
+    with pytest.raises(NolaError, match=r"class 'one two .* eleven' is too long for 4 words before it"):
         long = "one two three four five six seven eight nine ten eleven"
         TunedStudent.make(of, zero_shot(of)[:2], names=["one", long], options=options, seed=0)
     with pytest.raises(NolaError, match="learnable words need the class names"):

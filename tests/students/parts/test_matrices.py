@@ -28,7 +28,7 @@ def weight(shape: tuple[int, int, int, int]) -> tuple[Tensor, int, torch.Generat
 @settings(max_examples=25, deadline=None)
 @given(Shape)
 def test_the_singular_values_of_every_piece_are_shifted_and_nothing_turns(shape: tuple[int, int, int, int]) -> None:
-    """Doubled singular values double the matrix; none at all leave nothing; the shift of one is a matrix of rank 1 and that size."""
+    """Doubled singular values double the matrix, none leave nothing, and the shift of one is a matrix of rank 1 and that size."""
     w, pieces, _ = weight(shape)
     change = Shifted(w, pieces)
     s = torch.linalg.svdvals(w.reshape(pieces, -1, w.shape[1]))
