@@ -49,6 +49,7 @@ class TunedStudent(nn.Module, Student):
         self.clip, self.scale, self.precision = clip, scale, precision
         self.temperature = 1.0
         self.finished = False
+        self._shared: Tensor | None = None
         self.parts = nn.ModuleList(learnt)
         self.tower: nn.Module = next((tower for part in learnt if (tower := part.vision()) is not None), clip.image.module)
         self.fixed: Tensor
@@ -89,10 +90,30 @@ class TunedStudent(nn.Module, Student):
 
     def classes(self) -> Tensor:
         """The class embeddings, float32 [C, d], with their gradient where they learn."""
+        if self._shared is not None:
+            return self._shared
         if self.finished:
             return self.fixed
         learnt = [classes for part in self.learnt if (classes := part.classes()) is not None]
         return learnt[0].float() if learnt else self.fixed
+
+    @contextmanager
+    def sharing_classes(self) -> Iterator[None]:
+        """A context for a batch whose losses are added up in parts: texts are encoded once for all of them.
+
+        The gradients that the parts leave at the class embeddings go on into the text tower together, at the end.
+        """
+        made = self.classes()
+        if made.is_leaf:  # learnt themselves, or fixed
+            yield
+            return
+        self._shared = shared = made.detach().requires_grad_()
+        try:
+            yield
+        finally:
+            self._shared = None
+        if shared.grad is not None:
+            made.backward(shared.grad)
 
     def head(self, features: Tensor, classes: Tensor) -> Tensor:
         """Logits [B, C] of features [B, d] and class embeddings [C, d]."""
@@ -118,14 +139,21 @@ class TunedStudent(nn.Module, Student):
 
     @contextmanager
     def using(self, values: Mapping[str, Tensor]) -> Iterator[None]:
-        """A context in which the trained parameters have other values, such as their moving averages."""
+        """A context in which the trained parameters have other values, such as their moving averages.
+
+        Afterwards they are the same tensors again, so that gradients of what was computed before can still be taken.
+        """
         mine = self.trained()
-        kept = {name: mine[name].detach().clone() for name in values}
-        self.put(values)
+        kept = {name: mine[name].data for name in values}
+        self._shared, shared = None, self._shared
         try:
+            for name, value in values.items():
+                mine[name].data = value.detach().to(mine[name].device)
             yield
         finally:
-            self.put(kept)
+            for name, value in kept.items():
+                mine[name].data = value
+            self._shared = shared
 
     @torch.no_grad()
     def put(self, values: Mapping[str, Tensor]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import open_clip
+import timm
 import torch
 from open_clip.timm_model import TimmModel
 from open_clip.tokenizer import SimpleTokenizer
@@ -38,8 +39,16 @@ def _with(visual: nn.Module, **text: Any) -> Any:
 
 def _timm(name: str, pool: str) -> nn.Module:
     tower = TimmModel(name, 16, image_size=32, pool=pool, proj="linear")
-    if hasattr(tower.trunk, "set_input_size"):
+    if name.startswith("test_vit"):
         tower.trunk.set_input_size((32, 32))
+    return tower
+
+
+def _eva() -> nn.Module:
+    tower = _timm("eva02_tiny_patch14_224", "token")
+    tower.trunk = timm.create_model(
+        "eva02_tiny_patch14_224", img_size=32, patch_size=16, depth=2, num_classes=0, global_pool="token"
+    )
     return tower
 
 
@@ -55,7 +64,11 @@ TRANSFORMERS = {
     "siglip": lambda: _with(_timm("test_vit3", "map"), no_causal_mask=True, pool_type="last", proj_bias=True),
     "timm with a class token": lambda: _with(_timm("test_vit", "token")),
 }
-KINDS = TRANSFORMERS | {"convnext": lambda: _with(_timm("test_convnext", "avg")), WORDLESS: _foreign}
+KINDS: dict[str, Any] = TRANSFORMERS | {
+    "eva": lambda: _with(_eva()),
+    "convnext": lambda: _with(_timm("test_convnext", "avg")),
+    WORDLESS: _foreign,
+}
 
 
 def clip(kind: str = "openai") -> Clip:

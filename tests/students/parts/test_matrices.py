@@ -58,7 +58,7 @@ def test_lora_adds_b_a_to_every_piece(shape: tuple[int, int, int, int], rank: in
 
 
 @pytest.mark.parametrize("name", MATRICES)
-@pytest.mark.parametrize("kind", [*TRANSFORMERS, WORDLESS])
+@pytest.mark.parametrize("kind", [*TRANSFORMERS, "eva", WORDLESS])
 def test_it_begins_as_zero_shot(name: str, kind: str) -> None:
     of = clip(kind)
     expected = plain_logits(of)
@@ -82,7 +82,7 @@ def test_the_attention_and_mlp_matrices_of_all_blocks_of_both_towers() -> None:
 
 
 @pytest.mark.parametrize("name", MATRICES)
-@pytest.mark.parametrize("kind", TRANSFORMERS)
+@pytest.mark.parametrize("kind", [*TRANSFORMERS, "eva"])
 def test_what_it_changes_is_seen_by_every_path_through_the_towers(name: str, kind: str) -> None:
     """With gradient, without, and in inference mode, where attention takes another path; and by plain weights after merging."""
     of = clip(kind)

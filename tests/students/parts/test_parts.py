@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,27 @@ def test_its_loss_falls(tune: list[PartName], tmp_path: Path) -> None:
     objective = HardTargets(given.targets, smoothing=0)
     curve = loop.tune(some, given.images, objective, targets=given.targets, options=options, section="x", seed=1, device=CPU)
     assert curve["loss"].iloc[-1] < 0.8 * curve["loss"].iloc[0]
+
+
+@pytest.mark.parametrize("name", ["context", "coupled", "lora", "classifier"])
+def test_a_batch_in_parts_encodes_the_texts_once_and_has_the_same_gradient(name: str) -> None:
+    of, gradients = clip(), []
+    some = disturbed(student(of, name), size=0.1)
+    encoded: list[torch.Size] = []
+    of.model.ln_final.register_forward_hook(lambda _, given, __: encoded.append(given[0].shape))
+    for context in (nullcontext(), some.sharing_classes()):
+        encoded.clear()
+        some.zero_grad()
+        with context:
+            for image, target in zip(IMAGES, torch.tensor([2, 0, 1]), strict=True):
+                torch.nn.functional.cross_entropy(some(image[None]), target[None]).backward()
+            with some.using(some.values()), torch.no_grad():
+                some(IMAGES)  # an average of the weights has class embeddings of its own
+        gradients.append({key: value.grad.clone() for key, value in some.trained().items() if value.grad is not None})
+    assert len(encoded) == (0 if name == "classifier" else 2)
+    assert gradients[0].keys() == gradients[1].keys() == some.trained().keys()
+    for key, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][key], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MERGING)
