@@ -22,6 +22,7 @@ NAMES = ["night", "red rose", "snow"]
 SENTENCES = [f"a photo of a {name}." for name in NAMES]
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 TEXT = {"vocab_size": 49408, "context_length": 16, "width": 16, "heads": 2, "layers": 3}
+TOKENIZER = SimpleTokenizer(context_length=16)
 WORDLESS = "a text tower of another library"
 
 
@@ -80,7 +81,7 @@ def clip(kind: str = "openai") -> Clip:
             if parameter.ndim < 3:
                 parameter.add_(0.05 * torch.randn(parameter.shape))
     image = ImageEncoder(model.visual, lambda _: torch.zeros(3, 32, 32), 16, {"model": kind})
-    return Clip(image, model, SimpleTokenizer(context_length=16), 20.0, 16)
+    return Clip(image, model, TOKENIZER, 20.0, 16)
 
 
 def student(of: Clip, *tune: str, seed: int = 0, **options: Any) -> TunedStudent:
