@@ -18,10 +18,7 @@ from nola_core.methods.method import Student
 from nola_core.schema import Precision
 from nola_core.students import parts
 from nola_core.students.options import Options
-from nola_core.students.parts.part import Part, Setting
-
-RECORD = "text."
-"""Prefix of stored tensors that prediction does not need."""
+from nola_core.students.parts.part import RECORD, Part, Setting
 
 
 class TunedStudent(nn.Module, Student):

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nola_core.errors import NolaError
-from nola_core.students.parts.part import MATRICES, Part, Setting
+from nola_core.students.parts.part import MATRICES, RECORD, Part, Setting
 from nola_core.students.prompting import vision_blocks
 from nola_core.students.text_tower import TextTower, open_to_words
 
 if TYPE_CHECKING:
     from nola_core.backbones.clip import Clip
 
-RECORD = "text."
-"""Prefix of what is stored of the text tower: the classifier holds what prediction needs of it."""
 Place = tuple[nn.Module, str, int]
 """A module, the name of a matrix in it, and of how many matrices that consists."""
 OWNERS = {"classifier", "context", "coupled"}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nola_core.students.options import Options
 
 
+RECORD = "text."
+"""Prefix of stored tensors that prediction does not need: the classifier holds what it needs of the text tower."""
 INPUT = "the input of the vision tower"
 CLASSES = "the class embeddings"
 MATRICES = "the attention and MLP matrices"
