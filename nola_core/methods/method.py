@@ -202,9 +202,15 @@ class StudentMethod(Method):
         from nola_core.students.student import TunedStudent
 
         scale = clip.logit_scale if self.cosine else None
-        student = TunedStudent.make(clip, lesson.classifier, texts=lesson.sentences, options=options, seed=seed, scale=scale).to(
-            device
-        )
+        student = TunedStudent.make(
+            clip,
+            lesson.classifier,
+            names=lesson.texts.names,
+            texts=lesson.sentences,
+            options=options,
+            seed=seed,
+            scale=scale,
+        ).to(device)
         curve = loop.tune(
             student,
             lesson.images,
