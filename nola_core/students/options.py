@@ -8,7 +8,9 @@ from pydantic import Field
 
 from nola_core.schema import Positive, Precision, Rate, Section
 
-PartName = Literal["tokens", "deep_tokens", "frame", "norms", "context", "coupled", "singular_values", "lora", "classifier"]
+PartName = Literal[
+    "tokens", "deep_tokens", "frame", "norms", "context", "coupled", "singular_values", "lora", "all", "classifier"
+]
 """As of `nola_core.students.parts`, which needs torch."""
 
 NOLA: list[PartName] = ["tokens", "norms", "classifier"]
@@ -19,7 +21,7 @@ class Options(Section):
 
     tune: Annotated[list[PartName], Field(min_length=1)] = Field(default_factory=lambda: list(NOLA))
     """What learns: tokens (a frame in towers that take none), deep_tokens, frame, norms, context, coupled, singular_values,
-    lora, classifier; `nola methods --parts` explains."""
+    lora, all, classifier; `nola methods --parts` explains."""
     prompt_tokens: Annotated[int, Field(ge=0)] = 16
     """Of a vision transformer, a layer."""
     prompt_frame: Annotated[float, Field(ge=0, lt=0.5)] = 0.13
@@ -32,10 +34,14 @@ class Options(Section):
     epochs: Positive = 50
     batch_size: Positive = 512
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW with betas 0.9 and 0.999, or SGD with a momentum of 0.9."""
+    """AdamW with a first beta of 0.9, or SGD with a momentum of 0.9."""
     learning_rate: Rate = 0.004
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Not of biases."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Of AdamW."""
+    epsilon: Rate = 1e-8
+    """Of AdamW."""
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs in which the learning rate rises evenly from a tenth."""

@@ -32,6 +32,7 @@ class TunedStudent(nn.Module, Student):
     Attributes:
         parts: what learns.
         scale: of the cosines, or None.
+        prototypes: whether an objective keeps the class embeddings itself, in `fixed`, whatever the parts make of the texts.
         temperature: what `predict` divides the logits by; 1 until something fits it. The tuning does not see it.
     """
 
@@ -46,7 +47,7 @@ class TunedStudent(nn.Module, Student):
     ) -> None:
         super().__init__()
         self.clip, self.scale, self.precision = clip, scale, precision
-        self.temperature = 1.0
+        self.temperature, self.prototypes = 1.0, False
         self.parts = nn.ModuleList(learnt)
         self.tower: nn.Module = next((tower for part in learnt if (tower := part.vision()) is not None), clip.image.module)
         self.fixed: Tensor
@@ -85,6 +86,8 @@ class TunedStudent(nn.Module, Student):
 
     def classes(self) -> Tensor:
         """The class embeddings, float32 [C, d], with their gradient where they learn."""
+        if self.prototypes:
+            return self.fixed
         learnt = [classes for part in self.learnt if (classes := part.classes()) is not None]
         return learnt[0].float() if learnt else self.fixed
 
@@ -137,6 +140,8 @@ class TunedStudent(nn.Module, Student):
         with torch.no_grad():
             self.fixed = self.classes().detach().clone()
         self.eval().requires_grad_(False)
+        for parameter in self.trained().values():  # those of the text tower are no parameters of this module
+            parameter.requires_grad_(False)
 
     def unmerged(self) -> list[str]:
         """The parts that plain CLIP weights cannot take up, by name."""

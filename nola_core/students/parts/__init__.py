@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nola_core.backbones.clip import Clip
 from nola_core.errors import NolaError
+from nola_core.students.parts.all_weights import OVERLAPS, AllWeights
 from nola_core.students.parts.classifier import ClassEmbeddings
 from nola_core.students.parts.frame import Frame
 from nola_core.students.parts.norms import Norms
@@ -15,7 +16,7 @@ from nola_core.students.parts.part import Part, Setting
 from nola_core.students.parts.tokens import Tokens
 from nola_core.students.prompting import takes_tokens
 
-PARTS: dict[str, type[Part]] = {part.name: part for part in (Tokens, Frame, Norms, ClassEmbeddings)}
+PARTS: dict[str, type[Part]] = {part.name: part for part in (Tokens, Frame, Norms, AllWeights, ClassEmbeddings)}
 """By the names that the option `tune` uses."""
 
 
@@ -29,6 +30,9 @@ def make(names: Sequence[str], setting: Setting) -> list[Part]:
     """
     if not takes_tokens(setting.clip.image.module):
         names = ["frame" if name == "tokens" else name for name in names]
+    twice = [name for name in OVERLAPS if name in names]
+    if AllWeights.name in names and twice:
+        raise NolaError(f"tune names all and {' and '.join(twice)}, which change the same weights; keep one of them.")
     made = [PARTS[name].make(setting) for name in dict.fromkeys(names)]
     for what, some in {
         "the input of the vision tower": [part.name for part in made if part.vision() is not None],
