@@ -3,17 +3,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
+from nola_core.captions import SCHEMA
 from nola_core.errors import NolaError
+from nola_core.files import write_table
 from nola_core.methods.latteclip import METHOD, Options
 from nola_core.students import loop
 from nola_core.students.captions import read
 from nola_core.students.lesson import Lesson
 from tests.students.lessons import CPU, labels, lesson, new_clip
 
-OPTIONS = Options(epochs=12, batch_size=12, learning_rate=3e-4, step=0.2)
+OPTIONS = Options(epochs=12, batch_size=12, learning_rate=3e-3)
 
 
 def known(folder: Path) -> Lesson:
@@ -32,11 +35,11 @@ def test_it_moves_towards_its_zero_shot_answers_and_restores_the_same_bits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = known(tmp_path)
-    before, _ = METHOD.tune(new_clip(tmp_path), given, options=OPTIONS.model_copy(update={"epochs": 1}), seed=1, device=CPU)
     clip = new_clip(tmp_path)
+    assert float((lesson(clip).zero_shot.classes[:, 0] == labels()).float().mean()) < 0.9
     student, curve = METHOD.tune(clip, given, options=OPTIONS, seed=1, device=CPU)
     assert "latteclip: 1 captions of 1 of 24 images" in capsys.readouterr().out
-    assert right(student, given) >= 0.9 > right(before, given) and curve["loss"].iloc[-1] < curve["loss"].iloc[0]
+    assert right(student, given) >= 0.9 and curve["loss"].iloc[-1] < curve["loss"].iloc[0]
 
     tensors, x = student.tensors(), torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     assert "all.conv1.weight" in tensors and "text.all.token_embedding.weight" in tensors
@@ -84,11 +87,6 @@ def test_without_captions_it_says_so_and_parts_that_learn_nothing_are_refused(
 
 
 def test_every_image_of_a_group_has_its_caption(tmp_path: Path) -> None:
-    import pandas as pd
-
-    from nola_core.captions import SCHEMA
-    from nola_core.files import write_table
-
     rows = [("image", ["b"], "one"), ("group", ["a", "b", "x", "a"], "four"), ("image", ["x"], "gone"), ("group", ["b"], "one")]
     table = pd.DataFrame(rows, columns=["kind", "image_ids", "text"]).assign(class_id=None, prompt="", provider="llm", model="m")
     write_table(tmp_path / "captions.parquet", table[SCHEMA.names], SCHEMA)
