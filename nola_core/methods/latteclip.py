@@ -24,6 +24,8 @@ KEPT = ("classifier", "context")
 class Options(Shared):
     """Section `latteclip` of params.yaml."""
 
+    betas = (0.9, 0.98)
+    epsilon = 1e-6
     tune: Annotated[list[PartName], Field(min_length=1)] = Field(default_factory=lambda: list[PartName](["all"]))
     """The whole CLIP, or parts of it such as lora; the prototypes are kept beside them."""
     step: Annotated[float, Field(gt=0, le=1)] = 0.01
@@ -33,17 +35,19 @@ class Options(Shared):
     epochs: Positive = 15
     learning_rate: Rate = 1e-7
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.98
-    epsilon: Rate = 1e-6
     schedule: Literal["constant", "cosine"] = "cosine"
 
 
 class Latteclip(StudentMethod):
-    """See `nola_core.students.prototypes.Prototypes`.
+    """Prototypes of the classes follow their templates and the captions of their images; CLIP is fine-tuned towards them.
 
-    The prototypes begin as the project's text classifier; the paper's is `text_classifier: templates`. The paper has one
-    caption an image and one a group; here an image has as many as were asked for. The published code weighs texts against the
-    prototypes at the start of an epoch, here against the current ones. It also tunes CLIP's scale, which stays here.
+    An image has two labels, the frozen zero-shot answer and the nearest prototype p. Its texts are averaged, weighted by how
+    clearly each is of one class; z = p + step (mean - p). The image is contrasted with the z of both labels, and a prototype
+    becomes the mean of its z. Captions come from `nola describe caption`, of images, of groups of four, or both; without
+    any, a class has its template alone. `tune: [all]` changes both towers and stores as much as CLIP itself; `[lora]` is small.
+    `weighting: published` is the arithmetic of the published code, which lacks an unsqueeze. Differences from the paper: the
+    prototypes start from the project's text classifier (`text_classifier: templates` for the paper's), texts are weighted
+    against the current prototypes instead of those of the epoch's start, and CLIP's scale is not tuned.
     """
 
     name = "latteclip"

@@ -33,12 +33,14 @@ class Options(Shared):
 
 
 class Microclip(StudentMethod):
-    """See `nola_core.students.crop_labels.CropLabels`.
+    """A label is the class with the largest gamma c . phi + (1 - gamma) f . W, of crops c and the student's feature f.
 
-    The paper also fuses a token of the salient patches (TokenFusion) with the image's feature; that part is left out, and the
-    student's feature is the tower's own. The published code draws new crops at every step and sees them through the tuned
-    tower; here they are drawn once and seen through the frozen one, which costs one pass instead of one an epoch. An
-    interrupted tuning makes that pass again.
+    phi is the frozen text classifier, W the learnt one; c is the mean of eight crops, weighted by how similar each is to the
+    whole image. The loss is cross-entropy on strongly augmented views, and a term against classes that nobody predicts. It is
+    meant for classes that differ in details; the term assumes that all classes occur. Differences from the paper: no token of
+    the salient patches (TokenFusion), so f is the tower's own feature; and the crops are drawn once and seen by the frozen
+    tower, in one pass before the tuning, where the published code draws new ones at every step and sees them through the
+    tuned tower. A resumed tuning makes that pass again.
     """
 
     name = "microclip"

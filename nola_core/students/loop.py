@@ -30,7 +30,6 @@ from nola_core.students.objective import Batch, Objective
 from nola_core.students.options import Options
 from nola_core.students.student import TunedStudent
 
-BETA1 = 0.9
 MOMENTUM = 0.9
 CHUNK, GPU_CHUNK = 32, 128
 """Images of `CHUNK_SIDE` pixels a side whose gradient is computed at a time, more of smaller ones; those of a batch add up."""
@@ -168,7 +167,7 @@ def _optimizer(parameters: dict[str, nn.Parameter], options: Options) -> torch.o
     groups = _groups(parameters, options.weight_decay)
     if options.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=options.learning_rate, momentum=MOMENTUM)
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(BETA1, options.beta2), eps=options.epsilon)
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, eps=options.epsilon)
 
 
 def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,8 +17,15 @@ NOLA: list[PartName] = ["tokens", "norms", "classifier"]
 
 
 class Options(Section):
-    """A student method's section derives from this one and sets its own defaults."""
+    """A student method's section derives from this one and sets its own defaults.
 
+    Attributes:
+        betas: of AdamW, the method's own.
+        epsilon: likewise.
+    """
+
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    epsilon: ClassVar[float] = 1e-8
     tune: Annotated[list[PartName], Field(min_length=1)] = Field(default_factory=lambda: list(NOLA))
     """What learns: tokens (a frame in towers that take none), deep_tokens, frame, norms, context, coupled, singular_values,
     lora, all, classifier; `nola methods --parts` explains."""
@@ -34,14 +41,10 @@ class Options(Section):
     epochs: Positive = 50
     batch_size: Positive = 512
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW with a first beta of 0.9, or SGD with a momentum of 0.9."""
+    """AdamW with `betas` and `epsilon`, or SGD with a momentum of 0.9."""
     learning_rate: Rate = 0.004
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Not of biases."""
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Of AdamW."""
-    epsilon: Rate = 1e-8
-    """Of AdamW."""
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs in which the learning rate rises evenly from a tenth."""
