@@ -203,7 +203,6 @@ def test_latteclip_learns_from_the_captions_that_a_model_gave(
     change(root / "params.yaml", "latteclip", value={"tune": ["norms"], "epochs": 1, "learning_rate": 0.01})
     (root / "dvc.yaml").write_text("stages: {}\n")  # commands ask for one
     student = folder(root) / "fitted" / "students" / "latteclip.safetensors"
-    inputs.write(root)
     run(stages, root, "tune")
     plain = student.read_bytes()
     monkeypatch.chdir(root)
@@ -211,9 +210,6 @@ def test_latteclip_learns_from_the_captions_that_a_model_gave(
         monkeypatch.setenv("NOLA_LLM_BASE_URL", server.url)
         assert nola(["describe", "caption", "--dataset", "blobs", "--kind", "image", "--limit", "5"]) == 0
         assert nola(["describe", "caption", "--dataset", "blobs", "--kind", "group"]) == 0
-    status, said = stages.run(root, "tune")
-    assert status == 1 and "the captions changed since this run began" in said
-    inputs.write(root)
     run(stages, root, "tune", "predict", *AFTER_TRUTH)
     assert student.read_bytes() != plain
     predictions = read_table(folder(root) / "predictions.parquet")
