@@ -160,10 +160,12 @@ class StudentMethod(Method):
 
     Attributes:
         cosine: whether logits are CLIP's scaled cosines; otherwise products without normalisation, as NoLA's.
+        captions: whether it reads `Lesson.captions`; new captions then rerun the stage `tune`.
     """
 
     kind = "student"
     cosine: ClassVar[bool] = True
+    captions: ClassVar[bool] = False
 
     @abstractmethod
     def objective(self, student: TunedStudent, lesson: Lesson, *, options: Any, seed: int) -> Objective:

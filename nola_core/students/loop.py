@@ -30,7 +30,6 @@ from nola_core.students.objective import Batch, Objective
 from nola_core.students.options import Options
 from nola_core.students.student import TunedStudent
 
-BETAS = (0.9, 0.999)
 MOMENTUM = 0.9
 CHUNK, GPU_CHUNK = 32, 128
 """Images of `CHUNK_SIDE` pixels a side whose gradient is computed at a time, more of smaller ones; those of a batch add up."""
@@ -130,7 +129,7 @@ class Run:
 
 def _epoch(run: Run, rows: Tensor, options: Options, *, epoch: int) -> tuple[float, float]:
     """One pass over some images: mean loss and agreement with the teacher."""
-    draws = augmentation.draw(len(run.targets), seed=run.seed, epoch=epoch)
+    draws = augmentation.draw(len(run.targets), seed=run.seed, epoch=epoch, recipe=run.objective.recipe)
     order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(run.seed * 100_003 + epoch))]
     total, agreed = torch.zeros((), device=run.device), torch.zeros((), device=run.device)
     for batch, parts in _batches(run, order.split(options.batch_size), draws):
@@ -169,7 +168,7 @@ def _optimizer(parameters: dict[str, nn.Parameter], options: Options) -> torch.o
     groups = _groups(parameters, options.weight_decay)
     if options.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=options.learning_rate, momentum=MOMENTUM)
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=BETAS)
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, eps=options.epsilon)
 
 
 def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from nola_core.students.augmentation import STRONG, Recipe
 
 if TYPE_CHECKING:
     from nola_core.students.images import Loader
@@ -50,10 +53,12 @@ class Objective(ABC):
     Attributes:
         weak: whether `loss` reads the deterministic view.
         whole: whether a loss needs its batch at once; otherwise the loop adds up the losses of chunks, to save memory.
+        recipe: of the strong view.
     """
 
     weak: ClassVar[bool] = False
     whole: ClassVar[bool] = False
+    recipe: ClassVar[Recipe] = STRONG
 
     def begin(self, student: TunedStudent, loader: Loader, *, epoch: int) -> Epoch:
         """Before an epoch, the first is 1; the student is in evaluation mode."""
@@ -95,6 +100,13 @@ class HardTargets(Objective):
         logits: Tensor = student(batch.strong)
         wanted = self.targets.to(logits.device)[batch.rows]
         return cross_entropy(logits, wanted, label_smoothing=self.smoothing, reduction="sum"), logits
+
+
+def recomputed(compute: Callable[[Tensor], Tensor], inputs: Tensor, *, size: int) -> Tensor:
+    """`compute(inputs)`, row by row, with the activations of `size` rows in memory; of more, they are computed twice."""
+    if len(inputs) <= size or not torch.is_grad_enabled():
+        return torch.cat([compute(rows) for rows in inputs.split(size)])
+    return torch.cat([checkpoint(compute, rows, use_reentrant=False, preserve_rng_state=False) for rows in inputs.split(size)])
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ class TunedStudent(nn.Module, Student):
     Attributes:
         parts: what learns.
         scale: of the cosines, or None.
+        prototypes: whether an objective keeps the class embeddings itself, in `fixed`, whatever the parts make of the texts.
         temperature: what `predict` divides the logits by; 1 until something fits it. The tuning does not see it.
     """
 
@@ -45,7 +46,7 @@ class TunedStudent(nn.Module, Student):
         super().__init__()
         self.clip, self.scale, self.precision = clip, scale, precision
         self.temperature = 1.0
-        self.finished = False
+        self.finished = self.prototypes = False
         self._shared: Tensor | None = None
         self.parts = nn.ModuleList(learnt)
         self.tower: nn.Module = next((tower for part in learnt if (tower := part.vision()) is not None), clip.image.module)
@@ -87,10 +88,10 @@ class TunedStudent(nn.Module, Student):
 
     def classes(self) -> Tensor:
         """The class embeddings, float32 [C, d], with their gradient where they learn."""
+        if self.finished or self.prototypes:
+            return self.fixed
         if self._shared is not None:
             return self._shared
-        if self.finished:
-            return self.fixed
         learnt = [classes for part in self.learnt if (classes := part.classes()) is not None]
         return learnt[0].float() if learnt else self.fixed
 
@@ -169,6 +170,8 @@ class TunedStudent(nn.Module, Student):
             self.fixed = self.classes().detach().clone()
         self.finished = True
         self.eval().requires_grad_(False)
+        for parameter in self.trained().values():  # those of the text tower are no parameters of this module
+            parameter.requires_grad_(False)
 
     def unmerged(self) -> list[str]:
         """The parts that plain CLIP weights cannot take up, by name."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nola_core.backbones.clip import Clip
 from nola_core.errors import NolaError
+from nola_core.students.parts.all_weights import AllWeights
 from nola_core.students.parts.classifier import ClassEmbeddings
 from nola_core.students.parts.context import Context
 from nola_core.students.parts.coupled import Coupled
@@ -21,7 +22,8 @@ from nola_core.students.parts.tokens import Tokens
 from nola_core.students.prompting import takes_tokens
 
 PARTS: dict[str, type[Part]] = {
-    part.name: part for part in (Tokens, DeepTokens, Frame, Norms, Context, Coupled, SingularValues, Lora, ClassEmbeddings)
+    part.name: part
+    for part in (Tokens, DeepTokens, Frame, Norms, Context, Coupled, SingularValues, Lora, AllWeights, ClassEmbeddings)
 }
 """By the names that the option `tune` uses."""
 

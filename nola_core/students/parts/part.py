@@ -20,6 +20,7 @@ RECORD = "text."
 INPUT = "the input of the vision tower"
 CLASSES = "the class embeddings"
 MATRICES = "the attention and MLP matrices"
+NORMS = "the normalisation layers"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Part(nn.Module, ABC):
         summary: where the parameters sit, for people.
         paper: where it comes from.
         merges: whether plain CLIP weights can take it up, so that open_clip alone can load the tuned tower.
-        changes: `INPUT`, `CLASSES`, `MATRICES`: what it has to itself; two parts of a student cannot share one of them.
+        changes: `INPUT`, `CLASSES`, `MATRICES`, `NORMS`: what it has to itself; two parts of a student cannot share one of them.
     """
 
     name: ClassVar[str]
