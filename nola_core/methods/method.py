@@ -159,12 +159,16 @@ class StudentMethod(Method):
     kind = "student"
     cosine: ClassVar[bool] = True
 
+    def start(self, lesson: Lesson, *, options: Any, seed: int) -> Tensor:
+        """The class embeddings a student begins with, float32 [C, d]: by default the text classifier. CLIP is still untouched."""
+        return lesson.classifier
+
     @abstractmethod
     def objective(self, student: TunedStudent, lesson: Lesson, *, options: Any, seed: int) -> Objective:
         """What the student learns.
 
         Args:
-            student: new, before its first step.
+            student: new, before its first step; its `fixed` is what `start` gave.
             options: a `section`.
             seed: of everything that is drawn.
         """
@@ -196,9 +200,8 @@ class StudentMethod(Method):
         from nola_core.students.student import TunedStudent
 
         scale = clip.logit_scale if self.cosine else None
-        student = TunedStudent.make(clip, lesson.classifier, texts=lesson.sentences, options=options, seed=seed, scale=scale).to(
-            device
-        )
+        classifier = self.start(lesson, options=options, seed=seed)
+        student = TunedStudent.make(clip, classifier, texts=lesson.sentences, options=options, seed=seed, scale=scale).to(device)
         curve = loop.tune(
             student,
             lesson.images,
