@@ -16,18 +16,18 @@ from tests.students.learning import answers, interrupted
 OPTIONS = Options(epochs=12, batch_size=12, learning_rate=0.02, ema=0.8, threshold=0.35)
 
 
-def leaning(taught: Lesson) -> Lesson:
-    """It begins with a classifier that is right about two classes of three: the mean images, the third mixed with the second."""
+def noisy(taught: Lesson) -> Lesson:
+    """It begins with a classifier that is right about two classes of three: the mean images, and noise."""
     images = taught.features.block(0, lessons.COUNT)
     means = torch.stack([images[lessons.labels() == c].mean(dim=0) for c in range(3)])
-    means = means - means.mean(dim=0)
-    means[2] = 0.6 * means[1] + 0.4 * means[2]
-    return replace(taught, classifier=torch.nn.functional.normalize(means, dim=1))
+    noise = 0.35 * torch.randn(means.shape, generator=torch.Generator().manual_seed(0))
+    start = torch.nn.functional.normalize(means - means.mean(dim=0), dim=1) + noise
+    return replace(taught, classifier=torch.nn.functional.normalize(start, dim=1))
 
 
 def test_it_corrects_its_first_answers_and_a_restored_student_gives_the_same_bits(tmp_path: Path) -> None:
     clip = lessons.new_clip(tmp_path)
-    taught = leaning(lessons.lesson(clip, right=0.0))  # a teacher that is wrong plays no part
+    taught = noisy(lessons.lesson(clip, right=0.0))  # a teacher that is wrong plays no part
     first = (taught.features.block(0, lessons.COUNT) @ taught.classifier.T).argmax(dim=1)
     student, _ = METHOD.tune(clip, taught, options=OPTIONS, seed=1, device=lessons.CPU)
     p = answers(student, taught)
