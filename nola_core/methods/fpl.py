@@ -42,7 +42,13 @@ class Options(Prompts):
 
 
 class Fpl(StudentMethod):
-    """CLIP with learnt prompts; the project's teacher plays no part."""
+    """Prompts learn from the `per_class` images of every class that the text classifier is most confident about.
+
+    `tune: [context]` are the paper's textual prompts, `[tokens]` its visual ones, `[coupled]` those of both towers. The
+    project's teacher plays no part. Differences from the paper: a class that is predicted for fewer images keeps these,
+    where the published code fills it with images predicted as others; and all pseudo-labels are learnt from, where the code
+    holds a fifth of them back.
+    """
 
     name = "fpl"
     title = "FPL"

@@ -23,7 +23,11 @@ class Options(Prompts):
 
 
 class Grip(StudentMethod):
-    """CLIP with learnt prompts; the project's teacher plays no part."""
+    """As `ifpl`, with `K_i = floor(i floor(N / rounds) / C)` pseudo-labels a class at most in round i.
+
+    In the last round a class has up to N / C images, so that a balanced collection is labelled whole. A class with more
+    images than that has the rest left out.
+    """
 
     name = "grip"
     title = "GRIP"

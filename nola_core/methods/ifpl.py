@@ -25,7 +25,11 @@ class Options(Prompts):
 
 
 class Ifpl(StudentMethod):
-    """CLIP with learnt prompts; the project's teacher plays no part."""
+    """As `fpl`, in `rounds`: the student of a round labels all images, and the next round begins with new prompts.
+
+    The first round's labels are the text classifier's. `epochs` counts all rounds together, and the learning rate has its
+    warm-up and cosine in every round. An error of one round is taught in the next.
+    """
 
     name = "ifpl"
     title = "IFPL"

@@ -40,7 +40,14 @@ class Options(Shared):
 
 
 class MustMethod(StudentMethod):
-    """CLIP that teaches itself; the project's teacher plays no part."""
+    """CLIP is taught by its own moving average, which sees the deterministic view and is also the result.
+
+    The teacher's probabilities are divided by their running mean (`alignment`). Targets below `threshold` do not count; with
+    `weighting: confidence` all count by their confidence. A `fairness` term pulls the mean prediction of a batch to all
+    classes. Both assume that classes are about equally frequent: set `alignment` and `fairness` to 0 where names may not
+    occur. Differences from the paper: no reconstruction of masked patches, norm layers and class embeddings instead of the
+    whole tower, and one threshold, where the authors chose 0.2 to 0.7 by data set.
+    """
 
     name = "must"
     title = "MUST"

@@ -30,7 +30,13 @@ class Options(Shared):
 
 
 class PoufMethod(StudentMethod):
-    """CLIP with learnt context words; no teacher plays a part."""
+    """Images and class embeddings move towards each other, without pseudo-labels and without a teacher.
+
+    An image goes to the classes with the probabilities that CLIP gives, and a class to the images of the batch likewise. The
+    loss is the mean of `1 - cos` over both ways, less `information` times the mutual information of images and answers: they
+    shall be sure, and every class shall occur in every batch. So it loses where names do not occur. Difference from the
+    paper: NoLA's strong views, where it crops and flips.
+    """
 
     name = "pouf"
     title = "POUF"

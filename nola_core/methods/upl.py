@@ -33,7 +33,12 @@ class Options(Shared):
 
 
 class Upl(StudentMethod):
-    """CLIP with learnt context words; the project's teacher plays no part."""
+    """The words before the class name learn from the `per_class` images that the text classifier is most confident about.
+
+    Only the images that are predicted as a class count for it, so a name that is predicted for none teaches nothing. The
+    project's teacher plays no part. Differences from the paper: one CLIP chooses the images, where the authors average
+    several, and one set of words is learnt; the views are NoLA's strong ones, where the paper crops and flips.
+    """
 
     name = "upl"
     title = "UPL"
