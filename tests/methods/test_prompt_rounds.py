@@ -64,8 +64,8 @@ def test_the_confident_images_teach_the_others(name: str, tmp_path: Path) -> Non
 def test_the_words_before_the_class_names_learn(name: str, tune: list[PartName], tmp_path: Path) -> None:
     clip = lessons.new_clip(tmp_path)
     taught = hinted(lessons.lesson(clip))
-    student, curve = method(name).tune(clip, taught, options=options(name, tune=tune, epochs=4), seed=1, device=lessons.CPU)
-    assert curve["loss"].iloc[-1] < curve["loss"].iloc[0]
+    student, curve = method(name).tune(clip, taught, options=options(name, tune=tune, epochs=8), seed=1, device=lessons.CPU)
+    assert curve["loss"].iloc[-1] < curve["loss"].iloc[-4], "in the last round"
     assert not torch.allclose(student.tensors()["classifier"], taught.classifier, atol=1e-3)
 
 
