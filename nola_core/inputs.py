@@ -264,6 +264,7 @@ class _Resolver:
         return {
             "methods": self._methods(None),
             "final": self.settings.final,
+            "text_classifier": self.settings.text_classifier,
             "preset": self.settings.preset,
             "precision": self.settings.embed.precision,
             "templates": digest(self.texts["templates"]),

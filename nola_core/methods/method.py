@@ -206,8 +206,15 @@ class StudentMethod(Method):
         from nola_core.students.student import TunedStudent
 
         scale = clip.logit_scale if self.cosine else None
-        classifier = self.start(lesson, options=options, seed=seed)
-        student = TunedStudent.make(clip, classifier, texts=lesson.sentences, options=options, seed=seed, scale=scale).to(device)
+        student = TunedStudent.make(
+            clip,
+            self.start(lesson, options=options, seed=seed),
+            names=lesson.texts.names,
+            texts=lesson.sentences,
+            options=options,
+            seed=seed,
+            scale=scale,
+        ).to(device)
         curve = loop.tune(
             student,
             lesson.images,

@@ -135,11 +135,12 @@ def _epoch(run: Run, rows: Tensor, options: Options, *, epoch: int) -> tuple[flo
     total, agreed = torch.zeros((), device=run.device), torch.zeros((), device=run.device)
     for batch, parts in _batches(run, order.split(options.batch_size), draws):
         run.optimizer.zero_grad()
-        for part in parts:
-            loss, logits = run.objective.loss(run.student, part)
-            (loss / len(batch)).backward()
-            total += loss.detach()
-            agreed += (logits.detach().argmax(dim=1) == run.targets[part.rows]).sum()
+        with run.student.sharing_classes():
+            for part in parts:
+                loss, logits = run.objective.loss(run.student, part)
+                (loss / len(batch)).backward()
+                total += loss.detach()
+                agreed += (logits.detach().argmax(dim=1) == run.targets[part.rows]).sum()
         run.optimizer.step()
         run.objective.stepped(run.student)
     return float(total) / len(rows), float(agreed) / len(rows)
