@@ -167,12 +167,16 @@ class StudentMethod(Method):
     cosine: ClassVar[bool] = True
     captions: ClassVar[bool] = False
 
+    def start(self, lesson: Lesson, *, options: Any, seed: int) -> Tensor:
+        """The class embeddings a student begins with, float32 [C, d]: by default the text classifier. CLIP is still untouched."""
+        return lesson.classifier
+
     @abstractmethod
     def objective(self, student: TunedStudent, lesson: Lesson, *, options: Any, seed: int) -> Objective:
         """What the student learns.
 
         Args:
-            student: new, before its first step.
+            student: new, before its first step; its `fixed` is what `start` gave.
             options: a `section`.
             seed: of everything that is drawn.
         """
@@ -206,7 +210,7 @@ class StudentMethod(Method):
         scale = clip.logit_scale if self.cosine else None
         student = TunedStudent.make(
             clip,
-            lesson.classifier,
+            self.start(lesson, options=options, seed=seed),
             names=lesson.texts.names,
             texts=lesson.sentences,
             options=options,

@@ -84,7 +84,7 @@ def tune(
             if plan.restart:
                 student.put(first)
                 run.optimizer = _optimizer(parameters, options)
-            rate = learning_rate(options, epoch)
+            rate = learning_rate(options, *(plan.place or (epoch, options.epochs)))
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
             rows = torch.arange(len(targets)) if plan.rows is None else plan.rows
@@ -104,13 +104,13 @@ def tune(
     return pd.DataFrame(curve, columns=CURVE)
 
 
-def learning_rate(options: Options, epoch: int) -> float:
-    """Of an epoch, the first is 1: evenly up over the warm-up, then constant or along half a cosine towards 0."""
+def learning_rate(options: Options, epoch: int, epochs: int) -> float:
+    """Of one of some epochs, the first is 1: evenly up over the warm-up, then constant or along half a cosine towards 0."""
     if epoch <= options.warmup_epochs:
         return options.learning_rate * epoch / (options.warmup_epochs + 1)
     if options.schedule == "constant":
         return options.learning_rate
-    passed = (epoch - 1 - options.warmup_epochs) / max(1, options.epochs - options.warmup_epochs)
+    passed = (epoch - 1 - options.warmup_epochs) / max(1, epochs - options.warmup_epochs)
     return options.learning_rate * (1 + math.cos(math.pi * passed)) / 2
 
 

@@ -41,10 +41,12 @@ class Epoch:
     Attributes:
         rows: int64 [n], the images that are seen; None: all.
         restart: whether the student and the optimizer begin again as they were before the first epoch.
+        place: the epoch's number, from 1, and how many epochs there are, for the learning rate; None: those of the whole tuning.
     """
 
     rows: Tensor | None = None
     restart: bool = False
+    place: tuple[int, int] | None = None
 
 
 class Objective(ABC):

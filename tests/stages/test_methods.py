@@ -220,6 +220,25 @@ def test_latteclip_learns_from_the_captions_that_a_model_gave(
     assert np.array_equal(again["probability"], mine[predictions["image_id"].unique()]), "bit for bit"
 
 
+def test_a_student_of_soft_targets_is_the_product_of_another_teacher(complete: Path, tmp_path: Path, stages: Stages) -> None:
+    root = shutil.copytree(complete, tmp_path / "p")
+    change(root / "params.yaml", "methods", value=["zero_shot", "cde", "evidence", "soft"])
+    change(root / "params.yaml", "teacher", value="evidence")
+    change(root / "params.yaml", "final", value="soft")
+    change(root / "params.yaml", "soft", value={"epochs": 1, "batch_size": 8})
+    run(stages, root, "fit", "tune", "predict", *AFTER_TRUTH)
+    assert [path.name for path in (folder(root) / "fitted" / "students").iterdir()] == ["soft.safetensors"]
+    predictions = read_table(folder(root) / "predictions.parquet")
+    assert set(predictions["method"]) == {"zero_shot", "cde", "evidence", "soft"}
+    assert set(read_json(folder(root) / "metrics.json")["methods"]) == {"zero_shot", "cde", "evidence", "soft"}
+
+    model = nola_core.load(folder(root) / "model")
+    assert model.method == "soft"
+    mine = predictions[predictions["method"] == "soft"]
+    again = model.predict([root / "photos" / image for image in mine["image_id"]], quiet=True)
+    assert np.array_equal(again["probability"], mine["probability"]), "bit for bit"
+
+
 def edit(root: Path, old: str, new: str) -> None:
     path = root / "methods" / "nearest_mean.py"
     text = path.read_text()
