@@ -3,7 +3,8 @@
     python -m benchmarks.names --beds digits cifar10           # the beds for choosing
     python -m benchmarks.names --beds caltech101 whurs19-b32-b32 whurs19-b32-l14 whurs19-l14-rn50
 
-One row a list is written to benchmarks/results/names-lists.csv, one a name of the lists `right` and `half` to names-single.csv. benchmarks/results/names-protocol.md says what is measured.
+One row a list is written to benchmarks/results/names-lists.csv, one a name of the lists `right` and `half` to names-single.csv.
+benchmarks/results/names-protocol.md says what is measured.
 """
 
 from __future__ import annotations

@@ -19,8 +19,7 @@ from nola_core.errors import NolaError
 from nola_core.files import read_table, write_table
 from nola_core.methods.method import InForce, Listed
 from nola_core.neighbors import DUPLICATES_SCHEMA
-from nola_core.report import build
-from nola_core.report.build import draw
+from nola_core.report.build import build, draw
 from nola_core.report.content import headline
 from nola_core.report.samples import judged
 from nola_core.report.tables import load
