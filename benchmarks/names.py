@@ -26,6 +26,7 @@ from nola_core.algebra import blocks, graph
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import load_pair
 from nola_core.trust import names as trust
+from nola_core.trust.words import NOUNS
 
 RESULTS = Path(__file__).parent / "results"
 FILE, SINGLE = "names-lists.csv", "names-single.csv"
@@ -36,6 +37,52 @@ DRAWS = 3
 SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
 Vectors = Callable[[Sequence[str]], np.ndarray]
 """Class names -> class vectors, float32 [C, d]."""
+
+
+def agreement(answers: np.ndarray, neighbors: np.ndarray, *, classes: int) -> float:
+    """How much more often neighbours share an answer than shuffled answers would, over what is left to 1 (Cohen's kappa).
+
+    Args:
+        answers: int64 [N], the class of each image.
+        neighbors: int64 [N, k], its nearest other images.
+        classes: C.
+    """
+    counts = np.bincount(answers, minlength=classes).astype(float)
+    images = len(answers)
+    chance = float((counts * (counts - 1)).sum()) / (images * (images - 1)) if images > 1 else 1.0  # of two different images
+    if chance >= 1 or not neighbors.size:
+        return 0.0
+    same = float((answers[neighbors] == answers[:, None]).mean())
+    return (same - chance) / (1 - chance)
+
+
+def information(answers: np.ndarray, neighbors: np.ndarray, *, classes: int) -> float:
+    """Mutual information of an image's answer and a neighbour's, over log C. Arguments as of `agreement`."""
+    if classes < 2 or not neighbors.size:
+        return 0.0
+    pairs = np.repeat(answers, neighbors.shape[1]) * classes + answers[neighbors].reshape(-1)
+    cells, counts = np.unique(pairs, return_counts=True)
+    joint = counts / counts.sum()
+    own, other = np.bincount(cells // classes, joint, classes), np.bincount(cells % classes, joint, classes)
+    found = float((joint * np.log(joint / (own[cells // classes] * other[cells % classes]))).sum())
+    return max(0.0, found / np.log(classes))
+
+
+def used(answers: np.ndarray, *, classes: int) -> float:
+    """The share of the classes that the answers really use: exp of their entropy, over C."""
+    shares = np.bincount(answers, minlength=classes) / len(answers)
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum())) / classes
+
+
+def turned(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Class vectors turned at random about their mean, within the space they span, float32 [C, d]."""
+    center = weights.mean(axis=0, keepdims=True)
+    basis, singular, axes = np.linalg.svd(weights - center, full_matrices=False)
+    rank = int((singular > 1e-5 * max(singular[0], 1e-12)).sum())
+    q, r = np.linalg.qr(rng.standard_normal((rank, rank)))
+    q *= np.sign(np.diag(r))
+    return ((basis[:, :rank] * singular[:rank]) @ q @ axes[:rank] + center).astype(np.float32)
 
 
 class Lists:
@@ -81,7 +128,7 @@ class Lists:
         yield "renamed", right[rng.permutation(len(right))]
         blank = templates[rng.permutation(len(templates))[: len(right)]]
         yield "templates", blank
-        yield "rotated", trust.turned(right, rng)
+        yield "rotated", turned(right, rng)
         spread = np.linalg.cholesky(np.cov(right.T) + 1e-9 * np.eye(right.shape[1]))
         yield "gaussian", (right.mean(axis=0) + rng.standard_normal(right.shape) @ spread.T).astype(np.float32)
         self.replaced = half = rng.permutation(len(right)) < len(right) // 2
@@ -97,7 +144,7 @@ class Lists:
 
     def random_words(self) -> np.ndarray:
         """Vectors of words that say nothing about the bed, float32 [W, d]."""
-        return self._wordings()[1] if self.bed.name in beds.WHU else self.vectors(WORDS["nouns"])
+        return self._wordings()[1] if self.bed.name in beds.WHU else self.vectors(NOUNS)
 
 
 def figures(
@@ -110,30 +157,29 @@ def figures(
 
     def structure(given: np.ndarray) -> tuple[float, float, float]:
         return (
-            trust.agreement(given, near, classes=classes),
-            trust.information(given, near, classes=classes),
-            trust.used(given, classes=classes),
+            agreement(given, near, classes=classes),
+            information(given, near, classes=classes),
+            used(given, classes=classes),
         )
 
-    agreement, information, used = structure(answers)
+    kappa, shared, spread = structure(answers)
     row = {
         "top1_renamed": best_renaming(answers, labels, classes),
         "agreement": agreement,
         "information": information,
         "used": used,
     }
-    turned = np.array([structure((x @ trust.turned(weights, rng).T).argmax(axis=1)) for _ in range(trust.NULLS)])
+    rotated = np.array([structure((x @ turned(weights, rng).T).argmax(axis=1)) for _ in range(trust.NULLS)])
     lists = [rng.permutation(len(words))[:classes] for _ in range(trust.NULLS)]
     against = x @ words.T
     random = np.array([structure(against[:, one].argmax(axis=1)) for one in lists])
-    for name, nulls in (("turned", turned), ("words", random)):
-        for column, (what, value) in enumerate((("agreement", agreement), ("information", information), ("used", used))):
+    for name, nulls in (("turned", rotated), ("words", random)):
+        for column, (what, value) in enumerate((("agreement", kappa), ("information", shared), ("used", spread))):
             mine = nulls[:, column]
             row[f"{what}_z_{name}"] = (value - mine.mean()) / max(float(mine.std()), 1e-3)
             row[f"{what}_rank_{name}"] = float((mine < value).mean() + (mine == value).mean() / 2)
     row["wins"] = float(np.mean([(cosines.max(axis=1) > against[:, one].max(axis=1)).mean() for one in lists]))
-    cosines, against = cosines - cosines.mean(axis=0), against - against.mean(axis=0)
-    row["wins_centred"] = float(np.mean([(cosines.max(axis=1) > against[:, one].max(axis=1)).mean() for one in lists]))
+    row["wins_centred"] = trust.measured(x, weights, words)["wins"]
     return row
 
 
@@ -145,14 +191,12 @@ def single(x: np.ndarray, weights: np.ndarray, words: np.ndarray) -> dict[str, n
     """
     classes, center = len(weights), x.mean(axis=0)
     cosines, against = (x - center) @ weights.T, (x - center) @ words.T
-    most = max(1, len(x) // (2 * classes))
-    peaks, others = (np.sort(one, axis=0)[-most:].mean(axis=0) for one in (cosines, against))
     lists = [np.random.default_rng(draw).permutation(len(words))[:classes] for draw in range(trust.NULLS)]
     won = np.mean([cosines.max(axis=1) > against[:, one].max(axis=1) for one in lists], axis=0)
     answers = cosines.argmax(axis=1)
     with np.errstate(invalid="ignore"):
         own = np.bincount(answers, won, classes) / np.bincount(answers, minlength=classes)
-    return {"peak_rank": (others[None] < peaks[:, None]).mean(axis=1), "own_wins": own}
+    return {"peak_rank": np.array(trust.measured(x, weights, words)["ranks"]), "own_wins": own}
 
 
 def best_renaming(answers: np.ndarray, labels: np.ndarray, classes: int) -> float:

@@ -106,6 +106,24 @@ class Comparison:
         """Whether any accuracy of the data set was measured."""
         return any(score.top1 is not None for row in self.of(dataset) for score in row.scores.values())
 
+    def means(self, run: str) -> tuple[list[str], dict[str, float]]:
+        """The data sets of a run with labelled test images, and the mean top-1 over them of every method that all of them have.
+
+        Nothing where there are fewer than two: accuracies on images that were fitted on are not averaged with those on others.
+        """
+        found: dict[str, list[float]] = {}
+        datasets = []
+        for dataset in self.datasets:
+            scores = {row.title: row.scores[run] for row in self.of(dataset) if run in row.scores}
+            top1 = {title: score.top1 for title, score in scores.items() if score.top1 is not None and not score.transductive}
+            if top1:
+                datasets.append(dataset)
+            for title, value in top1.items():
+                found.setdefault(title, []).append(value)
+        if len(datasets) < 2:
+            return [], {}
+        return datasets, {title: sum(all_) / len(all_) for title, all_ in found.items() if len(all_) == len(datasets)}
+
     def notes(self) -> list[str]:
         """What a reader must know of the figures; empty where there is nothing to say."""
         found = []
@@ -198,7 +216,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     columns = min(3, len(datasets))
     lines = -(-len(datasets) // columns)
     tallest = max(len(comparison.of(dataset)) for dataset in datasets)
-    wide = max(4.4, 3.9 * columns)
+    wide = 5.2 if columns == 1 else 4.7 * columns
     with styled():
         figure = new_figure(wide, 0.5 + lines * (0.9 + 0.27 * tallest) + (0.3 if len(comparison.runs) > 1 else 0))
         axes_of = figure.subplots(lines, columns, squeeze=False).ravel()
@@ -213,7 +231,7 @@ def draw(comparison: Comparison, path: Path) -> None:
                     value = None if score is None else score.top1 if measured else score.agreement
                     if score is None or value is None:
                         continue
-                    shift = place + 0.16 * ((len(comparison.runs) - 1) / 2 - number)
+                    shift = place + 0.22 * ((len(comparison.runs) - 1) / 2 - number)
                     colour = ("#0072B2" if final else INK) if number == 0 else NEUTRAL
                     if measured and score.low is not None and score.high is not None:
                         axes.plot([100 * score.low, 100 * score.high], [shift, shift], color=colour, linewidth=1.1)
@@ -230,7 +248,7 @@ def draw(comparison: Comparison, path: Path) -> None:
             score = next(iter(rows[0].scores.values()))
             axes.set_title(short(dataset, 40))
             images = f"{score.labelled:,} {score.split} images"
-            axes.set_xlabel(f"top-1 accuracy, {images}" if measured else "same prediction as the final method (no labels)")
+            axes.set_xlabel(f"top-1 accuracy, {images}" if measured else "agrees with the final method (no labels)")
         if len(comparison.runs) > 1:
             handles = [
                 matplotlib.lines.Line2D(

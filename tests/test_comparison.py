@@ -64,6 +64,14 @@ def test_a_data_set_that_only_the_other_run_has() -> None:
     assert "are on the images the methods were fitted on" in found.notes()[0]
 
 
+def test_means_are_of_test_images_and_of_methods_that_every_data_set_has() -> None:
+    sets = {"a": metrics(FULL), "b": metrics({"zero_shot": 0.7, "nola": 0.6}), "c": metrics({})}
+    sets["d"] = metrics(FULL, split="train", protocol="transductive")
+    datasets, means = compare({"now": sets}).means("now")
+    assert datasets == ["a", "b"] and means == pytest.approx({"Zero-shot": 0.6, "NoLA": 0.7})
+    assert compare({"now": {"a": metrics(FULL), "d": sets["d"]}}).means("now") == ([], {})
+
+
 def test_metrics_of_an_earlier_version_have_no_agreement() -> None:
     old = metrics(FULL)
     del old["agreement"]

@@ -17,7 +17,9 @@ from nola_core.errors import NolaError
 from nola_core.text import printable
 
 if TYPE_CHECKING:
-    from nola_core.comparison import Comparison
+    from rich.table import Table
+
+    from nola_core.comparison import Comparison, Score
 
 HERE = "this project"
 
@@ -139,42 +141,63 @@ def _checked(text: str, source: str) -> Mapping[str, Any]:
 
 
 def _print(comparison: Comparison) -> None:
-    """One table: a row a method and data set."""
+    """A table a data set, a row a method; then the mean over the data sets."""
+    first, *others = comparison.runs
+    for dataset in comparison.datasets:
+        measured, base = comparison.measured(dataset), comparison.baseline(dataset)
+        score = next(iter(comparison.of(dataset)[0].scores.values()))
+        titles = ["method", *(["top-1 %", "95 % interval", "gain"] if measured else [])]
+        titles += [title for run in others for title in (run, "change")] if measured else []
+        titles += ["agrees %", *([] if measured else ["confidence %", "variety"])]
+        table = _table(f"{dataset}: {score.images:,} {score.split} images, {score.labelled:,} with a label", titles)
+        for row in comparison.of(dataset):
+            mine, final = row.scores.get(first), "final" in row.parts
+            cells = [f"{row.title} (final)" if final else row.title]
+            if measured:
+                cells += [_percent(mine and mine.top1), _interval(mine), "" if base is row else _signed(row.gain(first, base))]
+                for run in others:
+                    theirs = row.scores.get(run)
+                    cells += [_percent(theirs and theirs.top1), _signed(row.change(first, run))]
+            cells.append(_percent(mine and mine.agreement))
+            if not measured:
+                cells += [
+                    _percent(mine and mine.confidence),
+                    "" if mine is None or mine.variety is None else f"{mine.variety:.3f}",
+                ]
+            _add(table, cells, bold=final)
+        _show(table)
+    datasets, means = comparison.means(first)
+    if means:
+        table = _table(f"mean of {', '.join(datasets)}", ["method", "top-1 %"])
+        for title, mean in means.items():
+            _add(table, [title, _percent(mean)])
+        _show(table)
+
+
+def _table(caption: str, titles: Sequence[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    measured = any(comparison.measured(dataset) for dataset in comparison.datasets)
-    signals = not all(comparison.measured(dataset) for dataset in comparison.datasets)
-    first, *others = comparison.runs
+    print(printable(caption))
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("data set")
-    table.add_column("method")
-    titles = ["images", *(["top-1 %", "95 % interval", "gain"] if measured else [])]
-    titles += [title for run in others for title in (f"top-1 %, {run}", "change")] if measured else []
-    titles += ["agrees %", *(["confidence %", "variety"] if signals else [])]
-    for title in titles:
-        table.add_column(Text(printable(title)), justify="right")
-    for row in comparison.rows:
-        base, score = comparison.baseline(row.dataset), row.scores.get(first)
-        name = f"{row.title} (final)" if "final" in row.parts else row.title
-        cells = ["" if score is None else f"{score.labelled or score.images:,} {score.split}"]
-        if measured:
-            interval = (
-                ""
-                if score is None or score.low is None or score.high is None
-                else f"{_percent(score.low)} – {_percent(score.high)}"
-            )
-            gain = "" if base is row else _signed(row.gain(first, base))
-            cells += [_percent(score and score.top1), interval, gain]
-            for run in others:
-                theirs = row.scores.get(run)
-                cells += [_percent(theirs and theirs.top1), _signed(row.change(first, run))]
-        cells.append(_percent(score and score.agreement))
-        if signals:
-            variety = "" if score is None or score.variety is None else f"{score.variety:.3f}"
-            cells += [_percent(score and score.confidence), variety]
-        table.add_row(Text(row.dataset), Text(printable(name)), *map(Text, cells), style="bold" if "final" in row.parts else None)
+    for place, title in enumerate(titles):
+        table.add_column(Text(printable(title)), justify="right" if place else "left", no_wrap=place > 0)
+    return table
+
+
+def _add(table: Table, cells: Sequence[str], *, bold: bool = False) -> None:
+    from rich.text import Text
+
+    table.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if bold else None)
+
+
+def _show(table: Table) -> None:
     print_table(table)
+    print()
+
+
+def _interval(score: Score | None) -> str:
+    return "" if score is None or score.low is None or score.high is None else f"{_percent(score.low)} – {_percent(score.high)}"
 
 
 def _percent(share: float | None) -> str:

@@ -32,9 +32,11 @@ def test_every_method_of_every_data_set(two: Path, nola: Nola, monkeypatch: pyte
     monkeypatch.chdir(two / "data")
     out, err = nola("compare", "--plot", str(two / "c.png"))
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines[1:9]] == ["pets"] * 4 + ["birds"] * 4
-    final = lines[4].split()
-    assert final[1:6] == ["NoLA", "(final)", "30", "test", "90.0"] and "+40.0" in final and final[-3] == "100.0"
+    assert lines[0] == "pets: 30 test images, 30 with a label" and lines[7] == "birds: 30 test images, 0 with a label"
+    assert lines[1].split() == ["method", "top-1", "%", "95", "%", "interval", "gain", "agrees", "%"]
+    assert lines[5].split() == ["NoLA", "(final)", "90.0", "74.4", "–", "96.5", "+40.0", "100.0"]
+    assert lines[12].split() == ["NoLA", "(final)", "100.0", "70.0", "0.800"]
+    assert not any(line.startswith("mean of") for line in lines)  # one data set alone has labels
     assert "fish has no result yet; next: nola run --dataset fish" in err and "birds has no labels" in err
     assert lines[-1] == str(two / "c.png") and (two / "c.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(nola("compare", "pets", "--json")[0])
@@ -53,8 +55,8 @@ def test_with_another_project(two: Path, finished: Path, nola: Nola, monkeypatch
         shutil.copy(two / name, other / name)
     (other / "data/pets/metrics.json").write_text(json.dumps(metrics))
     out = nola("compare", "pets", "--with", "other")[0]
-    assert out.splitlines()[0].split("gain")[1].split() == ["top-1", "%,", "other", "change", "agrees", "%"]
-    assert out.splitlines()[-1].split()[-3:] == ["80.0", "+10.0", "100.0"]
+    assert out.splitlines()[1].split("gain")[1].split() == ["other", "change", "agrees", "%"]
+    assert out.splitlines()[5].split()[-3:] == ["80.0", "+10.0", "100.0"]
 
 
 def test_with_a_revision_from_dvcs_cache(two: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +76,7 @@ def test_with_a_revision_from_dvcs_cache(two: Path, nola: Nola, monkeypatch: pyt
     metrics["methods"]["nola"]["top1"] = 1.0
     path.unlink()
     path.write_text(json.dumps(metrics))
-    assert nola("compare", "pets", "--with", "HEAD")[0].splitlines()[-1].split()[-3:] == ["90.0", "+10.0", "100.0"]
+    assert nola("compare", "pets", "--with", "HEAD")[0].splitlines()[5].split()[-3:] == ["90.0", "+10.0", "100.0"]
     assert "'HEAD~7' is neither the folder of a NoLA project" in nola("compare", "--with", "HEAD~7", status=1)[1]
     shutil.rmtree(two / ".dvc/cache")
     assert "HEAD has no result that DVC's cache still holds" in nola("compare", "pets", "--with", "HEAD", status=1)[1]
