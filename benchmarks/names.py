@@ -165,6 +165,7 @@ def figures(
     kappa, shared, spread = structure(answers)
     row = {
         "top1_renamed": best_renaming(answers, labels, classes),
+        "majority": float(np.bincount(labels).max() / len(labels)),
         "agreement": agreement,
         "information": information,
         "used": used,
