@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from nola_core.trust.words import NOUNS
 
 RESULTS = Path(__file__).parent / "results"
 FILE, SINGLE = "names-lists.csv", "names-single.csv"
-WORDS = {name: words.split() if isinstance(words, str) else words
+WORDS: dict[str, Any] = {name: words.split() if isinstance(words, str) else words
          for name, words in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()).items()}  # fmt: skip
 NEIGHBORS = 10
 DRAWS = 3
@@ -163,12 +164,12 @@ def figures(
         )
 
     kappa, shared, spread = structure(answers)
-    row = {
+    row: dict[str, float] = {
         "top1_renamed": best_renaming(answers, labels, classes),
         "majority": float(np.bincount(labels).max() / len(labels)),
-        "agreement": agreement,
-        "information": information,
-        "used": used,
+        "agreement": kappa,
+        "information": shared,
+        "used": spread,
     }
     rotated = np.array([structure((x @ turned(weights, rng).T).argmax(axis=1)) for _ in range(trust.NULLS)])
     lists = [rng.permutation(len(words))[:classes] for _ in range(trust.NULLS)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -154,14 +154,14 @@ def _print(comparison: Comparison) -> None:
             mine, final = row.scores.get(first), "final" in row.parts
             cells = [f"{row.title} (final)" if final else row.title]
             if measured:
-                cells += [_percent(mine and mine.top1), _interval(mine), "" if base is row else _signed(row.gain(first, base))]
+                cells += [_percent(_of(mine, "top1")), _interval(mine), "" if base is row else _signed(row.gain(first, base))]
                 for run in others:
                     theirs = row.scores.get(run)
-                    cells += [_percent(theirs and theirs.top1), _signed(row.change(first, run))]
-            cells.append(_percent(mine and mine.agreement))
+                    cells += [_percent(_of(theirs, "top1")), _signed(row.change(first, run))]
+            cells.append(_percent(_of(mine, "agreement")))
             if not measured:
                 cells += [
-                    _percent(mine and mine.confidence),
+                    _percent(_of(mine, "confidence")),
                     "" if mine is None or mine.variety is None else f"{mine.variety:.3f}",
                 ]
             _add(table, cells, bold=final)
@@ -194,6 +194,10 @@ def _add(table: Table, cells: Sequence[str], *, bold: bool = False) -> None:
 def _show(table: Table) -> None:
     print_table(table)
     print()
+
+
+def _of(score: Score | None, name: Literal["top1", "agreement", "confidence"]) -> float | None:
+    return None if score is None else getattr(score, name)
 
 
 def _interval(score: Score | None) -> str:
