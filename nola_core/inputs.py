@@ -258,7 +258,7 @@ class _Resolver:
         if not students:
             return {"methods": {}}
         base = {"text_classifier": self.settings.text_classifier, "seed": self.settings.seed}
-        return {"methods": students, **base, "clip": self._model("clip")}
+        return {"methods": students, **base, "templates": digest(self.texts["templates"]), "clip": self._model("clip")}
 
     def predict(self) -> Entry:
         return {

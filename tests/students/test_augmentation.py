@@ -13,8 +13,18 @@ from PIL import Image
 from scipy import stats
 from torchvision import transforms
 
-from nola_core import augmentation
-from nola_core.augmentation import Draws, blur, corner_points, crop_box, draw, jitter, perspective, random_crop, strong_view
+from nola_core.students import augmentation
+from nola_core.students.augmentation import (
+    Draws,
+    blur,
+    corner_points,
+    crop_box,
+    draw,
+    jitter,
+    perspective,
+    random_crop,
+    strong_view,
+)
 
 NUMBERS = st.floats(0, 1, exclude_max=True, width=32)  # the values of torch.rand: 24 bits, never 1
 LAST = 1 - 2.0**-24

@@ -32,15 +32,6 @@ def takes_tokens(tower: nn.Module) -> bool:
     return isinstance(tower, VisionTransformer)
 
 
-def prompted(
-    tower: nn.Module, *, tokens: int, frame: float, generator: torch.Generator | None = None
-) -> PromptedTower | FramedTower:
-    """The tower with prompts: `tokens` prompt tokens, or a frame whose width is the share `frame` of the image's side."""
-    if takes_tokens(tower):
-        return PromptedTower(tower, count=tokens, generator=generator)
-    return FramedTower(tower, width=frame)
-
-
 class PromptedTower(nn.Module):
     """A vision transformer with prompt tokens: images [B, 3, H, W] -> features [B, d], not normalised.
 
