@@ -87,9 +87,6 @@ def notices(tables: Tables) -> list[str]:
     nothing = telling_nothing([str(name) for name in tables.classes["display_name"]])
     if nothing:
         found.append(f"CLIP cannot know what these names mean: {_several(nothing, 'class')}.")
-    doubted = trust.doubt(tables.names_told)
-    if doubted:
-        found.append(doubted)
     cut = int(tables.quality["truncated"].sum())
     if cut:
         found.append(

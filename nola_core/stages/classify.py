@@ -65,7 +65,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
     print(f"{len(names)} classes, {count} texts in the text classifier {base}, logit scale {clip.logit_scale:.1f}")
     for line in findings(scores):
         print(f"  {line}")
-    for sentence in filter(None, (trust.verdict(told), trust.doubt(told))):
+    if sentence := trust.verdict(told):
         print(f"  {sentence}")
 
 

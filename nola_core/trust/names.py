@@ -24,7 +24,8 @@ LEAST_IMAGES = 10
 WINS = 0.6
 """Below this the names say little. 0.5 is what nouns taken at random have."""
 RANK = 0.5
-"""Below this a single name says little: half of the nouns stand out more."""
+"""In a list that says little, names below this are named: half of the nouns stand out more. It is no verdict on one name of a
+good list, where up to a quarter of the right names lie below it."""
 NAMED = 8
 """A sentence names at most this many classes."""
 
@@ -101,18 +102,6 @@ def verdict(told: Mapping[str, Any]) -> str | None:
     else:
         sentences.append("Sentences about each class help (descriptions), or other names: what one sees, in English.")
     return " ".join(sentences)
-
-
-def doubt(told: Mapping[str, Any]) -> str | None:
-    """A sentence about single names that say little, where the list as a whole does not; None without any."""
-    if told["images"] < LEAST_IMAGES or told["wins"] < WINS or not (weak := _weak(told)):
-        return None
-    subject = f"The name {weak[0]} stands" if len(weak) == 1 else f"{len(weak):,} names stand"
-    which = "" if len(weak) == 1 else f" ({_some(weak)})"
-    return (
-        f"{subject} out in no image more than a noun taken at random{which}: either no image shows the class, or the model does "
-        "not know the name. In the second case a description or another name helps."
-    )
 
 
 def _weak(told: Mapping[str, Any]) -> list[str]:
