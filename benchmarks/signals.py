@@ -4,8 +4,8 @@
     python -m benchmarks.signals    # every signal x method x draw; about ten minutes on two cores
     python -m benchmarks.signals --page    # run nothing; write the page again
 
-One row a method and draw is appended to results/signals-cells.csv, and not computed again. signals.csv and .png and the tables of signals.md
-come from the cells. Methods and signals see no label.
+One row a method and draw is appended to results/signals-cells.csv, and not computed again. signals.csv and .png and the tables of
+signals.md come from the cells. Methods and signals see no label.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ METHODS = (
     "caps_adapter",
 )
 TEXT = "templates"
-SEEDS = (0, 1)
-MOST = 1000
+SEEDS = (0,)
+MOST = 500
 """Images that signals with N x N memory or with training look at."""
 KEY = ["dataset", "variant", "seed"]
 

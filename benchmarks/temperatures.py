@@ -1,10 +1,10 @@
-"""The temperatures of nola_core/backbones/pairs.yaml: fitted with the labels of the beds' train images, checked on their test images.
+"""The temperatures of nola_core/backbones/pairs.yaml: fitted with the labels of the beds' train images, checked on test images.
 
     python -m benchmarks.beds            # once: the features
     python -m benchmarks.temperatures    # results/temperatures.md and .csv, seconds
 
-A temperature T divides CLIP's logits in the probabilities that text methods show. It minimises the mean negative log-likelihood of
-`templates` on the train images (Guo et al., 2017). A model with two collections ships the geometric mean of theirs.
+A temperature T divides CLIP's logits in the probabilities that text methods show. It minimises the mean negative log-likelihood
+of `templates` on the train images (Guo et al., 2017). A model with two collections ships the geometric mean of theirs.
 """
 
 from __future__ import annotations
@@ -105,7 +105,6 @@ def rows(found: list[str]) -> Iterator[dict[str, Any]]:
 
 def main() -> int:
     """Write the table; the text of the page stands above it."""
-    beds.prepare()
     table = pd.DataFrame(rows(beds.available()))
     table.to_csv(RESULTS / "temperatures.csv", index=False)
     print(table.to_string())

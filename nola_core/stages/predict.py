@@ -24,6 +24,7 @@ from nola_core.methods.method import FittedMethod, Method, Student, StudentMetho
 from nola_core.prediction import predict, prediction_table
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
+from nola_core.text_classifier import TextClassifier
 
 BATCH = 256  # images a step
 WRITTEN = 8192  # rows written at once, by one method
@@ -74,6 +75,10 @@ def _classifier(paths: Paths, inputs: Inputs, method: Method, about: Mapping[str
     kind = "text" if isinstance(method, TextMethod) else "features"
     fitted = storage.read_fitted(paths["fitted"] / kind / f"{method.name}.safetensors", method)
     about["backbones"] = {role: about["backbones"][role] for role in fitted.spaces}
+    if isinstance(method, TextMethod) and isinstance(fitted, TextClassifier) and inputs.values["temperature"] is not None:
+        # Here alone: pseudo-labels, teachers and students start from probabilities at CLIP's own scale, as published.
+        about["temperature"] = float(inputs.values["temperature"])
+        fitted = fitted.cooled(about["temperature"])
     return Classifier(about=about, class_names=about["classes"], fitted=fitted, encoders={})
 
 

@@ -78,7 +78,7 @@ def transport_accuracy(p: Tensor, proportions: Tensor) -> float:
         proportions: [C], sum 1.
     """
     rows = torch.full((len(p),), 1 / len(p))
-    plan = sinkhorn.plan(p, rows, proportions, epsilon=0.005, tolerance=1e-3)
+    plan = sinkhorn.plan(p, rows, proportions, epsilon=0.005, iterations=200, tolerance=1e-3)
     return float((plan * p).sum())
 
 
@@ -125,7 +125,7 @@ def head_agreement(features: Tensor, answers: Tensor, asked: Tensor, classes: in
         features, answers: what the heads learn from.
         asked: float32 [M, d].
     """
-    options = HeadOptions(hidden=64, epochs=20, batch_size=128, learning_rate=0.003)
+    options = HeadOptions(hidden=64, epochs=20, batch_size=128, learning_rate=0.01)
     found = []
     for seed in seeds:
         with contextlib.redirect_stderr(io.StringIO()):
