@@ -78,7 +78,7 @@ def transport_accuracy(p: Tensor, proportions: Tensor) -> float:
         proportions: [C], sum 1.
     """
     rows = torch.full((len(p),), 1 / len(p))
-    plan = sinkhorn.plan(p, rows, proportions, epsilon=0.005, iterations=200, tolerance=1e-3)
+    plan = sinkhorn.plan(p, rows, proportions, epsilon=0.005, tolerance=1e-3)
     return float((plan * p).sum())
 
 
