@@ -87,8 +87,8 @@ def measured(
         "infomax": signals.infomax(test),
         "snd": signals.neighborhood_density(test[:MOST]),
         "mano": signals.mano(test),
-        "cot": signals.transport_accuracy(test, pi),
-        "cot_own": signals.transport_accuracy(test, own),
+        "cot": signals.transport_accuracy(test[:MOST], pi),
+        "cot_own": signals.transport_accuracy(test[:MOST], own),
         "zero_shot_agreement": signals.agreement(answers, text),
         "vote_agreement": signals.agreement(answers, voted),
         **{f"neighbors_{name}": signals.neighbor_consistency(mine[name], answers) for name in ("clip", "ssl")},
@@ -102,21 +102,21 @@ def measured(
 def cells(draw: beds.Draw) -> list[dict[str, Any]]:
     """One row a method."""
     names = [name for name in METHODS if name != "cde" or any(draw.bed.texts.descriptions)]
-    p = {name: asked(draw, name, seed=draw.seed) for name in names}
+    rng = np.random.default_rng(draw.seed)  # shuffled images, the first MOST of which are a sample
+    order = {"train": rng.permutation(len(draw.train.labels)), "test": rng.permutation(len(draw.test.labels))}
+    features = {split: {name: rows[some] for name, rows in draw.features(split).items()} for split, some in order.items()}
+    labels = draw.test.labels[order["test"]]
+    p = {name: {split: rows[order[split]] for split, rows in asked(draw, name, seed=draw.seed).items()} for name in names}
     answers = {name: one["test"].argmax(dim=1) for name, one in p.items()}
-    shuffled = np.random.default_rng(draw.seed).permutation(len(draw.train.labels))  # the first MOST of these are a sample
-    features = {split: draw.features(split) for split in ("train", "test")}
-    features["train"] = {name: rows[shuffled] for name, rows in features["train"].items()}
     pi = proportions.estimated(p[TEXT]["test"])
     voted = signals.vote(list(answers.values()), p[TEXT]["test"].shape[1])
     rows = []
     for name in names:
-        mine = {"train": p[name]["train"][shuffled], "test": p[name]["test"]}
         row = {"dataset": draw.bed.name, "variant": draw.variant, "seed": draw.seed, "method": name}
-        row["top1"] = float(np.mean(answers[name].numpy() == draw.test.labels))
-        row |= measured(mine, features, text=answers[TEXT], pi=pi, voted=voted)
+        row["top1"] = float(np.mean(answers[name].numpy() == labels))
+        row |= measured(p[name], features, text=answers[TEXT], pi=pi, voted=voted)
         if name == "alignment":
-            again = asked(draw, name, seed=draw.seed + 1000)["test"].argmax(dim=1)
+            again = asked(draw, name, seed=draw.seed + 1000)["test"][order["test"]].argmax(dim=1)
             row["gde"] = signals.agreement(answers[name], again)
         rows.append(row)
     return rows
