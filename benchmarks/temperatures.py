@@ -21,7 +21,9 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from benchmarks import beds
+from benchmarks.methods_page import markdown
 from nola_core.evaluation import expected_calibration_error
+from nola_core.files import replacing
 from nola_core.methods import registry
 from nola_core.methods.method import TextMethod
 from nola_core.text_classifier import TextClassifier
@@ -35,20 +37,7 @@ MODELS = {
 }
 """Entry `clip` of pairs.yaml -> beds with its text space."""
 BINS = 15
-COLUMNS = [
-    "model",
-    "dataset",
-    "method",
-    "split",
-    "images",
-    "top1",
-    "confidence",
-    "ece",
-    "temperature",
-    "ece_own",
-    "ece_other",
-    "ece_shipped",
-]
+BEGIN, END = "<!-- table: written by benchmarks/temperatures.py -->", "<!-- end of table -->"
 
 
 def fitted(logits: Tensor, labels: Tensor) -> float:
@@ -103,11 +92,21 @@ def rows(found: list[str]) -> Iterator[dict[str, Any]]:
                     }
 
 
+def write(table: pd.DataFrame, folder: Path) -> None:
+    """temperatures.csv, and the table of temperatures.md; what stands around it there is kept."""
+    with replacing(folder / "temperatures.csv") as scratch:
+        table.to_csv(scratch, index=False)
+    page = folder / "temperatures.md"
+    around = page.read_text() if page.is_file() else f"# Temperatures\n\n{BEGIN}\n{END}\n"
+    lines = "\n".join(markdown(table))
+    with replacing(page) as scratch:
+        scratch.write_text(f"{around.split(BEGIN)[0]}{BEGIN}\n\n{lines}\n\n{END}{around.split(END)[1]}")
+    print(lines)
+
+
 def main() -> int:
-    """Write the table; the text of the page stands above it."""
-    table = pd.DataFrame(rows(beds.available()))
-    table.to_csv(RESULTS / "temperatures.csv", index=False)
-    print(table.to_string())
+    """Fit, check and write."""
+    write(pd.DataFrame(rows(beds.available())), RESULTS)
     return 0
 
 
