@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from benchmarks import beds, signals_page
+from benchmarks import beds, estimates, signals_page
 from nola_core.algebra import proportions
 from nola_core.methods import registry
 from nola_core.methods.collection import probabilities
@@ -80,20 +80,22 @@ def measured(
     classes, mine = test.shape[1], features["test"]
     own = proportions.estimated(test)
     return {
-        "confidence": signals.mean_confidence(test),
-        "nuclear_norm": signals.nuclear_norm(test),
-        "answer_nuclear_norm": signals.answer_nuclear_norm(answers, classes),
-        "prediction_entropy": signals.mean_prediction_entropy(test),
-        "infomax": signals.infomax(test),
-        "snd": signals.neighborhood_density(test[:MOST]),
-        "mano": signals.mano(test),
-        "cot": signals.transport_accuracy(test[:MOST], pi),
-        "cot_own": signals.transport_accuracy(test[:MOST], own),
-        "zero_shot_agreement": signals.agreement(answers, text),
-        "vote_agreement": signals.agreement(answers, voted),
-        **{f"neighbors_{name}": signals.neighbor_consistency(mine[name], answers) for name in ("clip", "ssl")},
-        **{f"learnable_{name}": signals.learnability(mine[name][:MOST], answers[:MOST], classes) for name in ("clip", "ssl")},
-        "head_agreement": signals.head_agreement(
+        "confidence": estimates.mean_confidence(test),
+        "nuclear_norm": estimates.nuclear_norm(test),
+        "answer_nuclear_norm": estimates.answer_nuclear_norm(answers, classes),
+        "prediction_entropy": estimates.mean_prediction_entropy(test),
+        "infomax": estimates.infomax(test),
+        "snd": estimates.neighborhood_density(test[:MOST]),
+        "mano": estimates.mano(test),
+        "cot": estimates.transport_accuracy(test[:MOST], pi),
+        "cot_own": estimates.transport_accuracy(test[:MOST], own),
+        "zero_shot_agreement": estimates.agreement(answers, text),
+        "vote_agreement": estimates.agreement(answers, voted),
+        **{
+            f"neighbors_{name}": signals.Neighborhood(mine[name].numpy()).consistency(answers.numpy()) for name in ("clip", "ssl")
+        },
+        **{f"learnable_{name}": estimates.learnability(mine[name][:MOST], answers[:MOST], classes) for name in ("clip", "ssl")},
+        "head_agreement": estimates.head_agreement(
             features["train"]["ssl"][:MOST], p["train"].argmax(dim=1)[:MOST], mine["ssl"][:MOST], classes
         ),
     }
@@ -109,7 +111,7 @@ def cells(draw: beds.Draw) -> list[dict[str, Any]]:
     p = {name: {split: rows[order[split]] for split, rows in asked(draw, name, seed=draw.seed).items()} for name in names}
     answers = {name: one["test"].argmax(dim=1) for name, one in p.items()}
     pi = proportions.estimated(p[TEXT]["test"])
-    voted = signals.vote(list(answers.values()), p[TEXT]["test"].shape[1])
+    voted = estimates.vote(list(answers.values()), p[TEXT]["test"].shape[1])
     rows = []
     for name in names:
         row = {"dataset": draw.bed.name, "variant": draw.variant, "seed": draw.seed, "method": name}
@@ -117,7 +119,7 @@ def cells(draw: beds.Draw) -> list[dict[str, Any]]:
         row |= measured(p[name], features, text=answers[TEXT], pi=pi, voted=voted)
         if name == "alignment":
             again = asked(draw, name, seed=draw.seed + 1000)["test"][order["test"]].argmax(dim=1)
-            row["gde"] = signals.agreement(answers[name], again)
+            row["gde"] = estimates.agreement(answers[name], again)
         rows.append(row)
     return rows
 
