@@ -124,6 +124,7 @@ def _render(
         headline=content.headline(tables),
         notices=content.notices(tables),
         methods=content.method_rows(tables),
+        ranked=content.ranked(tables),
         colours={method: look.colour for method, look in tables.looks.items()},
         final=tables.final,
         final_title=tables.title(tables.final),

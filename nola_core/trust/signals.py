@@ -15,11 +15,6 @@ from nola_core.probe import nearest_others, vote
 NEIGHBORS = 10
 GALLERY, QUERIES = 50_000, 5_000
 """Limits for the images that vote and for those they are asked about; above them, a sample with a fixed seed is used."""
-RANKED = {"neighbors_clip": 0.0, "neighbors_ssl": 0.0}
-"""Signal -> share of pairs of methods of which the one with the higher value was more accurate; chance is 0.5.
-
-The mean over four collections, in the study; of pairs whose accuracies differ by a point or more.
-"""
 
 
 class Neighborhood:
