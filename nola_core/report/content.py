@@ -13,7 +13,7 @@ from nola_core.evaluation import SPLITS, truth_of
 from nola_core.methods.method import InForce, Kind, Listed
 from nola_core.report.style import percent, signed
 from nola_core.report.tables import Tables, gain_of, interval_of
-from nola_core.trust.ranking import RANKED, sentence
+from nola_core.trust.ranking import RANKED, TITLES, sentence
 
 KINDS: Mapping[Kind, str] = {"text": "text method", "features": "feature method", "student": "student"}
 NAMED_METHODS = 5
@@ -139,12 +139,14 @@ def method_rows(tables: Tables) -> list[dict[str, str]]:
     return rows
 
 
-def ranked(tables: Tables) -> list[str]:
-    """What the signals that rank methods are good for, a sentence each; none where they were not computed."""
+def ranked(tables: Tables) -> list[tuple[str, str, str]]:
+    """(name, title, sentence) of the signals that rank methods; none where they were not computed."""
     found = tables.label_free().values()
-    if not found or not all(name in one for one in found for name in RANKED):
-        return []
-    return [f"{sentence(name)[0].upper()}{sentence(name)[1:]}. " for name in RANKED]
+    return [
+        (name, TITLES[name], f"{sentence(name)[0].upper()}{sentence(name)[1:]}.")
+        for name in RANKED
+        if found and all(name in one for one in found)
+    ]
 
 
 def _roles(in_force: InForce, one: Listed) -> str:

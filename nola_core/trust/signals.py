@@ -1,7 +1,7 @@
-"""Signals that need no label and tell which of two methods is more accurate: how far predictions agree with neighbours'.
+"""Agreement with neighbours: a signal that needs no label and tells which of two methods is more accurate.
 
-They are no accuracies. Of sixteen signals these ranked methods better than chance on every collection they were not chosen on
-(benchmarks/results/signals.md).
+It is no accuracy. In the self-supervised features it ranked methods better than chance on every collection of the study, and better
+than the methods' order on the other collections (benchmarks/results/signals.md). In CLIP's features it did not; the guard reads it.
 """
 
 from __future__ import annotations
