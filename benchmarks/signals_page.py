@@ -66,13 +66,20 @@ def pairs(cells: pd.DataFrame) -> Iterator[dict[str, object]]:
     for (dataset, variant, seed), draw in cells.groupby(DRAW, sort=False):
         rows = draw.set_index("method").sort_index()
         rows = rows.assign(**{ELSEWHERE: elsewhere[str(dataset).split("-")[0]].reindex(rows.index)})
-        for a, b in combinations(rows.index, 2):
-            gap = rows.at[a, "top1"] - rows.at[b, "top1"]
+        names, values = [*RANKERS, ELSEWHERE], rows[["top1", *RANKERS, ELSEWHERE]].to_numpy(dtype=float)
+        for one, other in combinations(range(len(rows)), 2):
+            gap, *differences = (values[one] - values[other]).tolist()
             if abs(gap) >= APART:
-                differences = rows.loc[a, [*RANKERS, ELSEWHERE]].astype(float) - rows.loc[b, [*RANKERS, ELSEWHERE]].astype(float)
-                told: dict[str, object] = {"dataset": dataset, "variant": variant, "seed": seed, "a": a, "b": b, "gap": gap}
-                for name, difference in differences.items():
-                    told[str(name)] = difference
+                told = {
+                    "dataset": dataset,
+                    "variant": variant,
+                    "seed": seed,
+                    "a": rows.index[one],
+                    "b": rows.index[other],
+                    "gap": gap,
+                }
+                for name, difference in zip(names, differences, strict=True):
+                    told[name] = difference
                     told[f"{name} right"] = 0.5 * (1 + np.sign(difference) * np.sign(gap))
                 yield told
 

@@ -1,7 +1,8 @@
 """Agreement with neighbours: a signal that needs no label and tells which of two methods is more accurate.
 
-It is no accuracy. In the self-supervised features it ranked methods better than chance on every collection of the study, and better
-than the methods' order on the other collections (benchmarks/results/signals.md). In CLIP's features it did not; the guard reads it.
+It is no accuracy. In the self-supervised features it ranked methods better than chance on every collection of the study, and
+better than the methods' order on the other collections (benchmarks/results/signals.md). In CLIP's features it did not; the guard
+reads it there.
 """
 
 from __future__ import annotations
