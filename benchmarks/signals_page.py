@@ -137,6 +137,16 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("mean", ascending=False, kind="stable", ignore_index=True)
 
 
+def by_variant(cells: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Pairs that a signal orders rightly in percent: a row a variant, a column a collection, and their mean."""
+    compared = pd.DataFrame(pairs(cells))
+    rows = []
+    for variant, part in compared.groupby("variant", sort=False):
+        shares = _over_collections(100 * part.groupby("dataset")[f"{name} right"].mean())
+        rows.append({"variant": variant, **shares.round(1), "mean": round(float(shares.mean()), 1)})
+    return pd.DataFrame(rows)
+
+
 def write(cells: pd.DataFrame, folder: Path) -> None:
     """signals.csv, signals.png, and the tables of signals.md; what stands around them there is kept."""
     off, ranked = errors(cells), ranking(cells)
@@ -145,6 +155,12 @@ def write(cells: pd.DataFrame, folder: Path) -> None:
         made.to_csv(scratch, index=False)
     lines = ["## As an estimate of accuracy: mean absolute error, points", "", *markdown(off), ""]
     lines += ["## As a ranker: pairs of methods ordered as their accuracy does, percent", "", *markdown(ranked), ""]
+    lines += [
+        "## neighbors_ssl by variant: pairs ordered rightly, percent",
+        "",
+        *markdown(by_variant(cells, "neighbors_ssl")),
+        "",
+    ]
     page = folder / "signals.md"
     around = page.read_text() if page.is_file() else f"# Signals\n\n{BEGIN}\n{END}\n"
     before, after = around.split(BEGIN)[0], around.split(END)[1]

@@ -35,6 +35,11 @@ def test_a_signal_that_is_the_accuracy_survives_and_one_that_knows_the_methods_a
     assert told.loc["confidence", "pick_over_evidence"] == pytest.approx(10)
 
 
+def test_by_variant_a_row_has_every_collection() -> None:
+    told = signals_page.by_variant(cells(), "confidence")
+    assert told.to_numpy().tolist() == [["whole", 100, 100, 100, 100, 100]]
+
+
 def test_errors_are_in_points_and_a_constant_guess_is_the_mean_elsewhere() -> None:
     told = signals_page.errors(cells()).set_index("signal")
     assert told.loc["confidence", "mean"] == pytest.approx(2) and told.index[0] == "confidence"
