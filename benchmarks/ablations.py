@@ -46,7 +46,7 @@ from nola_core.methods import alignment as alignment_method
 from nola_core.methods import nola, storage
 from nola_core.prediction import prediction_table
 from nola_core.stages.paths import Paths
-from nola_core.tuning import PromptedStudent
+from nola_core.students.student import TunedStudent
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 TOKENS = (0, 1, 4, 8, 16, 32)
@@ -200,7 +200,7 @@ def embed_tsne(data: Finished, seed: int) -> pd.DataFrame:
     ids = before.index["image_id"].tolist()
     method, options = nola.METHOD, data.settings.options("nola")
     student = storage.read_student(data.paths["fitted/students"] / "nola.safetensors", method, clip, options=options)
-    assert isinstance(student, PromptedStudent)
+    assert isinstance(student, TunedStudent)
     opener = image_opener(data.paths.root, data.paths.dataset)
     batches = [ids[start : start + 256] for start in range(0, len(ids), 256)]
     with torch.inference_mode():

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from benchmarks.accuracy import RESULTS
 from benchmarks.starts import time_commands, time_noop
-from nola_core import alignment, tuning
+from nola_core import alignment
 from nola_core.backbones.clip import Clip
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.datasets.image import decode
@@ -47,6 +47,10 @@ from nola_core.extraction import extract
 from nola_core.files import replacing, sha256_file
 from nola_core.methods.nola import Options
 from nola_core.schema import Precision
+from nola_core.students import loop
+from nola_core.students.images import Images
+from nola_core.students.objective import HardTargets
+from nola_core.students.student import TunedStudent
 
 DINO = "vit_base_patch16_224.dino"
 CLASSES = 100
@@ -200,17 +204,18 @@ def time_tuning(
             stored[rows] = asked[rows].cpu()
         preprocess = PreprocessCfg(**clip.model.visual.preprocess_cfg)
         size = preprocess.size if isinstance(preprocess.size, tuple | list) else (preprocess.size, preprocess.size)
-        source = tuning.Images(list(pictures), pictures.__getitem__, (size[0], size[1]), preprocess.mean, preprocess.std)
+        source = Images(list(pictures), pictures.__getitem__, (size[0], size[1]), preprocess.mean, preprocess.std)
         classifier = torch.nn.functional.normalize(torch.randn(CLASSES, clip.image.dim), dim=1).to(place)
         state = {name: tensor.clone() for name, tensor in clip.image.module.state_dict().items()}
         seconds, results = {}, {}
         teachers: dict[str, Any] = {"warm up": stored, "stored": stored, "asked": asked}
         for name, teacher in teachers.items():
             clip.image.module.load_state_dict(state)
-            student = tuning.PromptedStudent(clip, classifier, prompt_tokens=16, prompt_frame=0.0, seed=0, precision=precision)
+            student = TunedStudent.make(clip, classifier, options=options, seed=0)
             synchronize(place)
             start = time.perf_counter()
-            tuning.tune(student, source, teacher, options=options, seed=1, device=place)
+            objective = HardTargets(teacher, smoothing=options.label_smoothing)
+            loop.tune(student, source, objective, targets=stored, options=options, section="nola", seed=1, device=place)
             synchronize(place)
             seconds[name] = time.perf_counter() - start
             results[name] = {key: value.detach().cpu().clone() for key, value in student.trained().items()}

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nola_core import tuning
 from nola_core.alignment import AlignmentHead
 from nola_core.backbones.clip import load_clip
 from nola_core.backbones.pairs import ClipSpec, SslSpec
@@ -20,6 +19,8 @@ from nola_core.batches import IMAGES, ROWS, in_batches
 from nola_core.classifier import Classifier
 from nola_core.extraction import encode
 from nola_core.methods.collection import probabilities
+from nola_core.students.options import Options
+from nola_core.students.student import TunedStudent
 from nola_core.text_classifier import TextClassifier
 from tests.tiny import write_clip, write_ssl
 
@@ -45,7 +46,7 @@ def computations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Co
         linear = TextClassifier(normalize(torch.randn(37, 512), dim=-1), 100.0)
         mlp = AlignmentHead(384, 256, 37).eval().requires_grad_(False)
         pixels = torch.randn(COUNT, 3, 16, 16)
-        student = tuning.PromptedStudent(clip, torch.randn(5, 16), prompt_tokens=2, prompt_frame=0.1, seed=0).eval()
+        student = TunedStudent.make(clip, torch.randn(5, 16), options=Options(prompt_tokens=2), seed=0).eval()
     plain = load_clip(ClipSpec(model="local-dir:clip"), root=root).image  # the student changes its tower
     tuned = Classifier(about={}, class_names=["x"] * 5, fitted=student, encoders={}, clip=clip)
     found: dict[str, tuple[Compute, Tensor]] = {

@@ -192,9 +192,14 @@ def test_every_method_is_a_plugin_and_the_other_modules_beside_it_are_shared_or_
 
 def test_the_student_depends_on_the_decoder_and_on_no_reader_or_other_method() -> None:
     reached = Package().reached(["nola_core.stages.tune", "nola_core.methods.nola"])
-    assert {"nola_core.datasets.image", "nola_core.tuning", "nola_core.prompting", "nola_core.augmentation"} <= reached
+    assert {
+        "nola_core.datasets.image",
+        "nola_core.students.loop",
+        "nola_core.students.parts.norms",
+        "nola_core.students.augmentation",
+    } <= reached
     assert not {name for name in reached if ".readers" in name or ".report" in name or ".descriptions" in name}
     assert "nola_core.alignment" not in reached
     assert {name for name in reached if ".methods" in name} == {
-        f"nola_core.methods.{name}" for name in ("method", "storage", "nola")
+        f"nola_core.methods.{name}" for name in ("collection", "method", "storage", "nola")
     }

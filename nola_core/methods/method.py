@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from nola_core.backbones.clip import Clip
     from nola_core.methods.collection import Collection, Texts
-    from nola_core.tuning import Images
+    from nola_core.students.lesson import Lesson
+    from nola_core.students.objective import Objective
+    from nola_core.students.student import TunedStudent
 
 Kind = Literal["text", "features", "student"]
 
@@ -77,7 +79,8 @@ class Method(ABC):
     Attributes:
         name: of the module, used in params.yaml and every table: a-z, 0-9 and _.
         title: in the report.
-        summary: what it does, in a few words.
+        summary: what it does, in a few words. The docstring of the class says more, for docs/methods.md: what it computes and
+            needs, when it gains and when it loses.
         paper: where it comes from, with section or equation.
         section: its options, a section of params.yaml with defaults; no keys unless it says so.
         transductive: whether it also answers the images it was fitted on together; see `Fitted.transduced`.
@@ -105,9 +108,14 @@ class FittedMethod(Method):
 
 
 class TextMethod(FittedMethod):
-    """A method that reads the class texts and no image; its classifier is the mean embedding of each class's texts."""
+    """A method that reads the class texts and no image.
+
+    Its classifier is the mean embedding of each class's texts, unless `fit` and `restore` say otherwise.
+    """
 
     kind = "text"
+    embeds: ClassVar[bool] = True
+    """Whether its classifier is one embedding a class, a `TextClassifier`, which students start from."""
 
     @abstractmethod
     def texts(self, texts: Texts, options: Any) -> list[list[str]]:
@@ -145,27 +153,34 @@ class FeatureMethod(FittedMethod):
         """
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What a student learns from.
+class StudentMethod(Method):
+    """A method that tunes CLIP on the images: a student with the parts that its options name, and an objective.
+
+    Its `section` derives from `nola_core.students.options.Options`.
 
     Attributes:
-        images: the train images.
-        targets: int64 [N], the teacher's class for every image, in the order of `images.ids`.
-        classifier: float32 [C, d], the text classifier it starts from.
+        cosine: whether logits are CLIP's scaled cosines; otherwise products without normalisation, as NoLA's.
+        captions: whether it reads `Lesson.captions`; new captions then rerun the stage `tune`.
     """
 
-    images: Images
-    targets: Tensor
-    classifier: Tensor
-
-
-class StudentMethod(Method):
-    """A method that tunes CLIP's vision tower on the images, taught by the answers of the teacher."""
-
     kind = "student"
+    cosine: ClassVar[bool] = True
+    captions: ClassVar[bool] = False
+
+    def start(self, lesson: Lesson, *, options: Any, seed: int) -> Tensor:
+        """The class embeddings a student begins with, float32 [C, d]: by default the text classifier. CLIP is still untouched."""
+        return lesson.classifier
 
     @abstractmethod
+    def objective(self, student: TunedStudent, lesson: Lesson, *, options: Any, seed: int) -> Objective:
+        """What the student learns.
+
+        Args:
+            student: new, before its first step; its `fixed` is what `start` gave.
+            options: a `section`.
+            seed: of everything that is drawn.
+        """
+
     def tune(
         self,
         clip: Clip,
@@ -176,7 +191,7 @@ class StudentMethod(Method):
         device: torch.device,
         checkpoint: Path | None = None,
     ) -> tuple[Student, pd.DataFrame]:
-        """Tune `clip`'s vision tower in place.
+        """Tune `clip`'s towers in place.
 
         Args:
             options: a `section`.
@@ -184,16 +199,46 @@ class StudentMethod(Method):
             checkpoint: a file to write after every epoch and to resume from.
 
         Returns:
-            The student, and its curve, one row an epoch: `epoch, loss, teacher_agreement, learning_rate, seconds`.
-        """
+            The student, and its curve; see `nola_core.students.loop.tune`.
 
-    @abstractmethod
+        Raises:
+            NolaError: the parts do not go together, or the loss is not finite.
+        """
+        from nola_core.students import loop
+        from nola_core.students.student import TunedStudent
+
+        scale = clip.logit_scale if self.cosine else None
+        student = TunedStudent.make(
+            clip,
+            self.start(lesson, options=options, seed=seed),
+            names=lesson.texts.names,
+            texts=lesson.sentences,
+            options=options,
+            seed=seed,
+            scale=scale,
+        ).to(device)
+        curve = loop.tune(
+            student,
+            lesson.images,
+            self.objective(student, lesson, options=options, seed=seed),
+            targets=lesson.targets,
+            options=options,
+            section=self.name,
+            seed=seed,
+            device=device,
+            checkpoint=checkpoint,
+        )
+        return student, curve
+
     def restore(self, tensors: Mapping[str, Tensor], clip: Clip, *, options: Any) -> Student:
         """Put a student's `tensors` into `clip`'s vision tower, in place.
 
         Raises:
             NolaError: they do not fit the tower.
         """
+        from nola_core.students.student import TunedStudent
+
+        return TunedStudent.restore(tensors, clip, precision=options.precision)
 
 
 @dataclass(frozen=True)

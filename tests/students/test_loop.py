@@ -14,13 +14,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy, normalize
 
-from nola_core import augmentation, tuning
 from nola_core.backbones.clip import Clip, load_clip
 from nola_core.backbones.pairs import ClipSpec
 from nola_core.errors import NolaError
 from nola_core.methods import storage
 from nola_core.methods.nola import METHOD, Options
-from nola_core.prompting import image_size, norm_parameters
+from nola_core.students import augmentation, loop
+from nola_core.students.images import Images
+from nola_core.students.objective import HardTargets
+from nola_core.students.prompting import image_size, norm_parameters
+from nola_core.students.student import TunedStudent
 from tests.tiny import write_clip
 
 OPTIONS = Options(
@@ -42,38 +45,54 @@ def new_clip(tmp_path: Path) -> Callable[[], Clip]:
     return lambda: load_clip(ClipSpec(model="local-dir:clip", pretrained=None, sha256=None), root=tmp_path)
 
 
-def make_images(size: tuple[int, int] = (16, 16)) -> tuple[tuning.Images, torch.Tensor]:
+def make_images(size: tuple[int, int] = (16, 16)) -> tuple[Images, torch.Tensor]:
     """Bright and dark images: a difference that survives every strong view."""
     rng = np.random.default_rng(0)
     targets = torch.arange(COUNT) % 2
     pixels = [np.uint8(rng.integers(0, 80, (18, 22, 3)) + 150 * int(t)) for t in targets]
     opened = {f"i{row}": Image.fromarray(value) for row, value in enumerate(pixels)}
-    return tuning.Images(list(opened), opened.__getitem__, size, (0.5,) * 3, (0.5,) * 3), targets
+    return Images(list(opened), opened.__getitem__, size, (0.5,) * 3, (0.5,) * 3), targets
 
 
-def make_student(clip: Clip) -> tuning.PromptedStudent:
+def make_student(clip: Clip) -> TunedStudent:
     phi = normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(2)), dim=-1)
-    return tuning.PromptedStudent(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    return TunedStudent.make(clip, phi, options=OPTIONS, seed=5)
 
 
-def tune(student: tuning.PromptedStudent, options: Options = OPTIONS, checkpoint: Path | None = None) -> list[list[float]]:
-    images, targets = make_images(image_size(student.tower.tower))
-    curve = tuning.tune(student, images, targets, options=options, seed=5, device=torch.device("cpu"), checkpoint=checkpoint)
+def tune(student: TunedStudent, options: Options = OPTIONS, checkpoint: Path | None = None) -> list[list[float]]:
+    images, targets = make_images(image_size(student.clip.image.module))
+    curve = loop.tune(
+        student,
+        images,
+        HardTargets(targets, smoothing=options.label_smoothing),
+        targets=targets,
+        options=options,
+        section="nola",
+        seed=5,
+        device=torch.device("cpu"),
+        checkpoint=checkpoint,
+    )
     return curve.drop(columns="seconds").to_numpy().tolist()
 
 
-def save(student: tuning.PromptedStudent, path: Path, clip: Clip) -> Path:
+def run_of(student: TunedStudent) -> loop.Run:
+    images, targets = make_images()
+    optimizer = loop._optimizer(student.trained(), OPTIONS)
+    return loop.Run(student, HardTargets(targets, smoothing=0), optimizer, targets, loop.Loader(images), 5, torch.device("cpu"))
+
+
+def save(student: TunedStudent, path: Path, clip: Clip) -> Path:
     storage.write(path, METHOD, student.tensors(), clip_sha256=clip.image.meta["weights_sha256"])
     return path
 
 
-def load(path: Path, clip: Clip, options: Options = OPTIONS) -> tuning.PromptedStudent:
+def load(path: Path, clip: Clip, options: Options = OPTIONS) -> TunedStudent:
     student = storage.read_student(path, METHOD, clip, options=options)
-    assert isinstance(student, tuning.PromptedStudent)
+    assert isinstance(student, TunedStudent)
     return student
 
 
-def trained(student: tuning.PromptedStudent) -> dict[str, torch.Tensor]:
+def trained(student: TunedStudent) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in student.trained().items()}
 
 
@@ -153,7 +172,7 @@ def test_an_interrupted_tuning_ends_where_an_undisturbed_one_does(
     curve = tune(whole)
     checkpoint = tmp_path / "checkpoint.pt"
     broken = make_student(new_clip())
-    real, calls = tuning._epoch, []
+    real, calls = loop._epoch, []
 
     def dies_in_the_third(*args: object, **kwargs: object) -> tuple[float, float]:
         calls.append(kwargs["epoch"])
@@ -161,10 +180,10 @@ def test_an_interrupted_tuning_ends_where_an_undisturbed_one_does(
             raise KeyboardInterrupt
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tuning, "_epoch", dies_in_the_third)
+    monkeypatch.setattr(loop, "_epoch", dies_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         tune(broken, checkpoint=checkpoint)
-    monkeypatch.setattr(tuning, "_epoch", lambda *args, **kwargs: (calls.append(kwargs["epoch"]), real(*args, **kwargs))[1])
+    monkeypatch.setattr(loop, "_epoch", lambda *args, **kwargs: (calls.append(kwargs["epoch"]), real(*args, **kwargs))[1])
     resumed = make_student(new_clip())
     assert tune(resumed, checkpoint=checkpoint) == curve
     assert calls == [1, 2, 3, 3, 4]
@@ -175,7 +194,7 @@ def test_an_interrupted_tuning_ends_where_an_undisturbed_one_does(
 def checkpoint_of(new_clip: Callable[[], Clip], path: Path) -> bytes:
     """What a tuning that is interrupted in its third epoch leaves."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "remove", lambda path: None)
+        patch.setattr(loop, "remove", lambda path: None)
         tune(make_student(new_clip()), OPTIONS.model_copy(update={"epochs": 3}), checkpoint=path)
     return path.read_bytes()
 
@@ -186,17 +205,17 @@ def test_a_damaged_checkpoint_is_dropped_with_one_line(
     checkpoint = tmp_path / "checkpoint.pt"
     sound = checkpoint_of(new_clip, checkpoint)
     student = make_student(new_clip())
-    parameters, before = student.trained(), trained(student)
-    optimizer = torch.optim.AdamW(tuning._groups(parameters, 0.01))
+    before = trained(student)
+    run = run_of(student)
     capsys.readouterr()
     flipped = [sound[:place] + bytes([sound[place] ^ 4]) + sound[place + 1 :] for place in range(0, len(sound), len(sound) // 40)]
     for data in [b"", sound[:40], sound[: len(sound) // 2], sound[:-1], sound + b"x", *flipped]:
         checkpoint.write_bytes(data)
-        assert tuning._resume(checkpoint, parameters, optimizer, epochs=4) == [] and not checkpoint.exists()
+        assert loop._resume(checkpoint, run, epochs=4) == [] and not checkpoint.exists()
         assert capsys.readouterr().err == f"{checkpoint} is damaged: it is dropped, and the tuning starts again\n"
-    assert all(torch.equal(value, before[name]) for name, value in trained(student).items()) and not optimizer.state
+    assert all(torch.equal(value, before[name]) for name, value in trained(student).items()) and not run.optimizer.state
     checkpoint.write_bytes(sound)
-    assert [row[0] for row in tuning._resume(checkpoint, parameters, optimizer, epochs=4)] == [1, 2]
+    assert [row[0] for row in loop._resume(checkpoint, run, epochs=4)] == [1, 2]
 
 
 def test_a_checkpoint_that_does_not_fit_is_dropped(
@@ -206,12 +225,12 @@ def test_a_checkpoint_that_does_not_fit_is_dropped(
     sound = checkpoint_of(new_clip, checkpoint)
     clip = new_clip()
     phi = torch.zeros(3, 16)  # one class more
-    other = tuning.PromptedStudent(clip, phi, prompt_tokens=OPTIONS.prompt_tokens, prompt_frame=OPTIONS.prompt_frame, seed=5)
-    more = tuning.PromptedStudent(new_clip(), phi[:2], prompt_tokens=5, prompt_frame=OPTIONS.prompt_frame, seed=5)
+    other = TunedStudent.make(clip, phi, options=OPTIONS, seed=5)
+    more = TunedStudent.make(new_clip(), phi[:2], options=OPTIONS.model_copy(update={"prompt_tokens": 5}), seed=5)
     for student, epochs in ((other, 4), (more, 4), (make_student(new_clip()), 2)):
         checkpoint.write_bytes(sound)
         before = trained(student)
-        assert tuning._resume(checkpoint, student.trained(), torch.optim.AdamW(student.parameters()), epochs=epochs) == []
+        assert loop._resume(checkpoint, run_of(student), epochs=epochs) == []
         assert all(torch.equal(value, before[name]) for name, value in trained(student).items())
         assert "does not fit: it is dropped, and the tuning starts again" in capsys.readouterr().err and not checkpoint.exists()
 
@@ -224,21 +243,21 @@ def test_a_checkpoint_holds_no_code(new_clip: Callable[[], Clip], tmp_path: Path
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     checkpoint = tmp_path / "checkpoint.pt"
-    tuning._write_checkpoint(checkpoint, {"curve": Command()})
+    loop._write_checkpoint(checkpoint, {"curve": Command()})
     student = make_student(new_clip())
-    assert tuning._resume(checkpoint, student.trained(), torch.optim.AdamW(student.parameters()), epochs=4) == []
+    assert loop._resume(checkpoint, run_of(student), epochs=4) == []
     assert not (tmp_path / "ran").exists() and not checkpoint.exists()
 
 
 def test_the_key_of_a_checkpoint_is_that_of_its_inputs_and_of_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = {"seed": 1, "code": "a"}
-    key = tuning.checkpoint_key(inputs)
-    assert key == tuning.checkpoint_key({"code": "a", "seed": 1}) and re.fullmatch("[0-9a-f]{16}", key)
-    assert key != tuning.checkpoint_key(inputs | {"code": "b"})
+    key = loop.checkpoint_key(inputs)
+    assert key == loop.checkpoint_key({"code": "a", "seed": 1}) and re.fullmatch("[0-9a-f]{16}", key)
+    assert key != loop.checkpoint_key(inputs | {"code": "b"})
     for library in ("torch", "open_clip_torch", "timm", "pillow", "torchvision"):
         with monkeypatch.context() as patch:
-            patch.setattr(tuning, "version", lambda name, library=library: "9" if name == library else version(name))
-            assert tuning.checkpoint_key(inputs) != key, library
+            patch.setattr(loop, "version", lambda name, library=library: "9" if name == library else version(name))
+            assert loop.checkpoint_key(inputs) != key, library
 
 
 def test_a_saved_student_answers_the_same_and_knows_its_clip(new_clip: Callable[[], Clip], tmp_path: Path) -> None:
@@ -290,7 +309,7 @@ def test_the_temperature_belongs_to_the_student_and_changes_how_sure_it_is_alone
 def test_a_loss_that_blows_up_is_one_sentence(new_clip: Callable[[], Clip]) -> None:
     student = make_student(new_clip())
     with torch.no_grad():
-        student.classifier[0, 0] = torch.inf
+        student.trained()["classifier"][0, 0] = torch.inf
     with pytest.raises(NolaError, match=r"not finite in epoch 1; lower nola.learning_rate"):
         tune(student)
 
@@ -318,11 +337,10 @@ def test_a_convolutional_tower_learns_frame_scales_and_shifts_and_keeps_its_stat
 
     checkpoint = tmp_path / "checkpoint.pt"
     half = make_student(convolutional())
-    images, targets = make_images((32, 32))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "remove", lambda path: None)
+        patch.setattr(loop, "remove", lambda path: None)
         options = OPTIONS.model_copy(update={"epochs": 3})  # its checkpoint is that of epoch 2
-        tuning.tune(half, images, targets, options=options, seed=5, device=torch.device("cpu"), checkpoint=checkpoint)
+        tune(half, options, checkpoint)
     resumed = make_student(convolutional())
     assert tune(resumed, checkpoint=checkpoint) == curve
     assert all(torch.equal(value, trained(student)[name]) for name, value in trained(resumed).items())
@@ -336,8 +354,8 @@ def test_chunks_of_a_batch_add_up_to_it(new_clip: Callable[[], Clip], monkeypatc
     options = OPTIONS.model_copy(update={"epochs": 1, "batch_size": COUNT})
     whole, parts = make_student(new_clip()), make_student(new_clip())
     (one,) = tune(whole, options)
-    monkeypatch.setattr(tuning, "CHUNK", 3)
-    monkeypatch.setattr(tuning, "CHUNK_SIDE", 0)
+    monkeypatch.setattr(loop, "CHUNK", 3)
+    monkeypatch.setattr(loop, "CHUNK_SIDE", 0)
     (two,) = tune(parts, options)
     assert two == pytest.approx(one, abs=2e-5)
-    torch.testing.assert_close(parts.classifier, whole.classifier, atol=1e-5, rtol=0)
+    torch.testing.assert_close(parts.classes(), whole.classes(), atol=1e-5, rtol=0)

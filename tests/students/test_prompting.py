@@ -10,7 +10,7 @@ from open_clip.timm_model import TimmModel
 from torch import nn
 
 from nola_core.backbones.conse import ConseTower
-from nola_core.prompting import FramedTower, PromptedTower, norm_parameters, prompted
+from nola_core.students.prompting import FramedTower, PromptedTower, norm_parameters, takes_tokens
 from tests.tiny import CLIP_CONFIG
 
 
@@ -112,13 +112,14 @@ PHOTOS = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 @pytest.mark.parametrize("name", TOWERS)
 def test_transformers_take_tokens(name: str) -> None:
-    assert isinstance(prompted(TOWERS[name](), tokens=2, frame=0.1), PromptedTower)
+    assert takes_tokens(TOWERS[name]())
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_every_other_tower_takes_a_frame_that_begins_as_nothing(name: str) -> None:
     tower = CONVOLUTIONAL[name]()
-    framed = prompted(tower, tokens=2, frame=0.1)
+    assert not takes_tokens(tower)
+    framed = FramedTower(tower, width=0.1)
     assert isinstance(framed, FramedTower) and framed.frame.shape == (3, 32 * 32 - 26 * 26)  # 3 pixels on each side
     with torch.no_grad():
         assert torch.equal(framed(PHOTOS), tower(PHOTOS))
@@ -161,4 +162,4 @@ def test_the_norms_of_a_convolutional_tower_are_its_scales_and_shifts(name: str,
 
 def test_towers_that_are_neither_take_a_frame_too() -> None:
     tower = TimmModel("eva02_tiny_patch14_224", 16, image_size=224, pool="token", proj="linear")
-    assert isinstance(prompted(tower, tokens=2, frame=0.1), FramedTower)
+    assert not takes_tokens(tower)
