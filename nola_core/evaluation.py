@@ -12,10 +12,10 @@ import pandas as pd
 
 from nola_core import files, probe
 from nola_core.errors import NolaError
-from nola_core.label_free import guard
 from nola_core.methods.method import InForce
 from nola_core.prediction import Predictions, matrix
 from nola_core.text import enumerated, write_spreadsheet
+from nola_core.trust.guard import guard
 
 if TYPE_CHECKING:
     from nola_core.features import FeatureStore

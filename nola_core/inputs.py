@@ -277,6 +277,7 @@ class _Resolver:
             "clip": self._model("clip"),
             "ssl": self._model("ssl"),
             "licences": {role: getattr(self._pair, role).licence for role in ROLES},
+            "temperature": self._pair.clip.temperature,
         }
 
     def evaluate(self) -> Entry:
@@ -367,7 +368,7 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     """A model after all names are resolved, and the hashes of its files where these are the project's or the package's own."""
-    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence"})}
+    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence", "temperature"})}
     folder = model_folder(spec.model, root)
     if folder is not None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))

@@ -247,6 +247,11 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
     ) in text
     assert "Consider the predictions of the teacher, Alignment head, instead." in text
     assert "the nuclear norm of the predicted classes fell from 0.800 to 0.400" in text
+    assert (
+        "It is not an accuracy; it compares methods. Of two methods, the one with the higher neighbors_ssl was more accurate"
+        in text
+    )
+    assert "Mean confidence" not in text, "which could be read as an accuracy"
 
 
 def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:
