@@ -115,10 +115,9 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
         half = float(stats.t.ppf(0.975, len(shares) - 1) * stats.sem(shares)) if len(shares) > 1 else float("nan")
         taus = pd.Series(dtype=float)
         if name != ELSEWHERE:
-            taus = cells.groupby(DRAW)[["top1", name]].apply(
-                lambda draw, name=name: stats.kendalltau(draw["top1"], draw[name])[0]
-            )
-            taus = _over_collections(taus.groupby("dataset").mean())
+            by_draw = {key: float(stats.kendalltau(draw["top1"], draw[name].to_numpy())[0]) for key, draw in cells.groupby(DRAW)}
+            index = pd.MultiIndex.from_tuples(by_draw, names=DRAW)
+            taus = _over_collections(pd.Series(list(by_draw.values()), index).groupby("dataset").mean())
         mean = float(shares.mean())
         rows.append(
             {
