@@ -115,15 +115,17 @@ class Bed:
                 replace(part, spaces={**part.spaces, "ssl": (normalized(part.spaces["ssl"]) @ directions).astype(np.float16)})
                 for part in (train, test)
             )
-        spaces = {name: Space(rows) for name, rows in train.spaces.items()}
-        ids = pd.Series([f"{row:06d}" for row in range(len(kept))])
-        asked = answers(self.text, spaces)(0, len(kept))
-        table = prediction_table(ids, asked, split="train", method="templates").to_pandas()
-        names = self.texts.names
-        k = pseudo_labels.per_class(len(kept), len(names), fraction=0.2, minimum=16, maximum=None)  # as preset `paper`
+        return Draw(self, variant, seed, self.collection(train), train, test)
+
+    def collection(self, train: Part) -> Collection:
+        """What methods are fitted on."""
+        spaces, count, names = {name: Space(rows) for name, rows in train.spaces.items()}, len(train.labels), self.texts.names
+        ids = pd.Series([f"{row:06d}" for row in range(count)])
+        table = prediction_table(ids, answers(self.text, spaces)(0, count), split="train", method="templates").to_pandas()
+        k = pseudo_labels.per_class(count, len(names), fraction=0.2, minimum=16, maximum=None)  # as preset `paper`
         pseudo = pseudo_labels.select(table, names, k=k, unpredicted="skip")
         pseudo = pseudo[pseudo["selected"]].drop(columns="selected")
-        return Draw(self, variant, seed, Collection(names, ids, spaces, self.text, pseudo, self.descriptions), train, test)
+        return Collection(names, ids, spaces, self.text, pseudo, self.descriptions)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nola_core.errors import NolaError
 from nola_core.label_free import guard
 from nola_core.methods.method import InForce
 from nola_core.prediction import Predictions, matrix
-from nola_core.text import write_spreadsheet
+from nola_core.text import enumerated, write_spreadsheet
 
 if TYPE_CHECKING:
     from nola_core.features import FeatureStore
@@ -166,14 +166,14 @@ def check_labels(labels: pd.DataFrame, manifest: pd.DataFrame, classes: pd.DataF
     truth = pd.Series(labels["class_id"].to_numpy(dtype=np.int64), index=pd.Index(labels["image_id"].astype(str)))
     twice = truth.index[truth.index.duplicated()]
     if len(twice):
-        raise NolaError(f"labels.parquet labels {_some(twice)} more than once: keep one row an image.")
+        raise NolaError(f"labels.parquet labels {enumerated(twice)} more than once: keep one row an image.")
     unknown = truth.index.difference(pd.Index(manifest["image_id"]))
     if len(unknown):
-        raise NolaError(f"labels.parquet names images that manifest.parquet does not have: {_some(unknown)}.")
+        raise NolaError(f"labels.parquet names images that manifest.parquet does not have: {enumerated(unknown)}.")
     strange = sorted(set(truth) - set(classes["class_id"]))
     if strange:
         raise NolaError(
-            f"labels.parquet names class ids that classes.parquet does not have: {_some(strange)} "
+            f"labels.parquet names class ids that classes.parquet does not have: {enumerated(strange)} "
             f"(its {len(classes)} classes are 0 to {len(classes) - 1})."
         )
     return truth
@@ -299,8 +299,8 @@ def _predicted_splits(predictions: Predictions, split: str, in_force: InForce) -
         missing = [method for method in in_force.names if method not in found[name]]
         others = sorted(found[name] - set(in_force.names))
         if missing or others:
-            lacks = [f"has no predictions by {_some(missing)}"] if missing else []
-            holds = [f"has predictions by {_some(others)}, which params.yaml does not run"] if others else []
+            lacks = [f"has no predictions by {enumerated(missing)}"] if missing else []
+            holds = [f"has predictions by {enumerated(others)}, which params.yaml does not run"] if others else []
             raise NolaError(f"predictions.parquet, split {name}, {' and '.join(lacks + holds)}. Run the stage predict again.")
     return predicted
 
@@ -309,7 +309,7 @@ def _places(group: pd.DataFrame, images: pd.Index[Any], split: str, method: str,
     """Which of the split's images each prediction is of, int64 [n]; checked to cover exactly those."""
     strange = sorted(set(group["class_id"].unique()) - set(classes["class_id"]))
     if strange:
-        raise NolaError(f"predictions.parquet names class ids that classes.parquet does not have: {_some(strange)}.")
+        raise NolaError(f"predictions.parquet names class ids that classes.parquet does not have: {enumerated(strange)}.")
     places = images.get_indexer(pd.Index(group["image_id"]))
     times = np.bincount(places[places >= 0], minlength=len(images))
     unknown, missing, repeated = int((places < 0).sum()), int((times == 0).sum()), int((times - 1).clip(0).sum())
@@ -368,9 +368,3 @@ def _guarded(scores: dict[str, Any], in_force: InForce) -> dict[str, Any]:
 
 def _stack(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-
-
-def _some(values: Sequence[Any] | pd.Index[Any], most: int = 5) -> str:
-    """The first few values in words."""
-    shown = ", ".join(str(value) for value in list(values)[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

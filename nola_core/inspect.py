@@ -158,6 +158,50 @@ def predictions(
     return _page(table, rows, offset, [f"predictions by {method}"])
 
 
+def unknown(
+    root: Path,
+    dataset: str,
+    *,
+    class_name: str | None = None,
+    image_id: str | None = None,
+    group: int | None = None,
+    rows: int | None = None,
+    offset: int = 0,
+) -> Page:
+    """The images by how little they fit any name, least first: `image_id, split, score, class, probability, group`.
+
+    `class` is the nearest name. Args and errors as for `features`; with `group`, only the images of a group.
+    """
+    from nola_core.trust.groups import sentence
+
+    folder = dataset_folder(root, dataset)
+    table = files.read_table(folder / "unknown.parquet").sort_values("score", ascending=False, kind="stable")
+    table["class"], table["group"] = table["class_id"].map(_names(folder)), table["group"].astype("Int64")
+    listed = files.read_table(folder / "unknown_groups.parquet", ["group", "images"])
+    if group is not None:
+        if group not in set(listed["group"]):
+            raise NolaError(f"there is no group {group}; {dataset} has {len(listed)}, numbered from 1.")
+        table = table[table["group"] == group]
+    if class_name is not None:
+        table = table[table["class"] == find_class(folder, class_name)]
+    table = _of_image(table, image_id)[["image_id", "split", "score", "class", "probability", "group"]]
+    return _page(table, rows, offset, [sentence(listed)])
+
+
+def names(root: Path, dataset: str, *, absent: bool = False, rows: int | None = None, offset: int = 0) -> Page:
+    """The names by their estimated share of the images, least first: `class, predicted, proportion, absent`.
+
+    Args and errors as for `features`; with `absent`, only names that seem not to occur.
+    """
+    from nola_core.trust.proportions import sentence
+
+    table = files.read_table(dataset_folder(root, dataset) / "class_proportions.parquet")
+    said = sentence(table) or "every name seems to occur"
+    table = table.sort_values("proportion", kind="stable")
+    table = table[table["absent"]] if absent else table
+    return _page(table[["class", "predicted", "proportion", "absent"]], rows, offset, [said])
+
+
 def similar(root: Path, dataset: str, image_id: str, *, role: str = "ssl", count: int = 10, sheet: Path | None = None) -> Page:
     """The images of all splits most similar to one, by the cosine of their features: `image_id, split, similarity, predicted`.
 

@@ -129,6 +129,26 @@ def test_predictions_that_lack_the_final_method_are_one_sentence(tmp_path: Path)
         inspect.features(tmp_path, "pets", role="ssl")
 
 
+def test_unknown_images_come_with_their_groups(tmp_path: Path) -> None:
+    write_example(tmp_path / "data/pets", unnamed=True)
+    path = tmp_path / "data/pets/unknown.parquet"
+    stored = pd.read_parquet(path)
+    stored["group"] = [1] * 12 + [None] * (len(stored) - 12)
+    stored.to_parquet(path)
+    page = inspect.unknown(tmp_path, "pets")
+    assert page.notes == ("12 images look alike and fit none of the names.",) and page.whole == len(stored)
+    assert page.table["score"].is_monotonic_decreasing
+    assert sorted(ids_of(inspect.unknown(tmp_path, "pets", group=1))) == sorted(stored["image_id"][:12])
+    with pytest.raises(NolaError, match=r"there is no group 2; pets has 1, numbered from 1\."):
+        inspect.unknown(tmp_path, "pets", group=2)
+
+
+def test_names_by_their_estimated_share(root: Path) -> None:
+    page = inspect.names(root, "pets")
+    assert page.whole == 3 and page.table["proportion"].is_monotonic_increasing
+    assert page.notes == ("every name seems to occur",) and inspect.names(root, "pets", absent=True).whole == 0
+
+
 def test_similar_images_equal_a_loop_over_all_pairs(root: Path) -> None:
     rows: dict[str, np.ndarray] = {}
     for split in ("train", "test"):

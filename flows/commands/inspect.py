@@ -24,7 +24,7 @@ Offset = Annotated[int, typer.Option(min=0, metavar="N", help="The first row to 
 
 @app.callback(invoke_without_command=True, epilog=example("nola inspect pseudo-labels digits --class seven --selected"))
 def inspect(context: typer.Context) -> None:
-    """Look into the results: features, pseudo-labels, descriptions, predictions.
+    """Look into the results: features, pseudo-labels, descriptions, predictions, images that fit no name.
 
     No command reads the truth: a class is always the class that was predicted or described.
     """
@@ -122,6 +122,43 @@ def predictions(
         write_spreadsheet(scratch, page.table, float_format="%.4f")
     notice(f"{page.whole:,} {page.notes[0]}", quiet=quiet)
     made(csv)
+
+
+@app.command(cls=Command, epilog=example("nola inspect unknown digits --group 1"))
+def unknown(
+    dataset: Dataset,
+    class_name: ClassName = None,
+    image: Image = None,
+    group: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the images of this group.")] = None,
+    rows: Rows = 20,
+    offset: Offset = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the images that fit the names least, and groups of images that look alike and fit none."""
+    root = _project(dataset)
+    from nola_core import inspect as core
+
+    page = core.unknown(root, dataset, class_name=class_name, image_id=image, group=group, rows=rows, offset=offset)
+    print_page(page, as_json=as_json, quiet=quiet, formats={"score": ".3f", "probability": ".3f"})
+
+
+@app.command(cls=Command, epilog=example("nola inspect names digits --absent"))
+def names(
+    dataset: Dataset,
+    absent: Annotated[bool, typer.Option("--absent", help="Only names that seem not to occur.")] = False,
+    rows: Rows = 20,
+    offset: Offset = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show how many images seem to be of each name, and which names seem not to occur."""
+    root = _project(dataset)
+    from nola_core import inspect as core
+
+    page = core.names(root, dataset, absent=absent, rows=rows, offset=offset)
+    formats: Formats = {"proportion": ".4f", "absent": lambda gone: "yes" if gone else "no"}
+    print_page(page, as_json=as_json, quiet=quiet, formats=formats)
 
 
 @app.command(cls=Command, epilog=example("nola inspect similar digits 0003 --sheet similar.png"))

@@ -24,7 +24,7 @@ class Options(Section):
     weight: float | None = Field(default=None, ge=0, le=1)
     """Of every space; null: measured. 0 is the text alone."""
     calibration: Literal["cooled", "both", "none"] = "cooled"
-    """The text's temperature: at least CLIP's own; also below it; or always CLIP's own."""
+    """How T is chosen: cooled: at least 1, which is CLIP's own temperature; both: also below 1; none: always 1."""
     graph: float = Field(default=2.0, ge=0)
     """Weight of the neighbours in the last iteration, and for new images, if all names occur; five times that in the first."""
     components: Positive = 128
@@ -46,11 +46,15 @@ SMOOTHING_STEPS, SMOOTHING, SHARPNESS = 5, 0.8, 0.1
 
 
 class EvidenceWeighted(FeatureMethod):
-    """softmax(L / T + w (v + D + g W Z)): with w = 0 the text's own answers, with w = 1 about those of `lda_em`.
+    """`softmax(L / T + w (v + D + g W Z))`: with w = 0 the text's own answers, with w = 1 about those of `lda_em`.
 
-    w is measured in each space before anything is fitted: linear discriminants learn the text's posterior on four fifths of the
-    images and are asked about the other fifth (`algebra.agreement`). So are T, which gives the text the mean confidence of their
-    agreement as far as w goes, and the graph's weight, which grows as fewer of the names seem to occur.
+    w is measured in each space before anything is fitted: linear discriminants learn the text's posterior on four fifths of
+    the images and are asked about the other fifth (`algebra.agreement`). T is raised, as far as w goes, to where the text is
+    as confident as the discriminants agree with it; g is larger where fewer of the names seem to occur. A space that cannot
+    predict the text's answers gets little weight, which keeps the method near or above the text. It can lose where the
+    text knows more than the second space, and it cannot notice names that are wrong in a consistent way.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
     """
 
     name = "evidence"
@@ -75,7 +79,7 @@ class EvidenceWeighted(FeatureMethod):
         maps, spaces, evidence = {}, {}, {}
         for name, original in blocks.chosen(collection, options.spaces).items():
             maps[name] = Components.of(original, options.components)
-            spaces[name] = blocks.of(original.map(maps[name], len(maps[name].basis)))
+            spaces[name] = blocks.of(original.map(maps[name], len(maps[name].basis)), name=original.name)
             evidence[name] = agreement.measured(
                 spaces[name].rows(some.numpy()), logits[some], options.shrinkage, share=share, images=count
             )
@@ -92,8 +96,6 @@ class EvidenceWeighted(FeatureMethod):
         edges = {}
         for name in weights:
             near = graph.nearest(spaces[name], options.neighbors)
-            if near.recall < 1:
-                print(f"{self.name}: {near}")
             edges[name] = graph.Graph.of(near.rows, (near.cosines / SHARPNESS).softmax(dim=1), width=count)
         for _ in range(SMOOTHING_STEPS if count > 1 else 0):
             around = sum((SMOOTHING * weight * (edges[name] @ z) for name, weight in weights.items()), torch.zeros(()))

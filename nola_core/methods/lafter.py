@@ -34,7 +34,14 @@ class Options(Shared):
 
 
 class Lafter(StudentMethod):
-    """CLIP with visual prompts, taught by a classifier of texts; the project's teacher plays no part."""
+    """A linear classifier, trained on the features of descriptions and templates alone, teaches CLIP with visual prompts.
+
+    The training adds noise to the features in every step. The classifier answers once for every image's cached feature, and
+    the student begins with its class embeddings. The project's teacher plays no part. It helps where there are many
+    descriptions that fit their classes. Logits are products without a temperature. Differences from the paper: `text_steps`
+    is one number, where the authors chose 400 to 5500 by data set; the strong views are NoLA's; and the last epoch is the
+    result, not the best one on the test images.
+    """
 
     name = "lafter"
     title = "LaFTer"

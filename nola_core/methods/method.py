@@ -79,7 +79,8 @@ class Method(ABC):
     Attributes:
         name: of the module, used in params.yaml and every table: a-z, 0-9 and _.
         title: in the report.
-        summary: what it does, in a few words.
+        summary: what it does, in a few words. The docstring of the class says more, for docs/methods.md: what it computes and
+            needs, when it gains and when it loses.
         paper: where it comes from, with section or equation.
         section: its options, a section of params.yaml with defaults; no keys unless it says so.
         transductive: whether it also answers the images it was fitted on together; see `Fitted.transduced`.
@@ -107,9 +108,14 @@ class FittedMethod(Method):
 
 
 class TextMethod(FittedMethod):
-    """A method that reads the class texts and no image; its classifier is the mean embedding of each class's texts."""
+    """A method that reads the class texts and no image.
+
+    Its classifier is the mean embedding of each class's texts, unless `fit` and `restore` say otherwise.
+    """
 
     kind = "text"
+    embeds: ClassVar[bool] = True
+    """Whether its classifier is one embedding a class, a `TextClassifier`, which students start from."""
 
     @abstractmethod
     def texts(self, texts: Texts, options: Any) -> list[list[str]]:
@@ -154,10 +160,12 @@ class StudentMethod(Method):
 
     Attributes:
         cosine: whether logits are CLIP's scaled cosines; otherwise products without normalisation, as NoLA's.
+        captions: whether it reads `Lesson.captions`; new captions then rerun the stage `tune`.
     """
 
     kind = "student"
     cosine: ClassVar[bool] = True
+    captions: ClassVar[bool] = False
 
     def start(self, lesson: Lesson, *, options: Any, seed: int) -> Tensor:
         """The class embeddings a student begins with, float32 [C, d]: by default the text classifier. CLIP is still untouched."""
@@ -200,8 +208,15 @@ class StudentMethod(Method):
         from nola_core.students.student import TunedStudent
 
         scale = clip.logit_scale if self.cosine else None
-        classifier = self.start(lesson, options=options, seed=seed)
-        student = TunedStudent.make(clip, classifier, texts=lesson.sentences, options=options, seed=seed, scale=scale).to(device)
+        student = TunedStudent.make(
+            clip,
+            self.start(lesson, options=options, seed=seed),
+            names=lesson.texts.names,
+            texts=lesson.sentences,
+            options=options,
+            seed=seed,
+            scale=scale,
+        ).to(device)
         curve = loop.tune(
             student,
             lesson.images,

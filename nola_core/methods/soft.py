@@ -38,7 +38,13 @@ class Options(Shared):
 
 
 class Soft(StudentMethod):
-    """CLIP taught by the teacher's whole distribution, sure answers counting more."""
+    """CLIP learns the teacher's probabilities q by cross-entropy: `sum_i w_i sum_c -q_ic log p_ic`.
+
+    It is for a teacher whose probabilities mean something, such as `evidence`. An image counts by the teacher's `confidence`,
+    by the `agreement` of teacher and text classifier, or like any other (`none`). `text` mixes the text classifier's
+    probabilities into q, `label_smoothing` the uniform ones. With the default parts the student begins with the answers of
+    the text classifier. The result is the moving average over the steps (`ema`; 0 takes the last step).
+    """
 
     name = "soft"
     title = "Soft targets"

@@ -26,6 +26,9 @@ def run(paths: Paths, inputs: Inputs) -> None:
         bins=options.calibration_bins,
         neighbors=options.neighbors,
     )
+    names, groups = read_table(paths["class_proportions.parquet"]), read_table(paths["unknown_groups.parquet"], ["images"])
+    result.metrics["names"] = {"absent": names.loc[names["absent"], "class"].tolist()}
+    result.metrics["unknown"] = {"groups": len(groups), "images": int(groups["images"].sum())}
     result.write(paths.folder)
     scores = ", ".join(f"{method} {values['top1']:.1%}" for method, values in result.metrics["methods"].items())
     print(f"top-1 on {result.metrics['split']}: {scores}" if scores else "no ground truth: label-free scores alone")

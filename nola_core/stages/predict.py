@@ -1,4 +1,4 @@
-"""Stage `predict`: every method's predictions for every image, the scores that need no label, and the model to take away."""
+"""Stage `predict`: every method's predictions for every image, what can be said without labels, and the model to take away."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from nola_core.label_free import LabelFreeScores
 from nola_core.methods import storage
 from nola_core.methods.collection import spaces
 from nola_core.methods.method import FittedMethod, Method, Student, StudentMethod, TextMethod
-from nola_core.prediction import predict, prediction_table
+from nola_core.prediction import Predictions, predict, prediction_table
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
+from nola_core.trust import findings
 
 BATCH = 256  # images a step
 WRITTEN = 8192  # rows written at once, by one method
@@ -51,6 +52,22 @@ def run(paths: Paths, inputs: Inputs) -> None:
             if name == final:
                 classifier.save(paths["model"])
     write_json(paths["label_free.json"], answers.label_free())
+    write_findings(paths, inputs, stores, about["classes"])
+
+
+def write_findings(paths: Paths, inputs: Inputs, stores: Mapping[str, Mapping[str, FeatureStore]], names: list[str]) -> None:
+    """Unknown scores, groups and proportions, from the predictions on disk: no method's probabilities are kept in memory."""
+    base = str(inputs.values["text_classifier"])
+    chosen = read_table(paths["pseudo_labels.parquet"], ["image_id", "class_id", "selected"])
+    findings.write(
+        paths.folder,
+        Predictions.open(paths["predictions.parquet"]),
+        stores,
+        final=str(inputs.values["final"]),
+        text=storage.read_fitted(paths["text_classifier.safetensors"], inputs.method(paths.root, base, TextMethod)[0]),
+        pseudo_labels=chosen[chosen["selected"]],
+        names=names,
+    )
 
 
 def _classifier(paths: Paths, inputs: Inputs, method: Method, about: Mapping[str, Any]) -> Classifier:

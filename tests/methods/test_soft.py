@@ -10,13 +10,14 @@ from torch import Tensor
 
 from nola_core.methods.method import Student
 from nola_core.methods.soft import METHOD, Options
+from nola_core.students.lesson import Lesson
 from tests.students import lessons
 from tests.students.learning import answers, interrupted
 
 OPTIONS = Options(epochs=12, batch_size=8, learning_rate=0.03, ema=0.9)
 
 
-def tuned(tmp_path: Path, options: Options = OPTIONS, *, right: float = 1.0) -> tuple[Student, lessons.Lesson]:
+def tuned(tmp_path: Path, options: Options = OPTIONS, *, right: float = 1.0) -> tuple[Student, Lesson]:
     clip = lessons.new_clip(tmp_path)
     taught = lessons.lesson(clip, right=right)
     return METHOD.tune(clip, taught, options=options, seed=1, device=lessons.CPU)[0], taught

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torch
 
 from nola_core.methods.stata import METHOD
-from tests.methods.made import (
-    Made,
-    answers,
-    blobs,
-    check_exact_text_survives,
-    check_hard_cases,
-    check_order_does_not_matter,
-    check_predictions,
-    fit,
-    softmax,
-)
+from nola_core.text_classifier import TextClassifier
+from tests.methods.checks import answers, check_contract, fit
+from tests.methods.made import Made, blobs, softmax
 
 
 def test_it_keeps_the_contract(tmp_path: Path) -> None:
-    check_predictions(METHOD, tmp_path / "stata.safetensors")
-    check_hard_cases(METHOD)
-    check_exact_text_survives(METHOD)
-
-
-@given(st.integers(0, 1000))
-@settings(max_examples=5, deadline=None)
-def test_the_order_of_images_and_classes_does_not_matter(seed: int) -> None:
-    check_order_does_not_matter(METHOD, seed)
+    check_contract(METHOD, tmp_path)
 
 
 def neighbours(x: np.ndarray, k: int) -> np.ndarray:
@@ -81,3 +65,13 @@ def test_classes_that_do_not_occur_stay_at_their_texts() -> None:
         share = float(present[c] / (1 + present[c]))
         assert float(means[c] @ texts[c]) > 1 - share - 1e-3
     assert made.accuracy(fitted.transduced) > 0.95
+
+
+def test_the_gaussians_start_at_the_direction_of_a_text_whatever_its_length() -> None:
+    """Embeddings of `described` are means of unit vectors, so they are shorter than 1."""
+    made = blobs(50, noise=0.3, text_noise=0.3)
+    text = made.collection.text
+    assert isinstance(text, TextClassifier)
+    short = replace(made, collection=replace(made.collection, text=TextClassifier(text.weights / 2, text.logit_scale * 2)))
+    for mine, theirs in zip(answers(METHOD, short), answers(METHOD, made), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)

@@ -24,6 +24,7 @@ from nola_core.report.build import draw
 from nola_core.report.content import headline
 from nola_core.report.samples import judged
 from nola_core.report.tables import load
+from nola_core.trust import proportions
 from tests.report.example import LADDER, SETTINGS, image_of, in_force_of, write_example
 
 
@@ -96,7 +97,7 @@ def test_the_pictures(usual: Path) -> None:
     found = {path.stem: path for path in (usual / "figures").iterdir()}
     plots = {"accuracy", "confusion", "reliability", "class_change", "tuning", "confidence"}
     why = {f"why-{number:02d}" for number in range(12)}
-    assert set(found) == plots | why | {"samples-0000", "samples-0001", "samples-0002"}
+    assert set(found) == plots | why | {"unnamed-highest", "samples-0000", "samples-0001", "samples-0002"}
     with Image.open(found["why-00"]) as image:
         assert max(image.size) <= 96
     for path in found.values():
@@ -286,7 +287,7 @@ def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
     assert not re.search(r"[✓✗]|\d right|of them right", text)
     assert "correctly" not in text
     found = {path.stem for path in (tmp_path / "pets/figures").iterdir()}
-    assert found == {"class_counts", "tuning", "confidence", "samples-0000", "samples-0001", "samples-0002"}
+    assert found == {"class_counts", "tuning", "confidence", "unnamed-highest", "samples-0000", "samples-0001", "samples-0002"}
 
 
 def test_building_again_gives_the_same_bytes_and_removes_old_pictures(usual: Path) -> None:
@@ -314,3 +315,25 @@ def test_where_not_all_images_were_compared_the_page_says_what_share_of_pairs_wa
     assert "Not every image was compared with every other: approximate search lists 9 of the 10 pairs." in text_of(
         rebuild(tmp_path)
     )
+
+
+def test_a_group_that_fits_no_name_is_shown_with_its_nearest_names(tmp_path: Path) -> None:
+    page = page_of(tmp_path, unnamed=True)
+    words = text_of(page)
+    assert "12 images look alike and fit none of the names. They are shown below." in words
+    assert "Group 1: 12 images · nearest names: dog & <wolf> 75 %, cat 25 %" in words
+    assert (tmp_path / "pets/figures/unnamed-0001.png").is_file()
+
+
+def test_without_a_group_the_page_says_so(tmp_path: Path) -> None:
+    words = text_of(page_of(tmp_path))
+    assert "No group of similar images was found that fits none of the names." in words
+    assert "Names that seem not to occur" not in words
+
+
+def test_absent_names_are_said_at_the_top(tmp_path: Path) -> None:
+    page_of(tmp_path)
+    file = tmp_path / "pets/class_proportions.parquet"
+    write_table(file, read_table(file).assign(absent=[False, False, True]), proportions.SCHEMA)
+    words = text_of(rebuild(tmp_path))
+    assert words.count("1 of 3 names seems not to occur in the images: owl.") == 2
