@@ -48,6 +48,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "with tokens": {"tune": ["tokens", "norms", "classifier"]},
     "three times the rate": {"learning_rate": 0.003},
     "five epochs": {"epochs": 5},
+    "fifty epochs, three times the rate": {"epochs": 50, "learning_rate": 0.003},
+    "as nola": {"epochs": 50, "learning_rate": 0.004, "tune": ["tokens", "norms", "classifier"], "schedule": "constant"},
 }
 CELLS = [
     *(("digits", variant, seed, "soft") for variant in ("whole", "tail", "quarter", "three") for seed in (0, 1)),
