@@ -13,6 +13,7 @@ from nola_core.evaluation import SPLITS, truth_of
 from nola_core.methods.method import InForce, Kind, Listed
 from nola_core.report.style import percent, signed
 from nola_core.report.tables import Tables, gain_of, interval_of
+from nola_core.trust import names as trust
 
 KINDS: Mapping[Kind, str] = {"text": "text method", "features": "feature method", "student": "student"}
 NAMED_METHODS = 5
@@ -20,6 +21,12 @@ NAMED_METHODS = 5
 
 
 def headline(tables: Tables) -> list[str]:
+    """What the page begins with: a verdict on class names that say little, then `result`."""
+    told = trust.verdict(tables.names_told)
+    return [*([told] if told else []), *result(tables)]
+
+
+def result(tables: Tables) -> list[str]:
     """One to three sentences: the accuracy of the final method, against the baseline's, and how certain the difference is."""
     metrics = tables.metrics
     final, baseline = tables.title(tables.final), f"the baseline, {tables.title(tables.baseline)}"
