@@ -41,18 +41,19 @@ from nola_core.students.images import Images
 from nola_core.students.lesson import Lesson, TopClasses
 
 CPU = torch.device("cpu")
-LIMIT = {"caltech101": (1000, 800), "cifar10": (1000, 800)}
+LIMIT = {"caltech101": (400, 800), "cifar10": (400, 800)}
 """Train and test images of the photographs, for time."""
-CHOICES: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "with tokens": {"tune": ["tokens", "norms", "classifier"]},
-    "three times the rate": {"learning_rate": 0.003},
-    "five epochs": {"epochs": 5},
-    "fifty epochs, three times the rate": {"epochs": 50, "learning_rate": 0.003},
-    "as nola": {"epochs": 50, "learning_rate": 0.004, "tune": ["tokens", "norms", "classifier"], "schedule": "constant"},
-}
+CHOICES: list[dict[str, Any]] = [
+    {"learning_rate": 0.001, "plain": 0},
+    {"learning_rate": 0.001, "plain": 0, "tune": ["tokens", "norms", "classifier"]},
+    {"learning_rate": 0.003, "plain": 0},
+    {"learning_rate": 0.001, "plain": 0, "epochs": 5},
+    {"learning_rate": 0.003, "plain": 0, "epochs": 50},
+    {"learning_rate": 0.003, "plain": 0.5},
+]
+"""Settings of `soft` that were compared on the train images of digits; the last is the default."""
 CELLS = [
-    *(("digits", variant, seed, "soft") for variant in ("whole", "tail", "quarter", "three") for seed in (0, 1)),
+    *(("digits", variant, 0, "soft") for variant in ("whole", "tail", "quarter", "three")),
     ("digits", "whole", 0, "nola"),
     ("cifar10", "whole", 0, "soft"),
     ("caltech101", "whole", 0, "soft"),
@@ -172,7 +173,7 @@ def main() -> int:
     file = given.results / ("students-choice.csv" if given.choose else "students.csv")
     table = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=COLUMNS)
     if given.choose:
-        wanted = [("digits", "whole", 0, "soft", options) for options in CHOICES.values()]
+        wanted = [("digits", "whole", 0, "soft", options) for options in CHOICES]
     else:
         wanted = [(*cell, {}) for cell in CELLS if given.beds is None or cell[0] in given.beds]
     there = set(beds.available(list(beds.PROJECTS)))
