@@ -100,7 +100,7 @@ def picked(cells: pd.DataFrame, name: str, against: str) -> float:
     gains: dict[str, list[float]] = {}
     for (dataset, *_), draw in cells.groupby(DRAW):
         top1 = draw.set_index("method")["top1"]
-        best = draw.set_index("method")[name].idxmax()
+        best = str(draw.set_index("method")[name].idxmax())
         gains.setdefault(str(dataset), []).append(100 * float(top1[best] - top1[against]))
     return float(_over_collections(pd.Series({bed: np.mean(found) for bed, found in gains.items()})).mean())
 
