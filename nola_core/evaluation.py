@@ -12,10 +12,10 @@ import pandas as pd
 
 from nola_core import files, probe
 from nola_core.errors import NolaError
-from nola_core.label_free import guard
 from nola_core.methods.method import InForce
 from nola_core.prediction import Predictions, matrix
 from nola_core.text import enumerated, write_spreadsheet
+from nola_core.trust.guard import guard
 
 if TYPE_CHECKING:
     from nola_core.features import FeatureStore
@@ -96,12 +96,20 @@ def evaluate(
     per_class: list[pd.DataFrame] = []
     reliability: list[pd.DataFrame] = []
     confusion = pd.DataFrame(columns=["image_id", "actual", "predicted"])
+    agreement: dict[str, float] = {}
     for name in predicted:
         images = readable.loc[readable["split"] == name, "image_id"]
         places, truth_here = pd.Index(images), truth_of(images, truth)
+        product = np.empty(len(images) if name == split else 0, dtype=np.int64)
+        if name == split:
+            group = predictions.read(name, in_force.final, SCORED)
+            product[_places(group, places, name, in_force.final, classes)] = group["class_id"]
         for method in in_force.names:
             group = predictions.read(name, method, SCORED)
-            actual = truth_here[_places(group, places, name, method, classes)]
+            here = _places(group, places, name, method, classes)
+            actual = truth_here[here]
+            if name == split:
+                agreement[method] = float((group["class_id"].to_numpy() == product[here]).mean())
             known, actual = group[actual >= 0], actual[actual >= 0]
             per_class.append(_per_class(name, method, group, known, actual, classes))
             if name == split and method == in_force.final:
@@ -125,6 +133,7 @@ def evaluate(
         "classes": count,
         "methods": splits.get(split, {}),
         "splits": splits,
+        "agreement": agreement,
         "pseudo_labels": score_pseudo_labels(pseudo_labels, readable, classes, truth),
         "probes": _probes(ssl_features, readable, truth, split, neighbors),
         "label_free": _guarded(label_free, in_force),

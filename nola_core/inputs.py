@@ -26,7 +26,7 @@ from nola_core.files import digest, json_text, read_json, write_json
 from nola_core.fingerprint import NAME, ROOT, Package
 from nola_core.hashes import HashCache
 from nola_core.methods import registry
-from nola_core.methods.method import Kind, Method
+from nola_core.methods.method import Kind, Method, StudentMethod
 from nola_core.schema import Section, read_yaml, validate
 
 Role = Literal["clip", "ssl"]
@@ -129,6 +129,8 @@ def check(root: Path, dataset: str, stage: str, inputs: Inputs) -> None:
     for role in ROLES:
         if role in inputs.values and _model(root, inputs.spec(role), hashes) != inputs.values[role]:
             changed.append("the weights")
+    if "captions" in inputs.values and _captions(root, dataset, hashes) != inputs.values["captions"]:
+        changed.append("the captions")
     if stage == "prepare":  # which reads the definition and the source themselves
         now = _attempt(lambda: _Resolver(root, load_definition(root, dataset), load(root), hashes, Package()).entry(stage, None))
         ours = {**inputs.values, "options": now.get("options"), "code": now.get("code")}
@@ -269,7 +271,11 @@ class _Resolver:
         if not students:
             return {"methods": {}}
         base = {"text_classifier": self.settings.text_classifier, "seed": self.settings.seed}
-        return {"methods": students, **base, "templates": digest(self.texts["templates"]), "clip": self._model("clip")}
+        entry = {"methods": students, **base, "templates": digest(self.texts["templates"]), "clip": self._model("clip")}
+        found = [registry.find(name, self.root) for name in students]
+        if any(isinstance(method, StudentMethod) and method.captions for method in found):
+            entry["captions"] = _captions(self.root, self.definition.name, self.hashes)
+        return entry
 
     def predict(self) -> Entry:
         return {
@@ -282,6 +288,7 @@ class _Resolver:
             "clip": self._model("clip"),
             "ssl": self._model("ssl"),
             "licences": {role: getattr(self._pair, role).licence for role in ROLES},
+            "temperature": self._pair.clip.temperature,
         }
 
     def evaluate(self) -> Entry:
@@ -372,7 +379,7 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     """A model after all names are resolved, and the hashes of its files where these are the project's or the package's own."""
-    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence"})}
+    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence", "temperature"})}
     folder = model_folder(spec.model, root)
     if folder is not None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -382,6 +389,12 @@ def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     elif spec.model.startswith(("conse:", "wheel:")):
         entry["wheels"] = {name: _version(name) for name in WHEELS}
     return entry
+
+
+def _captions(root: Path, dataset: str, hashes: HashCache) -> str | None:
+    """The hash of the captions that `nola describe caption` wrote, None where there are none. No stage makes the file."""
+    file = root / "data" / dataset / "captions.parquet"
+    return hashes.sha256(file) if file.is_file() else None
 
 
 def _version(package: str) -> str | None:

@@ -18,6 +18,7 @@ from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS
 from nola_core.features import FeatureStore
 from nola_core.lookup import dataset_folder, known
+from nola_core.trust import ranking
 
 SHOWN_VALUES = 6
 """How many values of a feature row are shown."""
@@ -156,6 +157,17 @@ def predictions(
         table = table[table["class"] == find_class(folder, class_name)]
     table = _of_image(table, image_id)[["image_id", "split", "class", "probability"]]
     return _page(table, rows, offset, [f"predictions by {method}"])
+
+
+def signals(root: Path, dataset: str) -> Page:
+    """The signals that need no label: `split, method, neighbors_clip, neighbors_ssl, answer_nuclear_norm, ..., images`.
+
+    Raises:
+        NolaError: `predict` has not run yet.
+    """
+    found = files.read_json(dataset_folder(root, dataset) / "label_free.json")
+    rows = [{"split": split, "method": name, **one} for split, methods in found.items() for name, one in methods.items()]
+    return _page(pd.DataFrame(rows), None, 0, ["no signal is an accuracy", *map(ranking.sentence, ranking.RANKED)])
 
 
 def unknown(

@@ -129,6 +129,17 @@ def predictions(
     made(csv)
 
 
+@app.command(cls=Command, epilog=example("nola inspect signals digits"))
+def signals(dataset: Dataset, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Show what can be told of every method without labels. No signal is an accuracy."""
+    root = _project(dataset)
+    from nola_core import inspect as core
+
+    page = core.signals(root, dataset)
+    formats: Formats = {name: ".3f" for name in page.table.columns if name not in ("split", "method", "images")}
+    print_page(page, as_json=as_json, quiet=quiet, formats=formats)
+
+
 @app.command(cls=Command, epilog=example("nola inspect unknown digits --group 1"))
 def unknown(
     dataset: Dataset,

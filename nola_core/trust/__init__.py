@@ -1,1 +1,1 @@
-"""What can be said about the images and the names without a label: images that fit no name, names that do not occur."""
+"""How far a result can be trusted, told without labels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,8 +20,7 @@ from nola_core.errors import NolaError
 from nola_core.files import read_table, write_table
 from nola_core.methods.method import InForce, Listed
 from nola_core.neighbors import DUPLICATES_SCHEMA
-from nola_core.report import build
-from nola_core.report.build import draw
+from nola_core.report.build import build, draw
 from nola_core.report.content import headline
 from nola_core.report.samples import judged
 from nola_core.report.tables import load
@@ -247,6 +247,11 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
     ) in text
     assert "Consider the predictions of the teacher, Alignment head, instead." in text
     assert "the nuclear norm of the predicted classes fell from 0.800 to 0.400" in text
+    assert (
+        "It is not an accuracy; it compares methods. Of two methods, the one with the higher neighbors_ssl was more accurate"
+        in text
+    )
+    assert "Mean confidence" not in text, "which could be read as an accuracy"
 
 
 def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:
@@ -337,3 +342,19 @@ def test_absent_names_are_said_at_the_top(tmp_path: Path) -> None:
     write_table(file, read_table(file).assign(absent=[False, False, True]), proportions.SCHEMA)
     words = text_of(rebuild(tmp_path))
     assert words.count("1 of 3 names seems not to occur in the images: owl.") == 2
+
+
+def test_names_that_say_little_are_the_first_line(tmp_path: Path) -> None:
+    first = headline(load(usual_in(tmp_path)))[0]
+    assert first.startswith("NoLA classifies")
+    path = tmp_path / "pets/names.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"wins": 0.41, "ranks": {"cat": 0.1, "dog & <wolf>": 0.3, "owl": 0.9}}))
+    page = text_of(rebuild(tmp_path))
+    assert page.split("pets", 2)[2].strip().startswith("The class names say little about these images: 41 % of the images")
+    assert "Least of all: cat, dog & <wolf>." in page and "No label was used." in page
+
+
+def usual_in(tmp_path: Path) -> Path:
+    write_example(tmp_path / "pets")
+    return tmp_path / "pets"
