@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands import backbones, catalog, clean, collection, config, describe, init, inspect, methods, predict, run
+from flows.commands import backbones, catalog, clean, collection, config, describe, export, init, inspect, methods, predict, run
 from flows.commands.options import Command, Group, example, help_if_alone
 from flows.commands.output import error, notice
 from nola_core.errors import NolaError, system_sentence
@@ -70,7 +70,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     run.server: "nola server --port 4201",
     run.publish: "nola publish --dataset digits",
     predict.predict: "nola predict pets ~/new-photos -o predictions.csv",
-    predict.export: "nola export pets -o pets-model",
+    export.export: "nola export pets -o pets-model",
     config.config: "nola config --preset best",
     methods.methods: "nola methods",
     clean.clean: "nola clean",
