@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.commands.models import model_folder
 from flows.commands.options import Json, Quiet
 from flows.commands.output import made, notice, print_json, print_page
-from flows.commands.project import find_project
 from nola_core.errors import NolaError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def predict(
 
     if output is not None:
         check_suffix(output)
-    folder = _model_folder(model)
+    folder = model_folder(model)
     missing = [path for path in images if not Path(path).exists()]
     if len(missing) == len(images):
         raise NolaError(f"{missing[0]} does not exist.")
@@ -69,29 +69,6 @@ def predict(
     notice(f"{done:,} {'image' if done == 1 else 'images'}, {rate:,.1f} per second{unread}", quiet=quiet)
     if done == broken:
         raise typer.Exit(1)
-
-
-def _model_folder(model: str) -> Path:
-    """A folder, or the model of a data set by its name; below `data` a data set's folder is not mistaken for a model."""
-    folder = Path(model)
-    try:
-        root = find_project()
-    except NolaError:
-        if folder.is_dir():
-            return folder
-        raise NolaError(f"there is no model folder {model}.") from None
-    of_dataset = root / "data" / model / "model"
-    is_folder = (folder / "model.json").is_file() or (folder.is_dir() and not of_dataset.is_dir())
-    return folder if is_folder else _dataset_model(root, model)
-
-
-def _dataset_model(root: Path, dataset: str) -> Path:
-    from nola_core.lookup import dataset_folder
-
-    folder = dataset_folder(root, dataset) / "model"
-    if not folder.is_dir():
-        raise NolaError(f"{folder} does not exist yet: `nola run --dataset {dataset}` makes it.")
-    return folder
 
 
 def _given(paths: list[str]) -> Images:

@@ -33,7 +33,15 @@ def test_predictions_go_to_a_file_and_the_path_is_the_last_line(root: Path, nola
     [
         (("pets", "-o", "x", "--method", "cde"), 1, "--method is for predictions; say which with --to"),
         (("pets", "-o", "x", "--link"), 1, "--link is for predictions"),
-        (("pets", "-o", "x.csv", "--to", "csv", "--include-weights"), 1, "--include-weights is for the model; --to csv exports"),
+        (
+            ("pets", "-o", "x.csv", "--to", "csv", "--include-weights"),
+            1,
+            "--include-weights is for the model folder; leave it out",
+        ),
+        (("pets", "-o", "x.csv", "--to", "csv", "--images", "."), 1, "--images is for --to onnx"),
+        (("pets", "-o", "x", "--to", "onnx", "--method", "cde"), 1, "--method is for predictions"),
+        (("pets", "-o", "x", "--to", "onnx"), 1, "model does not exist yet"),
+        (("er", "-o", "x", "--to", "onnx"), 1, "er has no images to check the graph on; give some with --images FOLDER"),
         (("pets", "-o", "x", "--to", "csv"), 1, "x: --to csv writes a file whose name ends in .csv"),
         (("pest", "-o", "x.csv", "--to", "csv"), 1, "there is no data set 'pest'; there are: pets"),
         (("pets", "-o", "x"), 1, "model does not exist yet: `nola run --dataset pets` makes it"),
