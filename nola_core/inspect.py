@@ -150,7 +150,7 @@ def predictions(
     folder = dataset_folder(root, dataset)
     table = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
     methods = list(table["method"].unique())
-    method = _final(root, dataset, methods) if method is None else known(method, methods, "method")
+    method = final_method(root, dataset, methods) if method is None else known(method, methods, "method")
     table = table[table["method"] == method]
     table = table.assign(**{"class": table["class_id"].map(_names(folder))})
     if class_name is not None:
@@ -316,7 +316,7 @@ def _predicted(root: Path, dataset: str) -> pd.Series[str] | None:
     columns = ["image_id", "method", "class_id"]
     if (folder / "predictions.parquet").is_file():
         table = files.read_table(folder / "predictions.parquet", columns)
-        table = table[table["method"] == _final(root, dataset, list(table["method"].unique()))]
+        table = table[table["method"] == final_method(root, dataset, list(table["method"].unique()))]
     elif (folder / "zero_shot.parquet").is_file():
         table = files.read_table(folder / "zero_shot.parquet", columns)
     else:
@@ -324,7 +324,7 @@ def _predicted(root: Path, dataset: str) -> pd.Series[str] | None:
     return table.set_index("image_id")["class_id"].map(_names(folder))
 
 
-def _final(root: Path, dataset: str, methods: Sequence[str]) -> str:
+def final_method(root: Path, dataset: str, methods: Sequence[str]) -> str:
     """The final method, which must be one of those that predicted."""
     entry = inputs.read(root, dataset, "predict").values
     if "final" not in entry:  # of an earlier version
