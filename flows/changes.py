@@ -25,6 +25,7 @@ _PLAIN = {
     "templates": "the templates changed",
     "table": "the table of descriptions changed",
     "prompts": "the prompts changed",
+    "captions": "the captions changed",
     "classes": "the class names changed",
     "catalog": "the catalog's entry changed",
     "settings": "settings that the report shows changed",
