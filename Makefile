@@ -13,7 +13,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/.prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test run server lint starter lock clean
+.PHONY: help setup demo test run server lint starter docs lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -56,6 +56,9 @@ starter:  ## copy the pipeline and its settings into what `nola init` writes
 	cp dvc.yaml flows/starter/pipeline.yaml
 	cp data/dvc.yaml flows/starter/first_step.yaml
 	sed 's/^datasets: \[[^]]*\]/datasets: []/' params.yaml > flows/starter/params.yaml
+
+docs: $(READY)  ## write the entries of docs/methods.md from the methods and their results
+	@$(BIN)/python -m benchmarks.methods_docs
 
 lock: $(READY)  ## pin the newest fitting version of every package again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-emit-index-url \

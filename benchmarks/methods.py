@@ -7,7 +7,8 @@
     python -m benchmarks.methods --page               # run nothing; write the pages again
 
 One row a cell is appended to methods-cells.csv (the race: methods-race.csv) in benchmarks/results. A cell that is there is not
-run again, so an interrupted run goes on. methods.csv and .png and the tables of methods.md (methods-race.md) come from the cells.
+run again, so an interrupted run goes on. methods.csv and .png and the tables of methods.md (methods-race.md) come from the cells;
+`make docs` then writes the means into docs/methods.md.
 FILE is YAML: method -> list of options, each a mapping of what differs from the defaults. `--options FILE`, method -> options,
 gives the settings to test. Methods see no label.
 """

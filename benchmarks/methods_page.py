@@ -45,9 +45,14 @@ def table(cells: pd.DataFrame) -> pd.DataFrame:
     return made.sort_values(["protocol", "method", "dataset", "variant"], ignore_index=True)
 
 
-def means(made: pd.DataFrame) -> pd.DataFrame:
-    """A row a method: mean top-1 over the beds for every variant, and how it stands to zero-shot; best mean gain first."""
-    cells = len(made[["dataset", "variant"]].drop_duplicates())
+def means(made: pd.DataFrame, *, cells: int | None = None) -> pd.DataFrame:
+    """A row a method: mean top-1 over the beds for every variant, and how it stands to zero-shot; best mean gain first.
+
+    Args:
+        made: rows of `table`, of one protocol.
+        cells: beds x variants that a complete method has; None: as many as `made` has.
+    """
+    cells = cells or len(made[["dataset", "variant"]].drop_duplicates())
     rows = []
     for method, part in made.groupby("method", sort=False):
         part = part.reset_index(drop=True)
@@ -59,7 +64,7 @@ def means(made: pd.DataFrame) -> pd.DataFrame:
                 "method": method,
                 **{variant: round(by_variant[variant], 1) for variant in beds.VARIANTS},
                 "mean": round(part["top1_mean"].mean(), 1),
-                "gain": round(gains.mean(), 1),
+                "gain": round(gains.mean(), 1) + 0.0,  # no -0.0
                 "worst": f"{gains.min():+.1f} ({worst['dataset']}, {worst['variant']})",
                 "behind": f"{int((gains < -BEHIND).sum())} of {len(part)}" + ("" if len(part) == cells else " (not all beds)"),
                 "seconds": round(part["seconds"].mean(), 1),

@@ -219,6 +219,12 @@ def parse(values: Mapping[str, Any], *, source: str = "params.yaml", root: Path 
             raise NolaError(
                 f"{source}: {key} = '{name}' is a {methods[name].kind} method; choose one of the kind {' or '.join(kinds)}."
             )
+    text, student = settings.text_classifier, next((name for name in settings.methods if methods[name].kind == "student"), None)
+    if student is not None and not getattr(methods[text], "embeds", False):
+        raise NolaError(
+            f"{source}: text_classifier = '{text}' has no embedding of each class, which {student} starts from; choose another, "
+            f"or take {student} out of methods."
+        )
     return settings
 
 
@@ -279,7 +285,9 @@ def write_preset(path: Path, name: str) -> None:
             line = re.sub(r"^\w+:\s*[^#\s]+", f"{section}: {({'preset': name} | values)[section]}", line)
         key = re.match(r"(\s+)(\w+):\s*([^#]*?)(\s*#.*)?$", line)
         if key and key.group(2) in _section(values, section):
-            value = yaml.safe_dump(values[section][key.group(2)]).replace("\n...", "").strip()
+            value = (
+                yaml.safe_dump(values[section][key.group(2)], default_flow_style=True, width=1000).replace("\n...", "").strip()
+            )
             line = f"{key.group(1)}{key.group(2)}: {value}{key.group(4) or ''}"
         lines.append(line)
     lines += [f"{key}: {value}" for key, value in values.items() if key not in known and not isinstance(value, dict)]

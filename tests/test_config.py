@@ -44,6 +44,13 @@ def test_params_show_every_setting_with_its_default() -> None:
     assert config.parse(values).model_dump() == shown
 
 
+def test_a_student_needs_a_text_classifier_with_one_embedding_a_class() -> None:
+    with pytest.raises(NolaError, match="text_classifier = 'perception' has no embedding of each class, which nola starts from"):
+        config.parse({"text_classifier": "perception"})
+    without = {"methods": ["perception", "alignment"], "text_classifier": "perception", "final": "alignment"}
+    assert config.parse(without).text_classifier == "perception"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [

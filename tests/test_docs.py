@@ -1,14 +1,27 @@
-"""What the docs show works as written: the example of a method, and every command that README and docs name exists."""
+"""What the docs show works as written: the worked examples, the commands and the links."""
 
 from __future__ import annotations
 
+import io
 import re
+import sys
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
+import open_clip
 import pytest
+import timm
 import typer
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
 
 from flows.cli import app
+from nola_core.backbones.pairs import PAIRS, load_pair
+from nola_core.datasets.definition import DatasetDefinition, Images
+from nola_core.datasets.readers import Reader, open_reader
+from nola_core.errors import NolaError
 from nola_core.methods import registry
 from nola_core.methods.collection import probabilities
 from nola_core.methods.method import FeatureMethod
@@ -22,8 +35,19 @@ PAGES = sorted(
 )
 
 
+def blocks(language: str) -> list[str]:
+    """Those of docs/contributing.md."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "contributing.md").read_text(), re.DOTALL)
+
+
+def test_the_smallest_method_is_shown_as_it_is() -> None:
+    module, test, *_ = blocks("python")
+    assert module == (ROOT / "nola_core" / "methods" / "templates.py").read_text()
+    assert test == (ROOT / "tests" / "methods" / "test_templates.py").read_text()
+
+
 def test_the_example_of_a_method_is_one(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "methods.md").read_text(), re.DOTALL)
+    (block,) = (one for one in blocks("python") if "FeatureMethod" in one)
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "nearest_mean.py").write_text(block)
     method = registry.find("nearest_mean", tmp_path)
@@ -35,6 +59,66 @@ def test_the_example_of_a_method_is_one(tmp_path: Path) -> None:
     assert (answers == truth).float().mean() > 0.8
     is_restored(method, fitted, features(collection), tmp_path)
     survives(method, options)
+
+
+def test_the_example_of_a_reader_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = (one for one in blocks("python") if "from_definition" in one)
+    name = "nola_core.datasets.readers.zip"
+    module = ModuleType(name)
+    exec(compile(block, name, "exec"), vars(module))
+    monkeypatch.setitem(sys.modules, name, module)
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for entry in ("pets/dog/2.png", "pets/cat/1.PNG", "3.png", "notes.txt"):
+            archive.writestr(entry, picture.getvalue())
+
+    def reader_of(source: Path) -> Reader:
+        images = Images.model_construct(reader="zip")  # type: ignore[arg-type]
+        return open_reader(DatasetDefinition.model_construct(source=str(source), images=images))
+
+    reader = reader_of(tmp_path / "pets.zip")
+    found = list(reader.scan())
+    assert [(one.image_id, one.label) for one in found] == [("3.png", None), ("pets/cat/1.PNG", "cat"), ("pets/dog/2.png", "dog")]
+    assert list(reader.scan()) == found and reader.class_names() == ["cat", "dog"]
+    data = reader.read(path=found[1].path, shard=found[1].shard, row=found[1].row)
+    assert Image.open(io.BytesIO(data)).size == (8, 8)
+    with pytest.raises(OSError, match="cannot be read from the zip file"):
+        reader.read(path="gone.png", shard="", row=-1)
+    (tmp_path / "no.zip").write_bytes(b"text")
+    for wrong in ("no.zip", "gone.zip"):
+        with pytest.raises(NolaError, match=f"{wrong} cannot be read as a zip file"):
+            reader_of(tmp_path / wrong)
+
+
+def test_the_example_of_a_pair_is_one(tmp_path: Path) -> None:
+    (block,) = blocks("yaml")
+    new, known = yaml.safe_load(block), yaml.safe_load(PAIRS.read_text())
+    assert not any(set(new[part]) & set(known[part]) for part in known)
+    (tmp_path / "pairs.yaml").write_text(yaml.safe_dump({part: known[part] | new[part] for part in known}))
+    (name,) = new["pairs"]
+    pair = load_pair(name, path=tmp_path / "pairs.yaml")
+    assert (pair.clip.model, pair.clip.pretrained) in open_clip.list_pretrained()
+    assert pair.ssl.model in timm.list_pretrained()
+
+
+def test_the_transcript_of_nola_methods_is_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line, up to its dots, begins a line of the output for this checkout."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "200")
+    output = [" ".join(line.split()) for line in CliRunner().invoke(app, ["methods"]).stdout.splitlines()]
+    told = (ROOT / "docs" / "methods.md").read_text().split("$ nola methods\n")[1].split("\n\n")[0].splitlines()
+    assert len(told) > 4
+    for line in told:
+        start = " ".join(line.split()).removesuffix("...").strip()
+        assert any(one.startswith(start) for one in output), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_a_page_links_to_exists(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

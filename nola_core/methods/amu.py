@@ -34,11 +34,12 @@ class Options(Section):
 
 
 class Amu(FeatureMethod):
-    """logits = s x phi^T + weight * u(x) * (W g + b), with u(x) = (median kurtosis / kurtosis of the zero-shot logits)^power.
+    """`logits = s x phi^T + weight * u(x) * (W g + b)`, with `u(x) = (median kurtosis / kurtosis of the zero-shot logits)^power`.
 
-    A peaked row of zero-shot logits has a high kurtosis and is certain. The paper trains W on a few labelled images; here it is
-    the pseudo-labelled ones. Its kurtosis is used as it is; divided by the median over the collection, the mean weight does not
-    depend on the number of classes.
+    W and b are a linear head on a second space, trained on the pseudo-labelled images. Logits with one high peak have a high
+    kurtosis, so the head counts most where the text is uncertain. It gains where the second space separates the classes
+    better than CLIP's, and loses where most of the names do not occur. The paper trains W on a few labelled images and uses
+    the kurtosis as it is; divided by its median, the weight does not depend on the number of classes.
     """
 
     name = "amu"

@@ -19,7 +19,11 @@ class Options(Section):
 
 
 class Cde(TextMethod):
-    """The mean embedding of the class's descriptions and filled-in templates."""
+    """The mean embedding of a class's descriptions and of its filled-in templates: NoLA's first step.
+
+    It needs descriptions; a collection without any has the templates alone. It helps where the sentences say how a class
+    looks and the text tower understands them. Weak towers, and sentences that fit several classes, lose accuracy.
+    """
 
     name = "cde"
     title = "Descriptions (CDE)"

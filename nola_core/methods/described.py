@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class Described(TextMethod):
-    """Menon and Vondrick's classifier: s(c, x) is the mean of x . d over the descriptors d of class c."""
+    """Menon and Vondrick's classifier: the score of a class is the mean of `x . d` over its descriptions d.
+
+    It needs descriptions; a class without any has its templates. Each answer can be explained by the descriptions that are
+    most similar to the image. Sentences that fit several classes cost accuracy.
+    """
 
     name = "described"
     title = "By description"

@@ -44,9 +44,10 @@ SAMPLE = 20_000
 
 
 class Ensemble(FeatureMethod):
-    """p = sum_m w_m p_m, with w_m proportional to the share of the unlabeled images that m and the average classify alike.
+    """`p = sum_m w_m p_m`, with w_m proportional to the share of the images that m and the average classify alike.
 
-    The average starts with equal weights; it and the weights are computed in turn until they stay.
+    The average starts with equal weights; it and the weights are computed in turn until they stay the same. It is steadier
+    than its members, and cannot correct errors that they share.
     """
 
     name = "ensemble"

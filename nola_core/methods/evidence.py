@@ -24,7 +24,7 @@ class Options(Section):
     weight: float | None = Field(default=None, ge=0, le=1)
     """Of every space; null: measured. 0 is the text alone."""
     calibration: Literal["cooled", "both", "none"] = "cooled"
-    """The text's temperature: at least CLIP's own; also below it; or always CLIP's own."""
+    """How T is chosen: cooled: at least 1, which is CLIP's own temperature; both: also below 1; none: always 1."""
     graph: float = Field(default=2.0, ge=0)
     """Weight of the neighbours in the last iteration, and for new images, if all names occur; five times that in the first."""
     components: Positive = 128
@@ -46,11 +46,13 @@ SMOOTHING_STEPS, SMOOTHING, SHARPNESS = 5, 0.8, 0.1
 
 
 class EvidenceWeighted(FeatureMethod):
-    """softmax(L / T + w (v + D + g W Z)): with w = 0 the text's own answers, with w = 1 about those of `lda_em`.
+    """`softmax(L / T + w (v + D + g W Z))`: with w = 0 the text's own answers, with w = 1 about those of `lda_em`.
 
-    w is measured in each space before anything is fitted: linear discriminants learn the text's posterior on four fifths of the
-    images and are asked about the other fifth (`algebra.agreement`). So are T, which gives the text the mean confidence of their
-    agreement as far as w goes, and the graph's weight, which grows as fewer of the names seem to occur.
+    w is measured in each space before anything is fitted: linear discriminants learn the text's posterior on four fifths of
+    the images and are asked about the other fifth (`algebra.agreement`). T is raised, as far as w goes, to where the text is
+    as confident as the discriminants agree with it; g is larger where fewer of the names seem to occur. A space that cannot
+    predict the text's answers gets little weight, which keeps the method near or above the text. It can lose where the
+    text knows more than the second space, and it cannot notice names that are wrong in a consistent way.
     """
 
     name = "evidence"

@@ -27,12 +27,13 @@ class Options(Section):
 
 
 class Fudd(FeatureMethod):
-    """The text classifier, except that for an ambiguous image its two classes are compared again.
+    """The text classifier, except that for an ambiguous image its two best classes are compared again.
 
-    The pairs are the two best classes of the ambiguous unlabeled images. In a pair (a, b), a is described by its descriptions d
-    with the largest d . phi_a - d . phi_b above 0; their mean is added to phi_a, and b likewise. The two share the probability
-    that the text classifier gives both, by the softmax of their new scores. The paper asks a language model about each pair;
-    answers of `nola describe refine` are among the descriptions, and where there are none the existing ones do.
+    The pairs are the two best classes of the ambiguous unlabeled images. In a pair (a, b), a is described by its descriptions
+    d with the largest `d . phi_a - d . phi_b` above 0; their mean is added to phi_a, and b likewise. The two share the
+    probability that the text classifier gives both, by the softmax of their new scores. It needs descriptions: the paper asks
+    a language model about each pair; answers of `nola describe refine` are among the descriptions, and where there are none
+    the existing ones do. It can gain only in such pairs.
     """
 
     name = "fudd"

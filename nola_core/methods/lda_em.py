@@ -42,7 +42,13 @@ SMOOTHING_STEPS, SMOOTHING, SHARPNESS = 5, 0.8, 0.1
 
 
 class LdaEm(FeatureMethod):
-    """LDA by EM, with the text's posterior as prior of every image."""
+    """Gaussians of the classes with a shared covariance, by EM: `Z = softmax(L / T + v + D + g W Z)`.
+
+    L are the text's logits; their temperature T makes the mean confidence the share of images that their neighbours' vote
+    confirms. v holds the class proportions, D are linear discriminants in the principal components of one space, W averages
+    over neighbours. It gains where the space separates the classes. It trusts the space fully, so it loses where that is
+    weak.
+    """
 
     name = "lda_em"
     title = "Anchored LDA-EM"

@@ -79,7 +79,8 @@ class Method(ABC):
     Attributes:
         name: of the module, used in params.yaml and every table: a-z, 0-9 and _.
         title: in the report.
-        summary: what it does, in a few words.
+        summary: what it does, in a few words. The docstring of the class says more, for docs/methods.md: what it computes and
+            needs, when it gains and when it loses.
         paper: where it comes from, with section or equation.
         section: its options, a section of params.yaml with defaults; no keys unless it says so.
         transductive: whether it also answers the images it was fitted on together; see `Fitted.transduced`.
@@ -107,9 +108,14 @@ class FittedMethod(Method):
 
 
 class TextMethod(FittedMethod):
-    """A method that reads the class texts and no image; its classifier is the mean embedding of each class's texts."""
+    """A method that reads the class texts and no image.
+
+    Its classifier is the mean embedding of each class's texts, unless `fit` and `restore` say otherwise.
+    """
 
     kind = "text"
+    embeds: ClassVar[bool] = True
+    """Whether its classifier is one embedding a class, a `TextClassifier`, which students start from."""
 
     @abstractmethod
     def texts(self, texts: Texts, options: Any) -> list[list[str]]:

@@ -22,7 +22,12 @@ class Options(Shared):
 
 
 class Nola(StudentMethod):
-    """CLIP with visual prompts, taught by another method."""
+    """NoLA's student: prompt tokens, norm layers and classifier of CLIP's vision tower are tuned; `tune` names other parts.
+
+    It sees strongly augmented views of all train images, and learns the class that the teacher gives each. It needs the
+    images and a tower that can be tuned, and is slow without a GPU. It changes the features themselves, so it can become more
+    accurate than its teacher; errors that the teacher makes consistently, it learns.
+    """
 
     name = "nola"
     title = "NoLA"

@@ -38,7 +38,12 @@ FLOOR = 1e-3
 
 
 class OtFusion(FeatureMethod):
-    """Optimal transport over the answers of all spaces."""
+    """The weighted mean of the text's answers and of Gaussians in every space, fitted to a transport plan over all images.
+
+    The plan z is the entropic optimal transport of the images to the classes with given class proportions; expert and plan
+    are computed in turn, and an expert counts as much as it agrees with the plan. It gains where all classes occur. The plan
+    forces its proportions on the images, so it loses where names do not occur, most with `uniform: 1`, as in the paper.
+    """
 
     name = "ot_fusion"
     title = "OT fusion"

@@ -52,13 +52,19 @@ def contexts(options: Options) -> list[str]:
 
 
 class Perception(TextMethod):
-    """p(y | x) = sum_z p(z | x) p(y | x, z) over the contexts z, with p(z | x) inferred from the same texts."""
+    """`p(y | x) = sum_z p(z | x) p(y | x, z)` over contexts z such as "upside down, in the dark".
+
+    The context is inferred from the same texts: `p(z | x)` is proportional to `sum_c exp(s x . phi_zc)^(1 / temperature)`. It
+    needs nothing but the names, and a text for every class in every context. It helps where images differ in what
+    `attributes` names. It has no single embedding a class, so students and most feature methods cannot start from it.
+    """
 
     name = "perception"
     title = "PerceptionCLIP"
     summary = "CLIP that first infers background, orientation and light from texts, then classifies given these"
     paper = "An et al., PerceptionCLIP: Visual Classification by Inferring and Conditioning on Contexts, ICLR 2024, section 5"
     section = Options
+    embeds = False
 
     def texts(self, texts: Texts, options: Options) -> list[list[str]]:
         return [[in_context(filled[0], context) for context in contexts(options)] for filled in texts.templates]

@@ -24,7 +24,11 @@ class Options(Section):
 
 
 class RealPrompt(TextMethod):
-    """Templates with each class called by its most frequent synonym."""
+    """Templates with each class called by its most frequent synonym.
+
+    It needs a table of how often each synonym occurs in CLIP's pre-training texts. It helps classes with rare names (`cash
+    machine`: `ATM`). Without a table it equals `templates`.
+    """
 
     name = "real_prompt"
     title = "REAL-prompt"

@@ -25,8 +25,10 @@ class Options(Section):
 class Selected(TextMethod):
     """The class-description embedding of the descriptions that separate a class from its neighbours in text space.
 
-    A description separates its class if it is nearer to the embedding of the class's other texts than to that of any of the
-    neighbours; the larger its margin over them on the mean, the better.
+    A description separates its class if it is nearer to the mean of the class's other texts than to the mean of any
+    neighbouring class; those with the largest margin over the neighbours, on average, come first. It needs descriptions, and
+    no image. It helps where many sentences are vague. What separates two classes as texts need not separate their images, and
+    then it loses.
     """
 
     name = "selected"

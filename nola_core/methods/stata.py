@@ -29,7 +29,13 @@ class Options(Section):
 
 
 class StatA(FeatureMethod):
-    """Transduction with a diagonal covariance a class, and a statistical anchor at the text."""
+    """As `transclip`, with a variance a class, and with the text in each class's Gaussian as if it were `anchoring` images.
+
+    With n_c images of mean m_c and variance v_c in a class, and `b = n_c / (n_c + anchoring)`, its Gaussian has the mean
+    `mu_c = L2norm(b m_c + (1 - b) t_c)` and the variance `b v_c + (1 - b) (1 / d + (t_c - mu_c)^2)`. So a name without images
+    stays at its text t_c. It reads CLIP's features, and is made for long lists of names of which few occur. It loses with
+    three images a class.
+    """
 
     name = "stata"
     title = "StatA"
@@ -52,8 +58,8 @@ class StatA(FeatureMethod):
         edges = transduction.affinities(near)
         z = logits.softmax(dim=1)
         logits *= options.text_weight
-        prototypes, first = text.weights.double(), 1 / space.dim
-        model = gaussian.Diagonal(text.weights, torch.full_like(text.weights, first))
+        prototypes, first = normalize(text.weights.double(), dim=1), 1 / space.dim
+        model = gaussian.Diagonal(prototypes.float(), torch.full_like(text.weights, first))
         for _ in range(transduction.OUTER):
             z = transduction.assigned(transduction.scores(space, model, logits), edges, z)
             counts, sums = z.sum(dim=0, dtype=torch.float64)[:, None], space.weighted_sum(z)

@@ -39,11 +39,12 @@ PSEUDO_COUNT = 1.0
 
 
 class Tac(FeatureMethod):
-    """t_i = L2norm(sum_n softmax_n(x_i . n / tau) n), then linear discriminants of [x_i; t_i] by EM from the text's answers.
+    """`t_i = L2norm(sum_n softmax_n(x_i . n / temperature) n)`, then linear discriminants of [x_i; t_i] by EM from the text.
 
     The texts n are the class embeddings and, of each class, the descriptions nearest to the mean of the images that the text
-    classifier gives it; the paper takes WordNet's nouns nearest to k-means centres. It then clusters [x; t] without names; here
-    the discriminants are added to the text's logits, which names the clusters.
+    classifier gives it; the paper takes WordNet's nouns nearest to k-means centres. It then clusters [x; t] without names;
+    here the discriminants are added to the text's logits, which names the clusters. It reads CLIP's features alone, so it
+    neither gains nor loses much; with few descriptions the counterparts say little that the image does not.
     """
 
     name = "tac"

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 class Templates(TextMethod):
-    """The mean embedding of the class name in every template (prompt ensembling)."""
+    """The mean embedding of the class name in every template (prompt ensembling).
+
+    The mean keeps what the sentences have in common. It helps where the templates differ and fit the images; with one
+    template it equals `zero_shot`.
+    """
 
     name = "templates"
     title = "Templates"

@@ -31,7 +31,12 @@ class Options(Section):
 
 
 class TransClip(FeatureMethod):
-    """Transduction with a shared diagonal covariance."""
+    """All images are classified together: each is held by the text, by its class's Gaussian and by its neighbours.
+
+    `z_i` is proportional to `y_i^text_weight exp((log N(x_i; mu, var) + (50 / 6) ((W + W^T) z)_i) / 50)`, with one diagonal
+    variance for all classes; z, mu and var are updated in turn. It reads one space, and gains most where that separates the
+    classes well (`space: ssl`). It assumes no class proportions, so names that do not occur do little harm.
+    """
 
     name = "transclip"
     title = "TransCLIP"

@@ -29,13 +29,16 @@ class Options(Section):
     inner_steps: Positive = 10
     """Of the classifier that learns the labelling anew in every step."""
     learning_rate: Rate = 0.003
+    """Of the labelling; 0.001 in the paper, with its twenty times as many steps."""
     inner_learning_rate: Rate = 0.01
+    """Of the classifiers; 0.001 in the paper."""
     warm_steps: Positive = 50
-    """Of the first heads outside CLIP's space, which learn the text's posterior."""
+    """In which the heads of the other spaces than CLIP's first learn the text's posterior."""
     balance: Literal["estimated", "uniform", "power_law"] = "estimated"
     """The class proportions that the labelling is held near: those estimated from the text's posterior; uniform, as in the paper,
     which fails where classes are missing; or any order of a power law, as in PET-TURTLE."""
     balance_weight: float = Field(default=10.0, ge=0)
+    """Of the divergence from these proportions: gamma of the paper."""
     exponent: float = Field(default=0.5, ge=0)
     """Of the power law 1 / rank^exponent."""
     sparse: bool = False
@@ -47,10 +50,11 @@ class Options(Section):
 
 
 class Turtle(FeatureMethod):
-    """The mean of a labelling head in each space.
+    """A labelling that linear classifiers learn easily in every space: the mean of a labelling head in each.
 
-    The original has no names: its heads start at random. Here CLIP's head is the text's logits plus a linear part that starts at
-    zero, the others start from the text's posterior, and a divergence from this posterior fades out.
+    The original has no names: its heads start at random. Here CLIP's head is the text's logits plus a linear part that starts
+    at zero, the others start from the text's posterior, and a divergence from this posterior fades out. It copes with missing
+    classes and weak spaces, and is the slowest by far: it solves a small training problem in every step.
     """
 
     name = "turtle"

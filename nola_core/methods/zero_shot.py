@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 class ZeroShot(TextMethod):
-    """The class name in the first template of the collection."""
+    """The class name in the first template of the collection.
+
+    An image gets the class whose sentence is nearest in CLIP's space. It needs nothing but the names. Reports measure gains
+    from it. It fails where a name is ambiguous, or says little about how the class looks.
+    """
 
     name = "zero_shot"
     title = "Zero-shot"

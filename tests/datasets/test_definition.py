@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from nola_core.datasets.definition import load_definition
+from nola_core.datasets.definition import ReaderName, load_definition
 from nola_core.errors import NolaError
 from tests.collection import PARAMS, write_collection
 
 IMAGES = {"reader": "folder", "holdout": 0, "labels": "none"}
+READERS = get_args(ReaderName)
 
 
 def test_the_embedded_default() -> None:
@@ -50,7 +51,7 @@ def test_an_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> Non
         ({"templates": []}, "templates = []: List should have at least 1 item"),
         (
             {"images": {**IMAGES, "reader": "floder"}},
-            "reader = 'floder': must be 'folder', 'table', 'webdataset', 'huggingface', 'torchvision', 'catalog' or 'digits'.",
+            f"reader = 'floder': must be {', '.join(map(repr, READERS[:-1]))} or {READERS[-1]!r}.",
         ),
         ({"images": {**IMAGES, "holdout": -1}}, "images.holdout = -1: must be greater than or equal to 0."),
         ({"images": {**IMAGES, "holdout": float("inf")}}, "images.holdout = inf: must be a finite number."),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nola_core.methods.stata import METHOD
+from nola_core.text_classifier import TextClassifier
 from tests.methods.made import (
     Made,
     answers,
@@ -81,3 +84,13 @@ def test_classes_that_do_not_occur_stay_at_their_texts() -> None:
         share = float(present[c] / (1 + present[c]))
         assert float(means[c] @ texts[c]) > 1 - share - 1e-3
     assert made.accuracy(fitted.transduced) > 0.95
+
+
+def test_the_gaussians_start_at_the_direction_of_a_text_whatever_its_length() -> None:
+    """Embeddings of `described` are means of unit vectors, so they are shorter than 1."""
+    made = blobs(50, noise=0.3, text_noise=0.3)
+    text = made.collection.text
+    assert isinstance(text, TextClassifier)
+    short = replace(made, collection=replace(made.collection, text=TextClassifier(text.weights / 2, text.logit_scale * 2)))
+    for mine, theirs in zip(answers(METHOD, short), answers(METHOD, made), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
