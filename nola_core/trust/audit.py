@@ -6,7 +6,7 @@
 
 Images are drawn at random within strata of the classifier's own confidence, and within a stratum spread over the predicted
 classes. Any beginning of the order is a valid sample, so a person may stop at any time. The interval is that of Clopper and
-Pearson with the sample size that would give a simple random sample the same variance (Korn and Graubard, "Confidence Intervals for
+Pearson with the sample size at which a simple random sample has the same variance (Korn and Graubard, "Confidence Intervals for
 Proportions with Small Expected Number of Positive Counts Estimated from Survey Data", 1998). Confidence decides only whom to ask,
 never what the answer is: an overconfident classifier makes the interval wide, not wrong.
 """
