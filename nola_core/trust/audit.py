@@ -143,29 +143,21 @@ def _spread(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _interleaved(queues: list[np.ndarray], share: np.ndarray) -> np.ndarray:
-    """All queues as one, so that every beginning has the shares: next comes the queue that is furthest behind."""
-    taken = np.zeros(len(queues), dtype=np.int64)
-    sizes = np.array([len(queue) for queue in queues])
-    order = np.empty(int(sizes.sum()), dtype=np.int64)
-    for place in range(len(order)):
-        behind = share * (place + 1) - taken
-        behind[taken >= sizes] = -np.inf
-        chosen = int(behind.argmax())
-        order[place] = queues[chosen][taken[chosen]]
-        taken[chosen] += 1
-    return order
+    """All queues as one, so that every beginning has the shares: the image number j of a queue is due at (j + 1/2) / share."""
+    due = np.concatenate([(np.arange(len(queue)) + 0.5) / mine for queue, mine in zip(queues, share, strict=True)])
+    return np.concatenate(queues)[np.argsort(due, kind="stable")]
 
 
 def _joined(plan: Plan, answers: Mapping[int, bool]) -> list[tuple[int, int, int]]:
     """(images, labels, right) a stratum; one with fewer than two labels is joined with the next, the last with the one before."""
     rows = np.fromiter(answers, dtype=np.int64, count=len(answers))
     right = np.fromiter(answers.values(), dtype=bool, count=len(answers))
+    images = np.bincount(plan.stratum)
+    labels, hits = (np.bincount(plan.stratum[some], minlength=len(images)) for some in (rows, rows[right]))
     joined: list[tuple[int, int, int]] = []
     waiting = (0, 0, 0)
-    for number in range(int(plan.stratum.max()) + 1):
-        mine = plan.stratum[rows] == number
-        here = (int((plan.stratum == number).sum()), int(mine.sum()), int(right[mine].sum()))
-        waiting = (waiting[0] + here[0], waiting[1] + here[1], waiting[2] + here[2])
+    for size, mine, good in zip(images.tolist(), labels.tolist(), hits.tolist(), strict=True):
+        waiting = (waiting[0] + size, waiting[1] + mine, waiting[2] + good)
         if waiting[1] >= 2:
             joined.append(waiting)
             waiting = (0, 0, 0)
@@ -176,9 +168,9 @@ def _joined(plan: Plan, answers: Mapping[int, bool]) -> list[tuple[int, int, int
 
 
 def _clopper_pearson(right: float, labels: float, *, level: float) -> tuple[float, float]:
-    from scipy.stats import beta  # takes a second to import
+    from scipy.special import betaincinv
 
     tail = (1 - level) / 2
-    low = 0.0 if right <= 0 else float(beta.ppf(tail, right, labels - right + 1))
-    high = 1.0 if right >= labels else float(beta.ppf(1 - tail, right + 1, labels - right))
+    low = 0.0 if right <= 0 else float(betaincinv(right, labels - right + 1, tail))
+    high = 1.0 if right >= labels else float(betaincinv(right + 1, labels - right, 1 - tail))
     return low, high
