@@ -3,9 +3,9 @@
     python -m benchmarks.beds     # once: embed digits and the photographs
     python -m benchmarks.audit    # writes benchmarks/results/audit.csv and audit.md
 
-Each population is the test images of a bed with one method's answers. An audit draws images, looks up their labels as a person would,
-and gives an interval. It is right if the interval holds the accuracy over all images of the population. All ways are asked with the
-same numbers of labels.
+Each population is the test images of a bed with one method's answers. An audit draws images, looks up their labels as a person
+would, and gives an interval. It is right if the interval holds the accuracy over all images of the population. All ways are asked
+with the same numbers of labels.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ METHODS = ("zero_shot", "templates", "evidence")
 MORE = {"digits": ("alignment",)}
 LABELS = (30, 50, 100)
 AUDITS = 1000
+FLOOR = 0.04
+"""Least variance that Neyman's allocation takes a stratum to have: the classifier may be wrong where it is sure."""
 STEP = 5
 """The impatient looks at the figure after so many labels, from `audit.MIN_LABELS` on, and stops where it pleases."""
 
-Interval = tuple[float, float]
+Interval = tuple[float, float, float]
+"""Low, high, and the estimate between them."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ def populations(bed: str) -> list[Population]:
     for method in (*METHODS, *MORE.get(bed, ())):
         answers = run(draw, method, {})[1]["test"]
         best = answers.max(dim=1)
-        classes = best.indices.numpy()
-        found.append(Population(bed, method, best.values.double().numpy(), classes, classes == draw.test.labels))
+        classes, confidence = best.indices.numpy(), best.values.double().numpy()
+        if not any(np.array_equal(confidence, other.confidence) for other in found):  # one template: `templates` is `zero_shot`
+            found.append(Population(bed, method, confidence, classes, classes == draw.test.labels))
     return found
 
 
@@ -89,8 +93,7 @@ def ways(population: Population, first: Population) -> dict[str, Callable[[int],
         "simple": lambda seed: [_simple(right, seed, labels, clopper_pearson) for labels in LABELS],
         "simple, finite": lambda seed: [_simple(right, seed, labels, simple) for labels in LABELS],
         "ppi++": lambda seed: [ppi(population, _sample(right, seed, labels)) for labels in LABELS],
-        "proportional": lambda seed: [stratified(population, right, seed, labels, neyman=0.0) for labels in LABELS],
-        "neyman": lambda seed: [stratified(population, right, seed, labels, neyman=1.0) for labels in LABELS],
+        "half neyman": lambda seed: [stratified(population, right, seed, labels, neyman=0.5) for labels in LABELS],
         "stopped early": lambda seed: [impatient(population, seed, labels) for labels in LABELS],
     }
     if population.method != first.method:
@@ -98,23 +101,23 @@ def ways(population: Population, first: Population) -> dict[str, Callable[[int],
     return found
 
 
-def stratified(design: Population, right: np.ndarray, seed: int, labels: int, *, neyman: float | None = None) -> Interval:
+def stratified(design: Population, right: np.ndarray, seed: int, labels: int, *, neyman: float = 0.0) -> Interval:
     """That of `nola_core.trust.audit`; drawn for `design`, about the answers that are `right`."""
     plan = _plan(design, seed, neyman)
     found = audit.estimate(plan, {int(row): bool(right[row]) for row in plan.order[:labels]})
     assert found is not None
-    return found.low, found.high
+    return found.low, found.high, found.accuracy
 
 
 def impatient(population: Population, seed: int, labels: int) -> Interval:
     """The interval of somebody who sees it on the way and stops where it looks best, that is, where its middle is highest."""
-    plan = _plan(population, seed, None)
+    plan = _plan(population, seed, 0.0)
     looks = range(audit.MIN_LABELS, labels + 1, STEP)
     found = [
         audit.estimate(plan, {int(row): bool(population.right[row]) for row in plan.order[:seen]}) for seen in (*looks, labels)
     ]
     best = max((one for one in found if one is not None), key=lambda one: one.accuracy)
-    return best.low, best.high
+    return best.low, best.high, best.accuracy
 
 
 def ppi(population: Population, rows: np.ndarray, level: float = 0.95) -> Interval:
@@ -127,14 +130,14 @@ def ppi(population: Population, rows: np.ndarray, level: float = 0.95) -> Interv
     mean = power * guess.mean() + (right - power * mine).mean()
     deviation = np.sqrt(power**2 * guess.var() / images + (right - power * mine).var(ddof=1) / labels)
     reach = norm.ppf((1 + level) / 2) * deviation
-    return float(mean - reach), float(mean + reach)
+    return float(mean - reach), float(mean + reach), float(mean)
 
 
 def clopper_pearson(right: int, labels: int, level: float = 0.95) -> Interval:
     """Of a simple random sample, whatever it was drawn from."""
     tail = (1 - level) / 2
     low = 0.0 if right == 0 else float(betaincinv(right, labels - right + 1, tail))
-    return low, 1.0 if right == labels else float(betaincinv(right + 1, labels - right, 1 - tail))
+    return low, 1.0 if right == labels else float(betaincinv(right + 1, labels - right, 1 - tail)), right / labels
 
 
 def _exact_tables(images: int, level: float = 0.95) -> Callable[[int, int], Interval]:
@@ -148,7 +151,7 @@ def _exact_tables(images: int, level: float = 0.95) -> Callable[[int, int], Inte
             tail = (1 - level) / 2
             possible = (hypergeom.sf(seen - 1, images, good, labels) > tail) & (hypergeom.cdf(seen, images, good, labels) > tail)
             tables[labels] = possible.argmax(axis=0) / images, 1 - possible[::-1].argmax(axis=0) / images
-        return float(tables[labels][0][right]), float(tables[labels][1][right])
+        return float(tables[labels][0][right]), float(tables[labels][1][right]), right / labels
 
     return interval
 
@@ -161,18 +164,22 @@ def _sample(right: np.ndarray, seed: int, labels: int) -> np.ndarray:
     return np.random.default_rng([seed, 1]).permutation(len(right))[:labels]
 
 
-_PLANS: dict[tuple[str, str, int, float | None], audit.Plan] = {}
+_PLANS: dict[tuple[str, str, int, float], audit.Plan] = {}
 
 
-def _plan(design: Population, seed: int, neyman: float | None) -> audit.Plan:
+def _plan(design: Population, seed: int, neyman: float) -> audit.Plan:
+    """The sample; a part `neyman` of the labels goes to the strata by their expected deviation, the rest by their size."""
     key = (design.bed, design.method, seed, neyman)
     if key not in _PLANS:
-        ours = audit.NEYMAN
-        audit.NEYMAN = ours if neyman is None else neyman
-        try:
-            _PLANS[key] = audit.draw(design.confidence, design.classes, seed=seed)
-        finally:
-            audit.NEYMAN = ours
+        plan = audit.draw(design.confidence, design.classes, seed=seed)
+        if neyman:
+            queues = [plan.order[plan.stratum[plan.order] == number] for number in range(int(plan.stratum.max()) + 1)]
+            size = np.array([len(queue) for queue in queues]) / len(plan.order)
+            mean = np.array([design.confidence[queue].mean() for queue in queues])
+            deviation = size * np.sqrt(np.maximum(mean * (1 - mean), FLOOR))
+            share = (1 - neyman) * size + neyman * deviation / deviation.sum()
+            plan = audit.Plan(audit._interleaved(queues, share), plan.stratum)
+        _PLANS[key] = plan
     return _PLANS[key]
 
 
@@ -189,6 +196,7 @@ def _row(population: Population, way: str, labels: int, found: np.ndarray) -> di
         "audits": len(found),
         "coverage": round(float(holds.mean()), 4),
         "width": round(float((found[:, 1] - found[:, 0]).mean()), 4),
+        "bias": round(float(found[:, 2].mean() - accuracy), 4),
     }
 
 

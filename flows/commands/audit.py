@@ -90,7 +90,7 @@ def _by_table(judging: Judging, file: Path, image_of: Any, dataset: str, *, quie
         count = sheet.write(judging, file, image_of)
         notice(
             f"{count} images to judge: fill the column `answer` with a class name, {sheet.NONE} or {sheet.SKIP} (nobody can say), "
-            "save it as CSV, and run this command again",
+            "and run this command again",
             quiet=quiet,
         )
         made(file)
@@ -114,8 +114,8 @@ def _say_first(judging: Judging, *, quiet: bool) -> None:
         notice(f"{judging.judged} of {judging.labels} labels are there from before", quiet=quiet)
     if progress.newcomers:
         notice(
-            f"{progress.newcomers:,} images came after the sample was drawn: the figure is about the other {len(progress.order):,}. "
-            "--new draws from all of them",
+            f"{progress.newcomers:,} images came after the sample was drawn: the figure is about the other "
+            f"{len(progress.order):,}. --new draws from all of them",
             quiet=quiet,
         )
 

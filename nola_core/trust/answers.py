@@ -3,9 +3,9 @@
     plan.parquet     the sample: the images in the order they are asked about, with their strata
     answers.jsonl    one line an answer, only ever appended to
 
-Answers are about images, so they stay true whatever is trained later. The plan stays, too: within its strata it is a random sample of
-the images, and the classifier that is judged by it may be any that was not chosen by these very answers. A plan drawn for another
-classifier costs width, not validity.
+Answers are about images, so they stay true whatever is trained later. The plan stays, too: within its strata it is a random sample
+of the images, and the classifier that is judged by it may be any that was not chosen by these very answers. A plan drawn for
+another classifier costs width, not validity.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ import pandas as pd
 import pyarrow as pa
 
 from nola_core.errors import NolaError
+from nola_core.evaluation import reported_split
 from nola_core.files import digest, read_note, read_table, write_table
+from nola_core.methods.method import InForce
+from nola_core.prediction import Predictions
 from nola_core.trust.audit import Estimate, Plan, estimate
 
 FOLDER = "audit"
@@ -247,16 +250,16 @@ class Progress:
 
 
 def measured(
-    folder: Path, images: Mapping[str, str], names: Sequence[str], predicted: Mapping[str, Mapping[str, str]], final: str
+    folder: Path, manifest: pd.DataFrame, classes: pd.DataFrame, predictions: Predictions, in_force: InForce
 ) -> dict[str, Any] | None:
     """What metrics.json says of an audit; None without one, or with fewer than `MIN_LABELS` labels.
 
     Args:
         folder: `data/<dataset>/audit`.
-        images: image id -> SHA-256, of the readable images of the reported split.
-        names: of the classes.
-        predicted: method -> image id -> class name.
-        final: the method that counts.
+        manifest: `image_id, split, sha256, ok`.
+        classes: `class_id, name`.
+        predictions: of all methods in force.
+        in_force: the methods.
 
     Raises:
         NolaError: a file of the folder is damaged.
@@ -264,24 +267,37 @@ def measured(
     sample = read_sample(folder)
     if sample is None:
         return None
-    progress = Progress(sample, read_answers(folder), images, names)
+    split = reported_split(manifest)
+    names = classes.sort_values("class_id")["name"].astype(str).to_numpy()
+    progress = Progress(sample, read_answers(folder), images_of(manifest, split), list(names))
     counted = progress.counted
-    found = {method: progress.estimate(mine, counted) for method, mine in predicted.items()}
-    mine = found[final]
-    if mine is None:
+    asked = {answer.image_id for answer in counted}
+    found = {}
+    for method in in_force.names:
+        table = predictions.read(split, method, ["image_id", "class_id"])
+        table = table[table["image_id"].isin(asked)]
+        found[method] = progress.estimate(dict(zip(table["image_id"], names[table["class_id"]], strict=True)), counted)
+    final = found[in_force.final]
+    if final is None:
         return None
     return {
-        "method": final,
-        **_interval(mine),
+        "method": in_force.final,
+        **_interval(final),
         "level": 0.95,
-        "labels": mine.labels,
-        "skipped": len(counted) - mine.labels,
+        "labels": final.labels,
+        "skipped": len(counted) - final.labels,
         "images": len(progress.order),
         "newcomers": progress.newcomers,
         "last": counted[-1].when,
         "drawn_for": sample.note["method"],
         "methods": {method: _interval(one) for method, one in found.items() if one is not None},
     }
+
+
+def images_of(manifest: pd.DataFrame, split: str) -> dict[str, str]:
+    """Image id -> SHA-256, of the readable images of a split."""
+    usable = manifest[manifest["ok"].astype(bool) & (manifest["split"] == split)]
+    return dict(zip(usable["image_id"].astype(str), usable["sha256"].astype(str), strict=True))
 
 
 def _interval(found: Estimate) -> dict[str, float]:

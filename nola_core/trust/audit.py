@@ -4,8 +4,9 @@
     >>> estimate(plan, {row: is_right for row in plan.order[:50]})
     Estimate(accuracy=0.91, low=0.81, high=0.97, labels=50, ...)
 
-Images are drawn at random within strata of the classifier's own confidence, and within a stratum spread over the predicted
-classes. Any beginning of the order is a valid sample, so a person may stop at any time. The interval is that of Clopper and
+Images are drawn at random within strata of the classifier's own confidence, all strata in proportion to their size, and within a
+stratum spread over the predicted classes. Any beginning of the order is a valid sample, so a person may stop at any number that was
+not chosen by the figure. The interval is that of Clopper and
 Pearson with the sample size at which a simple random sample has the same variance (Korn and Graubard, "Confidence Intervals for
 Proportions with Small Expected Number of Positive Counts Estimated from Survey Data", 1998). Confidence decides only whom to ask,
 never what the answer is: an overconfident classifier makes the interval wide, not wrong.
@@ -19,10 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 
 STRATA = 5
-NEYMAN = 0.5
-"""Share of the labels that goes where the classifier is in doubt; the rest goes to all strata alike."""
-FLOOR = 0.04
-"""Least variance of an answer that a stratum is planned with: the classifier may be wrong where it is sure."""
 PRIOR = 2.0
 """Labels' worth of the overall accuracy that each stratum's variance starts from."""
 GAIN = (0.5, 2.0)
@@ -81,7 +78,7 @@ def draw(confidence: np.ndarray, classes: np.ndarray, *, seed: int, strata: int 
     stratum = np.empty(count, dtype=np.int64)
     for number, group in enumerate(groups):
         stratum[group] = number
-    share = _shares([confidence[group] for group in groups], count)
+    share = np.array([len(group) / count for group in groups])
     queues = [_spread(_by_class(rng.permutation(group), classes), rng) for group in groups]
     return Plan(_interleaved(queues, share), stratum)
 
@@ -111,14 +108,6 @@ def estimate(plan: Plan, answers: Mapping[int, bool], *, level: float = 0.95) ->
     if len(answers) == len(plan.order):
         bounds = (accuracy, accuracy)  # every image was judged
     return Estimate(accuracy, *bounds, total, effective, tuple((int(n), int(m), int(k)) for n, m, k in counts))
-
-
-def _shares(confidence: list[np.ndarray], count: int) -> np.ndarray:
-    """The share of the labels that each stratum gets: half by its size, half by its size times its expected deviation."""
-    weight = np.array([len(part) / count for part in confidence])
-    mean = np.array([part.mean() if len(part) else 0.0 for part in confidence])
-    deviation = weight * np.sqrt(np.maximum(mean * (1 - mean), FLOOR))
-    return np.asarray((1 - NEYMAN) * weight + NEYMAN * deviation / max(deviation.sum(), 1e-12))
 
 
 def _by_class(group: np.ndarray, classes: np.ndarray) -> np.ndarray:

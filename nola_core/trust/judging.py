@@ -27,6 +27,7 @@ from nola_core.trust.answers import (
     Sample,
     Verdict,
     append,
+    images_of,
     names_digest,
     read_answers,
     read_sample,
@@ -41,8 +42,8 @@ class Question:
     Attributes:
         place: in the order, from 0.
         image_id: the image.
-        options: the classes that the classifier holds most likely, at most five, in alphabetical order: neither the first place nor
-            anything else tells which one it chose, so that nobody just agrees with it.
+        options: the classes that the classifier holds most likely, at most five, in alphabetical order: nothing tells which one
+            it chose, so that nobody just agrees with it.
     """
 
     place: int
@@ -184,8 +185,9 @@ def _load(root: Path, dataset: str, folder: Path, *, labels: int, new: bool, see
         raise NolaError(f"{path} has no predictions by {method} of the split {split}; run `nola run --dataset {dataset}`.")
     predicted = table[["class_id", "probability"]].set_index(table["image_id"].astype(str))
     predicted["top"] = list(matrix(table["top_classes"]))
-    usable = manifest[manifest["ok"].astype(bool) & manifest["image_id"].isin(predicted.index)]
-    images = dict(zip(usable["image_id"].astype(str), usable["sha256"].astype(str), strict=True))
+    images = images_of(manifest, split)
+    if missing := set(images) - set(predicted.index):
+        raise NolaError(f"{path} has no prediction for {len(missing):,} images; run `nola run --dataset {dataset}` first.")
     names = dict(zip(classes["name"].astype(str), classes["display_name"].astype(str), strict=True))
     sha256 = sha256_file(path)
     sample = None if new else read_sample(folder)

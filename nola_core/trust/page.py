@@ -25,6 +25,7 @@ LOCAL = "127.0.0.1"
 LONGEST_SIDE = 1600
 """Larger images are sent smaller."""
 BODY_BYTES = 1 << 16
+NOTHING_ELSE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PAGE = Path(__file__).with_name("page.html")
 
 
@@ -204,7 +205,7 @@ def _handler(page: Page, token: str) -> type[BaseHTTPRequestHandler]:
             for name, value in {
                 "Content-Type": kind,
                 "Content-Length": str(len(content)),
-                "Content-Security-Policy": f"default-src 'none'; {allowed}base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                "Content-Security-Policy": f"default-src 'none'; {allowed}{NOTHING_ELSE}",
                 "Cache-Control": "no-store",
                 "Referrer-Policy": "no-referrer",
                 "X-Content-Type-Options": "nosniff",

@@ -57,9 +57,9 @@ def page(root: Path, *, labels: int = 12) -> Iterator[tuple[str, Judging]]:
 def press(window: Browser, keys: str, judging: Judging) -> None:
     """Press keys, each after the page has shown the answer to the one before."""
     for key in keys:
-        place = judging.progress.place
+        before = judging.progress.place
         window.press(key)
-        until(lambda: judging.progress.place != place, f"the answer to {key}")
+        until(lambda before=before: judging.progress.place != before, f"the answer to {key}")
         window.wait(f"return !busy && (!state.question || state.question.place === {judging.progress.place})")
 
 
@@ -166,6 +166,7 @@ def test_a_kill_loses_nothing_and_the_command_goes_on(tmp_path: Path, window: Br
     for done in (10, 11):
         window.press("1")
         window.wait(f"return !busy && state.judged === {done + 1}")
+    window.wait("return !at('last').hidden")
     window.press(ENTER)
     out, _ = command.communicate()
     assert command.returncode == 0 and re.search(r"accuracy \d+\.\d%, 95 % interval .* measured on 12 images", out)
