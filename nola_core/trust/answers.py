@@ -3,9 +3,9 @@
     plan.parquet     the sample: the images in the order they are asked about, with their strata
     answers.jsonl    one line an answer, only ever appended to
 
-Answers are about images, so they stay true whatever is trained later. The plan stays, too: within its strata it is a random sample
-of the images, and the classifier that is judged by it may be any that was not chosen by these very answers. A plan drawn for
-another classifier costs width, not validity.
+Answers are about images, so they stay true whatever is trained later. The plan stays, too: within its strata it is a random
+sample of the images, and it judges any classifier that was not chosen by these very answers. A plan drawn for another classifier
+costs width, not validity.
 """
 
 from __future__ import annotations

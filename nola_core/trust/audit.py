@@ -5,8 +5,8 @@
     Estimate(accuracy=0.91, low=0.81, high=0.97, labels=50, ...)
 
 Images are drawn at random within strata of the classifier's own confidence, all strata in proportion to their size, and within a
-stratum spread over the predicted classes. Any beginning of the order is a valid sample, so a person may stop at any number that was
-not chosen by the figure. The interval is that of Clopper and
+stratum spread over the predicted classes. Any beginning of the order is a valid sample, so a person may stop at any number that
+was not chosen by the figure. The interval is that of Clopper and
 Pearson with the sample size at which a simple random sample has the same variance (Korn and Graubard, "Confidence Intervals for
 Proportions with Small Expected Number of Positive Counts Estimated from Survey Data", 1998). Confidence decides only whom to ask,
 never what the answer is: an overconfident classifier makes the interval wide, not wrong.
