@@ -141,7 +141,7 @@ def clopper_pearson(right: int, labels: int, level: float = 0.95) -> Interval:
 
 
 def _exact_tables(images: int, level: float = 0.95) -> Callable[[int, int], Interval]:
-    """The exact interval of a simple random sample from so many images: what the hypergeometric distribution does not rule out."""
+    """The exact interval of a simple random sample from so many images: what the hypergeometric law does not rule out."""
     tables: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def interval(right: int, labels: int) -> Interval:

@@ -89,8 +89,8 @@ def _by_table(judging: Judging, file: Path, image_of: Any, dataset: str, *, quie
     if not file.exists():
         count = sheet.write(judging, file, image_of)
         notice(
-            f"{count} images to judge: fill the column `answer` with a class name, {sheet.NONE} or {sheet.SKIP} (nobody can say), "
-            "and run this command again",
+            f"{count} images to judge: fill the column `answer` with a class name, {sheet.NONE} or {sheet.SKIP} "
+            "(nobody can say), and run this command again",
             quiet=quiet,
         )
         made(file)

@@ -144,7 +144,7 @@ COUNT, CLASSES = 900, 5
 
 
 def simulated(audit: Callable[[np.random.Generator, int], bool], times: int = 200) -> float:
-    """How often an audit's interval holds the accuracy."""
+    """How often an audit's interval holds the accuracy; of 200 that hold with 95 %, fewer than 91 % do so once in 200 times."""
     return float(np.mean([audit(np.random.default_rng(seed), seed) for seed in range(times)]))
 
 
@@ -154,7 +154,7 @@ NEW = np.clip(OLD + RNG.normal(0, 0.35, COUNT), 0.02, 0.98)
 """Confidences of two classifiers that are alike, but not much."""
 RIGHT = RNG.random(COUNT) < NEW
 IDS = np.array([f"{number}" for number in range(COUNT)], dtype=object)
-PREDICTED = {one: "a" for one in IDS}
+PREDICTED = dict.fromkeys(IDS, "a")
 GROUPS = RNG.integers(CLASSES, size=COUNT)
 
 
@@ -178,7 +178,7 @@ def test_a_sample_drawn_for_another_classifier_judges_this_one() -> None:
         answers = {one: said(one, "first") for one in sample.image_ids[:50]}
         return holds(Progress(sample, answers, dict.fromkeys(IDS, "0"), NAMES), np.arange(COUNT))
 
-    assert simulated(audit) >= 0.93
+    assert simulated(audit) >= 0.91
 
 
 def test_a_sample_judges_the_images_that_are_left() -> None:
@@ -189,7 +189,7 @@ def test_a_sample_judges_the_images_that_are_left() -> None:
         answers = {one: said(one, "first") for one in sample.image_ids[:70]}
         return holds(Progress(sample, answers, dict.fromkeys(IDS[left], "0"), NAMES), left)
 
-    assert simulated(audit) >= 0.93
+    assert simulated(audit) >= 0.91
 
 
 def test_a_new_sample_with_the_answers_of_an_old_one_is_valid() -> None:
@@ -205,4 +205,4 @@ def test_a_new_sample_with_the_answers_of_an_old_one_is_valid() -> None:
             answers[one] = said(one, "second")
         return holds(found, np.arange(COUNT))
 
-    assert simulated(audit, times=100) >= 0.92
+    assert simulated(audit, times=100) >= 0.89
