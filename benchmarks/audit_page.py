@@ -33,8 +33,8 @@ def _lines(table: pd.DataFrame) -> list[str]:
         "    python -m benchmarks.beds     # once: embed digits and the photographs",
         "    python -m benchmarks.audit    # this page and audit.csv",
         "",
-        f"{len(populations)} populations (the test images of six beds, each with the answers of one method), {audits:,} simulated",
-        "audits for each. A method whose answers are those of another on the same bed is left out. The text methods of the two",
+        f"{len(populations)} populations (the test images of six beds, each with the answers of one method), {audits:,}",
+        "simulated audits for each. A method whose answers are those of another on the same bed is left out. The text methods of the two",
         "WHU-RS19 beds with B/32 as text space are the same populations. No label is used but to answer and to score.",
         "",
         f"`nola audit` held the accuracy in {mine['coverage'].min():.1%} to {mine['coverage'].max():.1%} of the audits; 95 % are",
@@ -48,7 +48,7 @@ def _lines(table: pd.DataFrame) -> list[str]:
         "",
         "## Means over the populations",
         "",
-        "Coverage (the least of any population in brackets), width in points, and, against `simple`, the change of width.",
+        "Coverage in percent (the least of any population in brackets), width in points (and its change against `simple`).",
         "`old design` is about the populations of second and third methods only. Bias is the mean error of the estimate in points.",
         "",
         *_means(table),
@@ -100,8 +100,8 @@ def _said(table: pd.DataFrame) -> list[str]:
     stopped = of("stopped early", 50, "bias")
     covered, half, mine = of("ppi++", 30, "coverage"), of("half neyman", 50), of("audit", 50)
     return [
-        f"- Stratifying by confidence makes intervals {narrower} % narrower than Clopper-Pearson's (30, 50, 100 labels), and {finite} %",
-        "  narrower than the exact interval for a finite population. With 50 labels the gain over Clopper-Pearson is "
+        f"- Stratifying by confidence makes intervals {narrower} % narrower than Clopper-Pearson's (30, 50, 100 labels), and",
+        f"  {finite} % narrower than the exact interval for a finite population. With 50 labels the gain over Clopper-Pearson is "
         f"{100 * gains.min():.0f} to {100 * gains.max():.0f} %.",
         "- PPI++ with a normal interval does not hold what it promises: with 30 labels it covers "
         f"{100 * covered.min():.0f} % where nearly every",
@@ -123,8 +123,7 @@ def _each(table: pd.DataFrame) -> list[str]:
     for (bed, method), some in table.groupby(["bed", "method"], sort=False):
         found = some.set_index("way")
         cells = [
-            f"{100 * found.at[way, 'width']:.1f} ({100 * found.at[way, 'coverage']:.1f})" if way in found.index else ""
-            for way in ways
+            f"{100 * found['width'][way]:.1f} ({100 * found['coverage'][way]:.1f})" if way in found.index else "" for way in ways
         ]
         rows.append(
             f"| {bed} | {method} | {100 * found['accuracy'].iloc[0]:.1f} | {found['images'].iloc[0]} | "
