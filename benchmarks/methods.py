@@ -35,6 +35,7 @@ import yaml
 from torch import Tensor
 
 from benchmarks import beds, methods_page
+from benchmarks.memory import forget_peak, peak
 from nola_core.errors import NolaError
 from nola_core.methods import registry
 from nola_core.methods.collection import probabilities
@@ -55,8 +56,8 @@ def known() -> list[str]:
 
 def run(draw: beds.Draw, name: str, options: Mapping[str, Any]) -> tuple[Fitted, dict[str, Tensor], float, float]:
     """Fit a method and ask it; the fitted method, its answers by split, seconds, and the process's peak memory in MB."""
-    method = registry.find(name)
-    _forget_peak()
+    method, features = registry.find(name), draw.features("test")
+    forget_peak()
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if isinstance(method, TextMethod):
@@ -65,11 +66,11 @@ def run(draw: beds.Draw, name: str, options: Mapping[str, Any]) -> tuple[Fitted,
             fitted = method.fit(draw.collection, options=method.section(**options), seed=draw.seed)
         else:
             raise NolaError(f"{name} is a {method.kind} method, which this benchmark does not run.")
-    asked = {"test": probabilities(fitted, draw.features("test"))}
-    seconds, peak = time.perf_counter() - start, _peak()
+    asked = {"test": probabilities(fitted, features)}
+    seconds, most = time.perf_counter() - start, peak()
     if fitted.transduced is not None:
         asked["train"] = fitted.transduced
-    return fitted, asked, seconds, peak
+    return fitted, asked, seconds, most
 
 
 def cells(draw: beds.Draw, name: str, options: Mapping[str, Any], *, race: bool) -> list[dict[str, Any]]:
@@ -77,7 +78,7 @@ def cells(draw: beds.Draw, name: str, options: Mapping[str, Any], *, race: bool)
 
     In the race there is one row, of the train images: transductive where the method is, else of the fitted method.
     """
-    fitted, asked, seconds, peak = run(draw, name, options)
+    fitted, asked, seconds, most = run(draw, name, options)
     if race and "train" not in asked:
         asked["train"] = probabilities(fitted, draw.features("train"))
     told = {"dataset": draw.bed.name, "variant": draw.variant, "seed": draw.seed, "method": name, "options": _text(options)}
@@ -88,7 +89,7 @@ def cells(draw: beds.Draw, name: str, options: Mapping[str, Any], *, race: bool)
             part = draw.train if split == "train" else draw.test
             base = probabilities(draw.bed.text, draw.features(split))
             scores = {"top1": top1(answers, part.labels), "zero_shot": top1(base, part.labels)}
-            rows.append({**told, "protocol": protocol, "images": len(part.labels), **scores, "seconds": round(seconds, 2), "peak_mb": round(peak)})  # fmt: skip  # noqa: E501
+            rows.append({**told, "protocol": protocol, "images": len(part.labels), **scores, "seconds": round(seconds, 2), "peak_mb": round(most)})  # fmt: skip  # noqa: E501
     return rows
 
 
@@ -137,21 +138,6 @@ def _bed(name: str) -> beds.Bed:
 def _text(options: Mapping[str, Any]) -> str:
     """Options as they stand in a table."""
     return json.dumps(dict(options), sort_keys=True) if options else ""
-
-
-def _forget_peak() -> None:
-    """Start the peak of this process's memory anew; only Linux can."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> float:
-    """MB; NaN where the system does not say."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return float("nan")
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), float("nan"))
 
 
 def _tasks(names: Sequence[str], variants: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ from nola_core.methods import registry, storage
 from nola_core.methods.method import Fitted, FittedMethod, TextMethod
 from nola_core.report.style import new_figure, save, styled
 from nola_core.stages.paths import Paths
-from nola_core.stages.predict import Answers
+from nola_core.stages.predict import Answers, write_findings
 from nola_core.text_classifier import TextClassifier
 
 STAGES = ("duplicates", "classify", "select", "fit", "predict", "evaluate", "report")
@@ -80,7 +80,8 @@ def predict_without_images(root: Path) -> None:
             for split, both in stores.items():
                 answers.from_features(classifier, split, both)
                 answers.flush()
-    write_json(paths["label_free.json"], answers.label_free())
+    write_json(paths["label_free.json"], answers.label_free(stores))
+    write_findings(paths, inputs.read(root, DATASET, "predict"), stores, names)
 
 
 def _fitted(paths: Paths, name: str) -> Fitted:

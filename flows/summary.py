@@ -10,13 +10,14 @@ from rich.table import Table
 
 from flows.session import Results
 from nola_core.methods.method import InForce
+from nola_core.text import printable
 
 MOST = 8
 """Of more methods than this, the table shows the baseline, the text classifier, the teacher and the final one."""
 
 
 def print_summary(root: Path, results: Results, console: Console | None = None) -> None:
-    """Print for each data set its stages, the top-1 accuracy of its methods and where its report is."""
+    """Print for each data set its stages, the top-1 accuracy of its methods, doubts about its names, and where its report is."""
     if not results:
         return
     console = console or Console(soft_wrap=True)
@@ -32,9 +33,23 @@ def print_summary(root: Path, results: Results, console: Console | None = None) 
         table.add_row(dataset, results.of(dataset).tally(), *cells)
     console.print(table)
     for dataset in datasets:
+        told = _verdict(root / "data" / dataset / "names.json")
+        if told:
+            console.print(printable(f"warning: {dataset}: {told}"), highlight=False, markup=False)
+    for dataset in datasets:
         report = root / "data" / dataset / "report.html"
         if report.is_file():
             console.print(str(report.absolute()), highlight=False, markup=False)
+
+
+def _verdict(path: Path) -> str | None:
+    """What a user must know of the class names; None if they say something, or there is no result yet."""
+    from nola_core.trust.names import verdict
+
+    try:
+        return verdict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _top1(path: Path) -> dict[str, float]:

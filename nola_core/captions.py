@@ -1,6 +1,6 @@
 """Captions for LatteCLIP: what a multimodal model sees in an image, or in four images of one zero-shot class as a 2 x 2 grid.
 
-They go through the same client, cache and modes as the descriptions, with `describe.model`. No stage reads them by default.
+They go through the same client, cache and modes as the descriptions, with `describe.model`. The student `latteclip` reads them.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ import pandas as pd
 
 from nola_core import files, probe
 from nola_core.errors import NolaError
-from nola_core.label_free import guard
 from nola_core.methods.method import InForce
 from nola_core.prediction import Predictions, matrix
-from nola_core.text import write_spreadsheet
+from nola_core.text import enumerated, write_spreadsheet
+from nola_core.trust.guard import guard
 
 if TYPE_CHECKING:
     from nola_core.features import FeatureStore
@@ -98,12 +98,20 @@ def evaluate(
     per_class: list[pd.DataFrame] = []
     reliability: list[pd.DataFrame] = []
     confusion = pd.DataFrame(columns=["image_id", "actual", "predicted"])
+    agreement: dict[str, float] = {}
     for name in predicted:
         images = readable.loc[readable["split"] == name, "image_id"]
         places, truth_here = pd.Index(images), truth_of(images, truth)
+        product = np.empty(len(images) if name == split else 0, dtype=np.int64)
+        if name == split:
+            group = predictions.read(name, in_force.final, SCORED)
+            product[_places(group, places, name, in_force.final, classes)] = group["class_id"]
         for method in in_force.names:
             group = predictions.read(name, method, SCORED)
-            actual = truth_here[_places(group, places, name, method, classes)]
+            here = _places(group, places, name, method, classes)
+            actual = truth_here[here]
+            if name == split:
+                agreement[method] = float((group["class_id"].to_numpy() == product[here]).mean())
             known, actual = group[actual >= 0], actual[actual >= 0]
             per_class.append(_per_class(name, method, group, known, actual, classes))
             if name == split and method == in_force.final:
@@ -128,6 +136,7 @@ def evaluate(
         "audit": audit,
         "methods": splits.get(split, {}),
         "splits": splits,
+        "agreement": agreement,
         "pseudo_labels": score_pseudo_labels(pseudo_labels, readable, classes, truth),
         "probes": _probes(ssl_features, readable, truth, split, neighbors),
         "label_free": _guarded(label_free, in_force),
@@ -169,14 +178,14 @@ def check_labels(labels: pd.DataFrame, manifest: pd.DataFrame, classes: pd.DataF
     truth = pd.Series(labels["class_id"].to_numpy(dtype=np.int64), index=pd.Index(labels["image_id"].astype(str)))
     twice = truth.index[truth.index.duplicated()]
     if len(twice):
-        raise NolaError(f"labels.parquet labels {_some(twice)} more than once: keep one row an image.")
+        raise NolaError(f"labels.parquet labels {enumerated(twice)} more than once: keep one row an image.")
     unknown = truth.index.difference(pd.Index(manifest["image_id"]))
     if len(unknown):
-        raise NolaError(f"labels.parquet names images that manifest.parquet does not have: {_some(unknown)}.")
+        raise NolaError(f"labels.parquet names images that manifest.parquet does not have: {enumerated(unknown)}.")
     strange = sorted(set(truth) - set(classes["class_id"]))
     if strange:
         raise NolaError(
-            f"labels.parquet names class ids that classes.parquet does not have: {_some(strange)} "
+            f"labels.parquet names class ids that classes.parquet does not have: {enumerated(strange)} "
             f"(its {len(classes)} classes are 0 to {len(classes) - 1})."
         )
     return truth
@@ -302,8 +311,8 @@ def _predicted_splits(predictions: Predictions, split: str, in_force: InForce) -
         missing = [method for method in in_force.names if method not in found[name]]
         others = sorted(found[name] - set(in_force.names))
         if missing or others:
-            lacks = [f"has no predictions by {_some(missing)}"] if missing else []
-            holds = [f"has predictions by {_some(others)}, which params.yaml does not run"] if others else []
+            lacks = [f"has no predictions by {enumerated(missing)}"] if missing else []
+            holds = [f"has predictions by {enumerated(others)}, which params.yaml does not run"] if others else []
             raise NolaError(f"predictions.parquet, split {name}, {' and '.join(lacks + holds)}. Run the stage predict again.")
     return predicted
 
@@ -312,7 +321,7 @@ def _places(group: pd.DataFrame, images: pd.Index[Any], split: str, method: str,
     """Which of the split's images each prediction is of, int64 [n]; checked to cover exactly those."""
     strange = sorted(set(group["class_id"].unique()) - set(classes["class_id"]))
     if strange:
-        raise NolaError(f"predictions.parquet names class ids that classes.parquet does not have: {_some(strange)}.")
+        raise NolaError(f"predictions.parquet names class ids that classes.parquet does not have: {enumerated(strange)}.")
     places = images.get_indexer(pd.Index(group["image_id"]))
     times = np.bincount(places[places >= 0], minlength=len(images))
     unknown, missing, repeated = int((places < 0).sum()), int((times == 0).sum()), int((times - 1).clip(0).sum())
@@ -371,9 +380,3 @@ def _guarded(scores: dict[str, Any], in_force: InForce) -> dict[str, Any]:
 
 def _stack(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-
-
-def _some(values: Sequence[Any] | pd.Index[Any], most: int = 5) -> str:
-    """The first few values in words."""
-    shown = ", ".join(str(value) for value in list(values)[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

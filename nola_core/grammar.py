@@ -38,12 +38,6 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     return found and str(found[0])
 
 
-def listed(items: Iterable[str], *, most: int = 10) -> str:
-    """The first of `items`, and how many more there are."""
-    found = list(items)
-    return ", ".join([*found[:most], *([f"and {len(found) - most:,} more"] if len(found) > most else [])])
-
-
 def article(name: str) -> str:
     """`a`, `an`, or nothing where the name is a plural or brings a determiner of its own."""
     first = (name.split(maxsplit=1) or [""])[0]

@@ -26,7 +26,7 @@ from nola_core.files import digest, json_text, read_json, write_json
 from nola_core.fingerprint import NAME, ROOT, Package
 from nola_core.hashes import HashCache
 from nola_core.methods import registry
-from nola_core.methods.method import Kind, Method
+from nola_core.methods.method import Kind, Method, StudentMethod
 from nola_core.schema import Section, read_yaml, validate
 
 Role = Literal["clip", "ssl"]
@@ -129,6 +129,8 @@ def check(root: Path, dataset: str, stage: str, inputs: Inputs) -> None:
     for role in ROLES:
         if role in inputs.values and _model(root, inputs.spec(role), hashes) != inputs.values[role]:
             changed.append("the weights")
+    if "captions" in inputs.values and _captions(root, dataset, hashes) != inputs.values["captions"]:
+        changed.append("the captions")
     if stage == "prepare":  # which reads the definition and the source themselves
         now = _attempt(lambda: _Resolver(root, load_definition(root, dataset), load(root), hashes, Package()).entry(stage, None))
         ours = {**inputs.values, "options": now.get("options"), "code": now.get("code")}
@@ -149,16 +151,27 @@ def write(root: Path) -> None:
     Raises:
         NolaError: params.yaml is not sound. What is wrong with one data set alone is left to its stages to say.
     """
-    settings, hashes, package = load(root), HashCache(root), Package()
+    contents = resolve(root)
     (root / FOLDER).mkdir(parents=True, exist_ok=True)  # without any data set, too: DVC wants what a stage says it writes
-    for dataset in settings.datasets:
-        path, content = root / FOLDER / f"{dataset}.json", _content(root, dataset, settings, hashes, package)
+    for dataset, content in contents.items():
+        path = root / FOLDER / f"{dataset}.json"
         if not path.is_file() or path.read_text(encoding="utf-8") != json_text(content):
             write_json(path, content)
-    hashes.save()
     for path in (root / FOLDER).glob("*.json"):
-        if path.stem not in settings.datasets:
+        if path.stem not in contents:
             path.unlink()
+
+
+def resolve(root: Path) -> dict[str, dict[str, Any]]:
+    """Data set -> what its file shall hold; writes nothing but the cache of hashes.
+
+    Raises:
+        NolaError: params.yaml is not sound.
+    """
+    settings, hashes, package = load(root), HashCache(root), Package()
+    contents = {dataset: _content(root, dataset, settings, hashes, package) for dataset in settings.datasets}
+    hashes.save()
+    return contents
 
 
 def _content(root: Path, dataset: str, settings: Settings, hashes: HashCache, package: Package) -> dict[str, Any]:
@@ -260,18 +273,24 @@ class _Resolver:
         if not students:
             return {"methods": {}}
         base = {"text_classifier": self.settings.text_classifier, "seed": self.settings.seed}
-        return {"methods": students, **base, "templates": digest(self.texts["templates"]), "clip": self._model("clip")}
+        entry = {"methods": students, **base, "templates": digest(self.texts["templates"]), "clip": self._model("clip")}
+        found = [registry.find(name, self.root) for name in students]
+        if any(isinstance(method, StudentMethod) and method.captions for method in found):
+            entry["captions"] = _captions(self.root, self.definition.name, self.hashes)
+        return entry
 
     def predict(self) -> Entry:
         return {
             "methods": self._methods(None),
             "final": self.settings.final,
+            "text_classifier": self.settings.text_classifier,
             "preset": self.settings.preset,
             "precision": self.settings.embed.precision,
             "templates": digest(self.texts["templates"]),
             "clip": self._model("clip"),
             "ssl": self._model("ssl"),
             "licences": {role: getattr(self._pair, role).licence for role in ROLES},
+            "temperature": self._pair.clip.temperature,
         }
 
     def evaluate(self) -> Entry:
@@ -364,7 +383,7 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     """A model after all names are resolved, and the hashes of its files where these are the project's or the package's own."""
-    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence"})}
+    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence", "temperature"})}
     folder = model_folder(spec.model, root)
     if folder is not None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -380,6 +399,12 @@ def _audit(root: Path, dataset: str, hashes: HashCache) -> str | None:
     """A hash of what people answered in an audit, which is truth; None where there was none."""
     files = [root / "data" / dataset / "audit" / name for name in ("plan.parquet", "answers.jsonl")]
     return digest([hashes.sha256(file) for file in files]) if all(file.is_file() for file in files) else None
+
+
+def _captions(root: Path, dataset: str, hashes: HashCache) -> str | None:
+    """The hash of the captions that `nola describe caption` wrote, None where there are none. No stage makes the file."""
+    file = root / "data" / dataset / "captions.parquet"
+    return hashes.sha256(file) if file.is_file() else None
 
 
 def _version(package: str) -> str | None:

@@ -18,6 +18,7 @@ from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS
 from nola_core.features import FeatureStore
 from nola_core.lookup import dataset_folder, known
+from nola_core.trust import ranking
 
 SHOWN_VALUES = 6
 """How many values of a feature row are shown."""
@@ -149,13 +150,68 @@ def predictions(
     folder = dataset_folder(root, dataset)
     table = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
     methods = list(table["method"].unique())
-    method = _final(root, dataset, methods) if method is None else known(method, methods, "method")
+    method = final_method(root, dataset, methods) if method is None else known(method, methods, "method")
     table = table[table["method"] == method]
     table = table.assign(**{"class": table["class_id"].map(_names(folder))})
     if class_name is not None:
         table = table[table["class"] == find_class(folder, class_name)]
     table = _of_image(table, image_id)[["image_id", "split", "class", "probability"]]
     return _page(table, rows, offset, [f"predictions by {method}"])
+
+
+def signals(root: Path, dataset: str) -> Page:
+    """The signals that need no label: `split, method, neighbors_clip, neighbors_ssl, answer_nuclear_norm, ..., images`.
+
+    Raises:
+        NolaError: `predict` has not run yet.
+    """
+    found = files.read_json(dataset_folder(root, dataset) / "label_free.json")
+    rows = [{"split": split, "method": name, **one} for split, methods in found.items() for name, one in methods.items()]
+    return _page(pd.DataFrame(rows), None, 0, ["no signal is an accuracy", *map(ranking.sentence, ranking.RANKED)])
+
+
+def unknown(
+    root: Path,
+    dataset: str,
+    *,
+    class_name: str | None = None,
+    image_id: str | None = None,
+    group: int | None = None,
+    rows: int | None = None,
+    offset: int = 0,
+) -> Page:
+    """The images by how little they fit any name, least first: `image_id, split, score, class, probability, group`.
+
+    `class` is the nearest name. Args and errors as for `features`; with `group`, only the images of a group.
+    """
+    from nola_core.trust.groups import sentence
+
+    folder = dataset_folder(root, dataset)
+    table = files.read_table(folder / "unknown.parquet").sort_values("score", ascending=False, kind="stable")
+    table["class"], table["group"] = table["class_id"].map(_names(folder)), table["group"].astype("Int64")
+    listed = files.read_table(folder / "unknown_groups.parquet", ["group", "images"])
+    if group is not None:
+        if group not in set(listed["group"]):
+            raise NolaError(f"there is no group {group}; {dataset} has {len(listed)}, numbered from 1.")
+        table = table[table["group"] == group]
+    if class_name is not None:
+        table = table[table["class"] == find_class(folder, class_name)]
+    table = _of_image(table, image_id)[["image_id", "split", "score", "class", "probability", "group"]]
+    return _page(table, rows, offset, [sentence(listed)])
+
+
+def names(root: Path, dataset: str, *, absent: bool = False, rows: int | None = None, offset: int = 0) -> Page:
+    """The names by their estimated share of the images, least first: `class, predicted, proportion, absent`.
+
+    Args and errors as for `features`; with `absent`, only names that seem not to occur.
+    """
+    from nola_core.trust.proportions import sentence
+
+    table = files.read_table(dataset_folder(root, dataset) / "class_proportions.parquet")
+    said = sentence(table) or "every name seems to occur"
+    table = table.sort_values("proportion", kind="stable")
+    table = table[table["absent"]] if absent else table
+    return _page(table[["class", "predicted", "proportion", "absent"]], rows, offset, [said])
 
 
 def similar(root: Path, dataset: str, image_id: str, *, role: str = "ssl", count: int = 10, sheet: Path | None = None) -> Page:
@@ -260,7 +316,7 @@ def _predicted(root: Path, dataset: str) -> pd.Series[str] | None:
     columns = ["image_id", "method", "class_id"]
     if (folder / "predictions.parquet").is_file():
         table = files.read_table(folder / "predictions.parquet", columns)
-        table = table[table["method"] == _final(root, dataset, list(table["method"].unique()))]
+        table = table[table["method"] == final_method(root, dataset, list(table["method"].unique()))]
     elif (folder / "zero_shot.parquet").is_file():
         table = files.read_table(folder / "zero_shot.parquet", columns)
     else:
@@ -268,7 +324,7 @@ def _predicted(root: Path, dataset: str) -> pd.Series[str] | None:
     return table.set_index("image_id")["class_id"].map(_names(folder))
 
 
-def _final(root: Path, dataset: str, methods: Sequence[str]) -> str:
+def final_method(root: Path, dataset: str, methods: Sequence[str]) -> str:
     """The final method, which must be one of those that predicted."""
     entry = inputs.read(root, dataset, "predict").values
     if "final" not in entry:  # of an earlier version

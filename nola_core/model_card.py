@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nola_core.text import printable
+from nola_core.text import enumerated, printable
 
 SHOWN = 50
 """Class names are listed up to this many; all are in model.json."""
@@ -49,7 +49,7 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
         "",
         "## Classes",
         "",
-        ", ".join(_text(name) for name in names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""),
+        enumerated(map(_text, names), most=SHOWN),
         "",
         "## Made with",
         "",

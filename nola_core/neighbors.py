@@ -265,8 +265,12 @@ def _approximate_pairs(gallery: Gallery, files: np.ndarray, *, neighbors: int, l
     return keys, np.concatenate([values for _, values in parts])[kept]
 
 
-def inverted_file(gallery: Gallery) -> tuple[Any, Any]:
-    """The principal components (`apply` projects) and FAISS's inverted file over all rows projected on them."""
+def inverted_file(gallery: Gallery, *, compressed: bool = False) -> tuple[Any, Any]:
+    """The principal components (`apply` projects) and FAISS's inverted file over all rows projected on them.
+
+    Args:
+        compressed: four bits a component instead of a float32: several times as fast, for more candidates that are ranked anew.
+    """
     rng = np.random.default_rng(0)
     lists = max(1, len(gallery) // LIST)
     width = min(COMPONENTS, gallery.dim)
@@ -274,7 +278,8 @@ def inverted_file(gallery: Gallery) -> tuple[Any, Any]:
     _refuse_nan(sample)
     components = faiss.PCAMatrix(gallery.dim, width)
     components.train(sample[: 256 * COMPONENTS])
-    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, lists)
+    coarse = faiss.IndexFlatL2(width)
+    index = faiss.IndexIVFPQFastScan(coarse, width, lists, width, 4) if compressed else faiss.IndexIVFFlat(coarse, width, lists)
     index.cp.niter, index.nprobe = 10, PROBES
     index.train(components.apply(sample))
     del sample

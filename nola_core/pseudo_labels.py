@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from nola_core.errors import NolaError
 from nola_core.prediction import matrix
+from nola_core.text import enumerated
 
 SCHEMA = pa.schema(
     [
@@ -98,8 +99,7 @@ def classes_without(table: pd.DataFrame, names: list[str]) -> list[str]:
 
 def named(some: list[str], total: int, most: int = 5) -> str:
     """`7 of 1,000 classes: 'auk', 'dodo', 'emu', 'kea', 'moa' and 2 more`."""
-    rest = f" and {len(some) - most:,} more" if len(some) > most else ""
-    return f"{len(some):,} of {total:,} classes: " + ", ".join(f"'{name}'" for name in some[:most]) + rest
+    return f"{len(some):,} of {total:,} classes: " + enumerated((f"'{name}'" for name in some), most=most)
 
 
 def _one_for_each(table: pd.DataFrame) -> None:

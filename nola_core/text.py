@@ -1,8 +1,8 @@
-"""Make text from users safe to show in a terminal or a spreadsheet."""
+"""Text for people: safe to show in a terminal or a spreadsheet, and short where there is much."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -18,6 +18,13 @@ T = TypeVar("T", str, "pd.DataFrame")
 def printable(text: str) -> str:
     r"""`text` with control characters, invisible ones and broken UTF-8 shown as escapes (`\x1b`), safe for a terminal."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text)
+
+
+def enumerated(items: Iterable[object], *, most: int = 5) -> str:
+    """The first items, and how many more there are: `auk, dodo, emu and 1,204 more`."""
+    found = [str(item) for item in items]
+    rest = f" and {len(found) - most:,} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + rest
 
 
 def spreadsheet_safe(value: T) -> T:

@@ -93,6 +93,24 @@ def test_a_wrong_argument_is_named(project: Path, pair: dict[str, Any], change: 
         nola_core.adapt(arguments.pop("images"), arguments.pop("class_names"), quiet=True, **arguments)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_fewer_images_than_names(
+    project: Path, pair: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    images = sorted((project / "photos").rglob("*.png"))[:: 24 // count][:count]
+    names = [*CLASSES, "owl", "horse", "cow", "newt"]
+    settings = {**SETTINGS, "methods": ["zero_shot", "cde", "alignment", "evidence", "nola"]}
+    model = nola_core.adapt(images, names, backbones=pair, settings=settings, folder=tmp_path)
+    said = capsys.readouterr().out
+    assert f"WARNING: {count} usable train image{'s' * (count > 1)} for 7 classes" in said
+    assert "No group of similar images was found that fits none of the names." in said
+    assert model.predictions is not None and len(model.predictions) == count
+    proportions = pd.read_parquet(tmp_path / "data/images/class_proportions.parquet")
+    assert proportions["predicted"].sum() == count and proportions["proportion"].sum() == pytest.approx(1)
+    unknown = pd.read_parquet(tmp_path / "data/images/unknown.parquet")
+    assert len(unknown) == count and unknown["score"].between(-1e-6, 2).all()
+
+
 def test_a_name_in_a_notebook_does_not_become_the_module() -> None:
     import nola_core.adaptation  # a module called like the function would replace it on the package
 

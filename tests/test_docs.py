@@ -27,7 +27,7 @@ from nola_core.methods.collection import probabilities
 from nola_core.methods.method import FeatureMethod
 from nola_core.schema import validate
 from tests.methods.checks import is_restored, survives
-from tests.methods.samples import features, made
+from tests.methods.made import features, made
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

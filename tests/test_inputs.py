@@ -210,6 +210,28 @@ def test_an_edit_touches_the_stages_that_depend_on_it_and_no_other(project: Path
     assert {stage for stage in after if after[stage] != before[stage]} == expected
 
 
+def test_new_captions_touch_the_students_that_read_them_and_no_others(project: Path) -> None:
+    def resolved() -> dict[str, Any]:
+        inputs.write(project)
+        return dict(json.loads((project / "data" / "inputs" / "blobs.json").read_text()))
+
+    file = project / "data" / "blobs" / "captions.parquet"
+    file.parent.mkdir(exist_ok=True)
+    without = resolved()
+    file.write_bytes(b"old")
+    assert resolved() == without
+    change(project / "params.yaml", "methods", value=["zero_shot", "cde", "alignment", "nola", "latteclip"])
+    before, tune = resolved(), inputs.read(project, "blobs", "tune")
+    inputs.check(project, "blobs", "tune", tune)
+    file.write_bytes(b"new!")
+    with pytest.raises(NolaError, match="the captions changed since this run began"):
+        inputs.check(project, "blobs", "tune", tune)
+    after = resolved()
+    assert {stage for stage in after if after[stage] != before[stage]} == {"tune"}
+    file.unlink()
+    assert resolved()["tune"]["captions"] is None
+
+
 def test_nothing_is_written_when_nothing_changed(project: Path) -> None:
     entries(project)
     file = project / "data" / "inputs" / "blobs.json"

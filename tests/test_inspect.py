@@ -51,6 +51,15 @@ def test_features_of_a_predicted_class_never_look_at_the_truth(root: Path) -> No
         hidden.rename(truth)
 
 
+def test_signals_stand_by_split_and_method_and_say_that_they_are_no_accuracy(root: Path) -> None:
+    page = inspect.signals(root, "pets")
+    assert page.table[["split", "method"]].to_numpy().tolist() == [
+        ["test", name] for name in ("zero_shot", "cde", "alignment", "nola")
+    ]
+    assert page.table["neighbors_ssl"].tolist() == [0.8] * 4
+    assert page.notes[0] == "no signal is an accuracy" and "was more accurate in" in page.notes[1]
+
+
 def test_one_image(root: Path) -> None:
     assert ids_of(inspect.features(root, "pets", role="ssl", image_id="pictures/061.png")) == ["pictures/061.png"]
     assert ids_of(inspect.pseudo_labels(root, "pets", image_id="pictures/011.png")) == ["pictures/011.png"]
@@ -127,6 +136,26 @@ def test_predictions_that_lack_the_final_method_are_one_sentence(tmp_path: Path)
     write_json(tmp_path / "data/inputs/pets.json", {"predict": {"seed": 1}})
     with pytest.raises(NolaError, match=r"pets\.json does not name the final method; `nola run` writes it anew\."):
         inspect.features(tmp_path, "pets", role="ssl")
+
+
+def test_unknown_images_come_with_their_groups(tmp_path: Path) -> None:
+    write_example(tmp_path / "data/pets", unnamed=True)
+    path = tmp_path / "data/pets/unknown.parquet"
+    stored = pd.read_parquet(path)
+    stored["group"] = [1] * 12 + [None] * (len(stored) - 12)
+    stored.to_parquet(path)
+    page = inspect.unknown(tmp_path, "pets")
+    assert page.notes == ("12 images look alike and fit none of the names.",) and page.whole == len(stored)
+    assert page.table["score"].is_monotonic_decreasing
+    assert sorted(ids_of(inspect.unknown(tmp_path, "pets", group=1))) == sorted(stored["image_id"][:12])
+    with pytest.raises(NolaError, match=r"there is no group 2; pets has 1, numbered from 1\."):
+        inspect.unknown(tmp_path, "pets", group=2)
+
+
+def test_names_by_their_estimated_share(root: Path) -> None:
+    page = inspect.names(root, "pets")
+    assert page.whole == 3 and page.table["proportion"].is_monotonic_increasing
+    assert page.notes == ("every name seems to occur",) and inspect.names(root, "pets", absent=True).whole == 0
 
 
 def test_similar_images_equal_a_loop_over_all_pairs(root: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nola_core.text import as_written, printable, spreadsheet_safe, write_spreadsheet
+from nola_core.text import as_written, enumerated, printable, spreadsheet_safe, write_spreadsheet
 
 
 @given(st.text(st.characters()))
@@ -71,3 +71,17 @@ def test_a_frame_keeps_its_numbers_and_its_plain_texts() -> None:
     ]
     pd.testing.assert_frame_equal(safe[["value", "count"]], frame[["value", "count"]])
     assert as_written(safe).to_csv() == frame.to_csv()
+
+
+@pytest.mark.parametrize(
+    ("items", "shown"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        ([1, 2, 3], "1, 2, 3"),
+        (["a", "b", "c", "d"], "a, b, c and 1 more"),
+        (range(1203), "0, 1, 2 and 1,200 more"),
+    ],
+)
+def test_a_long_list_is_cut_and_says_by_how_much(items: list[object], shown: str) -> None:
+    assert enumerated(items, most=3) == shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -90,16 +91,36 @@ def add(
         force=force,
     )
     images = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
-    some = ", ".join(found.classes[:NAMES_SHOWN]) + (", ..." if len(found.classes) > NAMES_SHOWN else "")
-    notice(f"{name}: {images} images (reader {found.reader}), {len(found.classes)} classes: {some}", quiet=quiet)
+    notice(f"{name}: {images} images (reader {found.reader}), {len(found.classes)} classes: {_some(found.classes)}", quiet=quiet)
     if found.warning:
         notice(f"warning: its backbones cannot work yet: {found.warning}")
+    for warning in _doubts(found.classes):
+        notice(f"warning: {warning}", quiet=quiet)
     notice(f"next: nola run --dataset {name}", quiet=quiet)
     path = Path(os.path.normpath(root / "data" / f"{name}.yaml"))
     if as_json:
         print_json({"definition": str(path), **asdict(found)})
     else:
         made(path)
+
+
+def _doubts(names: Sequence[str]) -> list[str]:
+    """What can be said of class names before there are features; `nola run` measures the rest."""
+    from nola_core.datasets.names import not_english, telling_nothing
+
+    found = []
+    if nothing := telling_nothing(names):
+        found.append(f"no model can know what these names mean: {_some(nothing)}; give words, or sentences with --descriptions")
+    if strange := not_english(names):
+        found.append(
+            f"most models know English alone, and these names have other letters: {_some(strange)}; use English names, or a pair "
+            "of backbones that knows the language"
+        )
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
 
 
 def remove(

@@ -10,7 +10,7 @@ import typer
 
 from flows.commands.options import Command, Dataset, Group, Json, Quiet, example, help_if_alone
 from flows.commands.output import Formats, made, notice, print_page
-from flows.commands.project import find_project
+from flows.commands.project import complete_method, find_project
 from nola_core.lookup import dataset_folder
 
 app = typer.Typer(cls=Group)
@@ -24,7 +24,7 @@ Offset = Annotated[int, typer.Option(min=0, metavar="N", help="The first row to 
 
 @app.callback(invoke_without_command=True, epilog=example("nola inspect pseudo-labels digits --class seven --selected"))
 def inspect(context: typer.Context) -> None:
-    """Look into the results: features, pseudo-labels, descriptions, predictions.
+    """Look into the results: features, pseudo-labels, descriptions, predictions, images that fit no name.
 
     No command reads the truth: a class is always the class that was predicted or described.
     """
@@ -94,7 +94,12 @@ def predictions(
     class_name: ClassName = None,
     image: Image = None,
     method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose predictions. Without it: those of the final method.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose predictions. Without it: those of the final method.",
+            autocompletion=complete_method,
+        ),
     ] = None,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write all of them to this CSV file instead.")
@@ -122,6 +127,54 @@ def predictions(
         write_spreadsheet(scratch, page.table, float_format="%.4f")
     notice(f"{page.whole:,} {page.notes[0]}", quiet=quiet)
     made(csv)
+
+
+@app.command(cls=Command, epilog=example("nola inspect signals digits"))
+def signals(dataset: Dataset, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Show what can be told of every method without labels. No signal is an accuracy."""
+    root = _project(dataset)
+    from nola_core import inspect as core
+
+    page = core.signals(root, dataset)
+    formats: Formats = {name: ".3f" for name in page.table.columns if name not in ("split", "method", "images")}
+    print_page(page, as_json=as_json, quiet=quiet, formats=formats)
+
+
+@app.command(cls=Command, epilog=example("nola inspect unknown digits --group 1"))
+def unknown(
+    dataset: Dataset,
+    class_name: ClassName = None,
+    image: Image = None,
+    group: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the images of this group.")] = None,
+    rows: Rows = 20,
+    offset: Offset = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the images that fit the names least, and groups of images that look alike and fit none."""
+    root = _project(dataset)
+    from nola_core import inspect as core
+
+    page = core.unknown(root, dataset, class_name=class_name, image_id=image, group=group, rows=rows, offset=offset)
+    print_page(page, as_json=as_json, quiet=quiet, formats={"score": ".3f", "probability": ".3f"})
+
+
+@app.command(cls=Command, epilog=example("nola inspect names digits --absent"))
+def names(
+    dataset: Dataset,
+    absent: Annotated[bool, typer.Option("--absent", help="Only names that seem not to occur.")] = False,
+    rows: Rows = 20,
+    offset: Offset = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show how many images seem to be of each name, and which names seem not to occur."""
+    root = _project(dataset)
+    from nola_core import inspect as core
+
+    page = core.names(root, dataset, absent=absent, rows=rows, offset=offset)
+    formats: Formats = {"proportion": ".4f", "absent": lambda gone: "yes" if gone else "no"}
+    print_page(page, as_json=as_json, quiet=quiet, formats=formats)
 
 
 @app.command(cls=Command, epilog=example("nola inspect similar digits 0003 --sheet similar.png"))

@@ -1,19 +1,44 @@
-"""`nola methods`: the label-free methods there are."""
+"""`nola methods`: the label-free methods there are, and the parts of CLIP that students can tune."""
 
 from __future__ import annotations
 
-import typer  # noqa: F401  (the commands are typer's)
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
 
 from flows.commands.options import Json
 from flows.commands.output import print_json
 from flows.project import project_root
 
 
-def methods(as_json: Json = False) -> None:
+def methods(
+    parts: Annotated[bool, typer.Option("--parts", help="List the parts of CLIP that a student's option `tune` names.")] = False,
+    as_json: Json = False,
+) -> None:
     """List the methods, and those that params.yaml puts in force.
 
     A project's own methods are the files of its folder `methods`.
     """
+    rows = _parts() if parts else _methods()
+    if as_json:
+        print_json(rows)
+    elif parts:
+        _print(rows, ["part", "merges", "what learns"])
+    else:
+        _print(rows, ["method", "kind", "in this project", "summary"])
+
+
+def _parts() -> list[dict[str, Any]]:
+    from nola_core.students.parts import PARTS
+
+    return [
+        {"part": name, "merges": "yes" if part.merges else "no", "what learns": part.summary, "paper": part.paper}
+        for name, part in PARTS.items()
+    ]
+
+
+def _methods() -> list[dict[str, Any]]:
     from nola_core.methods import registry
 
     root = project_root()
@@ -38,16 +63,17 @@ def methods(as_json: Json = False) -> None:
                 "paper": method.paper,
             }
         )
-    if as_json:
-        print_json(rows)
-        return
+    return rows
+
+
+def _print(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("method", "kind", "in this project", "summary"):
+    for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(Text(row[column]) for column in ("method", "kind", "in this project", "summary")))
+        table.add_row(*(Text(row[column]) for column in columns))
     Console().print(table)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from nola_core.text import printable
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from nola_core.inspect import Page
 
 Formats = Mapping[str, str | Callable[[Any], str]]
@@ -57,7 +59,6 @@ def print_page(page: Page, *, as_json: bool, quiet: bool, formats: Formats) -> N
         rows = table.where(page.table.notna(), None).to_dict("records")
         print_json({"rows": rows, "offset": page.offset, "total": page.whole, "notes": list(page.notes)})
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -71,9 +72,16 @@ def print_page(page: Page, *, as_json: bool, quiet: bool, formats: Formats) -> N
         cells = (way(value) if callable(way) else format(value, way) for way, value in zip(ways, values, strict=True))
         shown.add_row(*(Text(printable(cell)) for cell in cells))
     if len(page.table):
-        wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-        Console(width=WIDE if wide else None).print(shown)
+        print_table(shown)
     notice(_place(page), quiet=quiet)
+
+
+def print_table(table: Table) -> None:
+    """A table of rich, as wide as the terminal; as wide as it needs where the output is none."""
+    from rich.console import Console
+
+    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    Console(width=WIDE if wide else None).print(table)
 
 
 def _place(page: Page) -> str:

@@ -32,18 +32,11 @@ class Blocks:
     def __init__(self, space: Space, *, name: str = "the space", kept: int = KEPT) -> None:
         self.space, self.name = space, name
         self._kept: Tensor | None = None
-        if not len(space):
-            raise NolaError("there is no image to fit a method on; add images, or look at what prepare left out.")
         if 4 * len(space) * space.dim <= kept:
             self._kept = torch.empty(len(space), space.dim)
-        for start in range(0, len(space), ROWS):
-            block = space.block(start, start + ROWS)
-            bad = ~torch.isfinite(block).all(dim=1)
-            if bad.any():
-                row = start + int(bad.nonzero()[0, 0])
-                raise NolaError(f"the {name} features of image {row} are not finite; run embed again and look at its model.")
+        for rows, block in checked(space, name=name):
             if self._kept is not None:
-                self._kept[start : start + ROWS] = block
+                self._kept[rows] = block
 
     def __len__(self) -> int:
         return len(self.space)
@@ -89,6 +82,23 @@ class Blocks:
         return total
 
 
+def checked(space: Space, *, name: str) -> Iterator[tuple[slice, Tensor]]:
+    """(which rows, float32 [n, d], L2-normalised) of all images of a space, in order.
+
+    Raises:
+        NolaError: there is no image, or a feature is not finite.
+    """
+    if not len(space):
+        raise NolaError("there is no image to fit a method on; add images, or look at what prepare left out.")
+    for start in range(0, len(space), ROWS):
+        block = space.block(start, start + ROWS)
+        bad = ~torch.isfinite(block.sum(dim=1))  # of rows of length 1 every finite sum is small
+        if bad.any():
+            row = start + int(bad.nonzero()[0, 0])
+            raise NolaError(f"the {name} features of image {row} are not finite; run embed again and look at its model.")
+        yield slice(start, start + len(block)), block
+
+
 def chosen(collection: Collection, spaces: Sequence[str]) -> dict[str, Blocks]:
     """The spaces that a method's options name, by name in alphabetical order, so that every sum over them has one order.
 
@@ -101,6 +111,6 @@ def chosen(collection: Collection, spaces: Sequence[str]) -> dict[str, Blocks]:
     return {name: Blocks(collection.spaces[name], name=name) for name in sorted(set(spaces))}
 
 
-def of(features: Tensor) -> Blocks:
+def of(features: Tensor, *, name: str = "the space") -> Blocks:
     """A tensor [N, d] as a space of its own."""
-    return Blocks(Space(features.numpy()))
+    return Blocks(Space(features.numpy()), name=name)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nola_core.algebra.blocks import Blocks
-from nola_core.algebra.rowwise import product
+from nola_core.algebra.rowwise import gram, product
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Components:
             block,
         ) in blocks:  # a second pass: what is left of X^T X less the mean's would be float32's rounding for similar images
             away = block - mean
-            scatter += (away.T @ away).double()
+            scatter += gram(away).double()
         values, vectors = torch.linalg.eigh(scatter / len(blocks))
         spanned = int((values > 1e-6 * values[-1].clamp_min(1e-4)).sum())
         kept = max(1, min(count, spanned, len(blocks) - 1))

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nola_core.algebra.blocks import Blocks
-from nola_core.algebra.rowwise import product
+from nola_core.algebra.rowwise import gram, product
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Moments:
         scatter = torch.zeros((blocks.dim,) if diagonal else (blocks.dim, blocks.dim), dtype=torch.float64)
         for _, block in blocks:
             total += block.sum(dim=0).double()
-            scatter += (block.square().sum(dim=0) if diagonal else block.T @ block).double()
+            scatter += (block.square().sum(dim=0) if diagonal else gram(block)).double()
         return cls(len(blocks), total, scatter)
 
     def within(self, sums: Tensor, counts: Tensor, means: Tensor) -> Tensor:

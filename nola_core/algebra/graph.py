@@ -13,16 +13,19 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from nola_core import neighbors as index
-from nola_core.algebra.blocks import Blocks
+from nola_core.algebra.blocks import ROWS, Blocks
+from nola_core.algebra.rowwise import dots
 from nola_core.methods.collection import Space
 
 EXACT_IMAGES = 20_000
 """Up to so many images all are compared with all; beyond, an inverted file is searched and its recall measured."""
-SPARE = 10
-"""Candidates taken from the inverted file beyond twice those asked for, and ranked by their exact cosines."""
+PROBES = 32
+"""Lists of the inverted file that are searched for each image."""
+CANDIDATES = 5
+"""So many times the neighbours asked for are taken from it, and ranked by their exact cosines."""
 SHARED = 10
 """Neighbours that are searched and remembered at least."""
-SAMPLE = 500
+SAMPLE = 250
 """Images whose neighbours are searched exactly for the recall."""
 
 
@@ -56,12 +59,14 @@ def nearest(features: Blocks, k: int, *, exact_images: int = EXACT_IMAGES) -> Ne
 
     Args:
         k: at most N - 1 are returned.
-        exact_images: up to so many images search is exact.
+        exact_images: up to so many images search is exact; where it is not, a line says how much it finds.
     """
     key = (id(features.space), max(k, SHARED), exact_images)
     space, found = _searched.get(key, (None, None))
     if found is None or space is None or space() is not features.space:
         found = _search(features, key[1], exact_images)
+        if found.recall < 1:
+            print(f"{features.name}: {found}")
         _searched[key] = (weakref.ref(features.space, lambda _: _searched.pop(key, None)), found)
     return Neighbors(found.rows[:, :k].contiguous(), found.cosines[:, :k].contiguous(), found.recall)
 
@@ -73,15 +78,15 @@ def _search(features: Blocks, k: int, exact_images: int) -> Neighbors:
         return Neighbors(*_exact(features, np.arange(count), k))
     rows = torch.empty(count, k, dtype=torch.int64)
     cosines = torch.empty(count, k)
-    components, lists = index.inverted_file(index.Gallery([features.array()]))
+    table = features.array()
+    components, lists = index.inverted_file(index.Gallery([table]), compressed=True)
+    lists.nprobe = PROBES
+    lengths = _lengths(table) if features.large else torch.ones(count)
     for place, block in features:
-        _, found = lists.search(components.apply(block.numpy()), 2 * k + SPARE)
+        _, found = lists.search(components.apply(block.numpy()), CANDIDATES * k)
         others = torch.from_numpy(found)
         asked = torch.arange(place.start, place.stop)[:, None]
-        similar = torch.full(others.shape, -2.0)
-        for part in torch.arange(len(block)).split(512):
-            near = features.rows(others[part].clamp_min(0).reshape(-1).numpy()).view(len(part), -1, features.dim)
-            similar[part] = torch.bmm(near, block[part, :, None]).squeeze(2)
+        similar = dots(block, others.clamp_min(0), table) / lengths[others.clamp_min(0)]
         similar[(others == asked) | (others < 0)] = -2
         cosines[place], best = similar.topk(k, dim=1)
         rows[place] = others.gather(1, best)
@@ -91,6 +96,14 @@ def _search(features: Blocks, k: int, exact_images: int) -> Neighbors:
     exact, _ = _exact(features, sample, k)
     hits = (rows[torch.from_numpy(sample)][:, :, None] == exact[:, None, :]).any(dim=2)
     return Neighbors(rows, cosines.masked_fill_(missing, -1), float(hits.float().mean()))
+
+
+def _lengths(table: np.ndarray) -> Tensor:
+    """The L2 norms of rows that are not of unit length, float32 [N], at least 1e-30."""
+    norms = np.empty(len(table), dtype=np.float32)
+    for start in range(0, len(table), ROWS):
+        norms[start : start + ROWS] = np.linalg.norm(table[start : start + ROWS].astype(np.float32), axis=1)
+    return torch.from_numpy(norms).clamp_min_(1e-30)
 
 
 def _exact(features: Blocks, asked: np.ndarray, k: int) -> tuple[Tensor, Tensor]:

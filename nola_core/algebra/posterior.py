@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nola_core.algebra.blocks import Blocks
+from nola_core.algebra.blocks import Blocks, checked
 from nola_core.algebra.rowwise import product
 from nola_core.errors import NolaError
 from nola_core.methods.collection import Collection
@@ -36,11 +36,20 @@ def classifier(text: Fitted) -> TextClassifier:
     return text
 
 
-def of_all(collection: Collection) -> tuple[TextClassifier, Tensor]:
-    """The text classifier, and its logits for every image, float32 [N, C]."""
-    text = classifier(collection.text)
-    blocks = Blocks(collection.spaces[SPACE], name=SPACE)
-    return text, blocks.map(lambda block: logits(text, block), len(text.weights))
+def of_all(collection: Collection, spaces: Mapping[str, Blocks] | None = None) -> tuple[TextClassifier, Tensor]:
+    """The text classifier, and its logits for every image, float32 [N, C].
+
+    Args:
+        spaces: those that have been read already; CLIP's is then not read again.
+
+    Raises:
+        NolaError: see `classifier` and `blocks.checked`.
+    """
+    text, space = classifier(collection.text), collection.spaces[SPACE]
+    out = torch.empty(len(space), len(text.weights))
+    for rows, block in (spaces or {}).get(SPACE) or checked(space, name=SPACE):
+        out[rows] = logits(text, block)
+    return text, out
 
 
 def tensors(text: TextClassifier) -> dict[str, Tensor]:

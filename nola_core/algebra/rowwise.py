@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 VECTOR = 16
 """Numbers of float32 in 64 bytes."""
+GROUP = 16
+"""Columns that `largest` looks at together."""
+CACHED = 64
+"""Rows that `dots` takes at a time, so that what they are compared with stays in the cache."""
 
 
 def product(features: Tensor, weights: Tensor) -> Tensor:
@@ -23,9 +28,49 @@ def product(features: Tensor, weights: Tensor) -> Tensor:
     return pad(features, (0, short)) @ pad(weights, (0, short)).T if short else features @ weights.T
 
 
+def gram(rows: Tensor) -> Tensor:
+    """X^T X, float32 [d, d]; numpy computes one half of it, torch both."""
+    values = rows.numpy()
+    return torch.from_numpy(values.T @ values)
+
+
 def weighted_sum(rows: Tensor, weights: Tensor) -> Tensor:
     """sum_k weights[b, k] rows[b, k], float32 [B, C], of [B, k, C] and [B, k]."""
     return (weights[:, :, None] * rows).sum(dim=1)
+
+
+def dots(features: Tensor, others: Tensor, table: np.ndarray) -> Tensor:
+    """features[b] . table[others[b, k]], float32 [B, k]: the products with some rows of a table.
+
+    Args:
+        features: float32 [B, d].
+        others: int64 [B, k].
+        table: float32 or float16 [n, d]; may be a memory map.
+    """
+    out, asked, width = torch.empty(others.shape), features.numpy(), features.shape[1]
+    for part in torch.arange(len(others)).split(CACHED):  # numpy does both four times as fast as torch
+        some = table.take(others[part].reshape(-1).numpy(), axis=0)
+        near = some if some.dtype == np.float32 else torch.from_numpy(some).float().numpy()
+        products = np.matmul(near.reshape(len(part), -1, width), asked[part.numpy(), :, None])
+        out[part] = torch.from_numpy(products[:, :, 0])
+    return out
+
+
+def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`topk` of every row of float32 [B, n], values and columns: the same, and faster where there are many columns.
+
+    The k largest of a row lie in the k groups of columns with the largest maxima.
+    """
+    wide = scores.shape[1] // GROUP
+    if 4 * k >= wide:
+        best = scores.topk(k, dim=1)
+        return best.values, best.indices
+    groups = scores[:, : wide * GROUP].unflatten(1, (GROUP, wide)).amax(dim=1).topk(k, dim=1).indices
+    places = (groups[:, :, None] + wide * torch.arange(GROUP)).flatten(1)
+    rest = torch.arange(wide * GROUP, scores.shape[1])
+    places = torch.cat([places, rest.expand(len(places), -1)], dim=1)
+    best = scores.gather(1, places).topk(k, dim=1)
+    return best.values, places.gather(1, best.indices)
 
 
 def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

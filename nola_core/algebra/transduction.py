@@ -6,17 +6,19 @@ majorize-minimize updates of z, mu and Sigma.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from nola_core.algebra import posterior
+from nola_core.algebra import blocks, graph, posterior
 from nola_core.algebra.anchors import Anchors, drawn
 from nola_core.algebra.blocks import Blocks
 from nola_core.algebra.gaussian import Diagonal
 from nola_core.algebra.graph import Graph, Neighbors
 from nola_core.algebra.rowwise import packed
+from nola_core.methods.collection import Collection
 from nola_core.methods.method import Fitted
 from nola_core.text_classifier import TextClassifier
 
@@ -48,6 +50,48 @@ def scores(space: Blocks, model: Diagonal, logits: Tensor) -> Tensor:
     for rows, block in space:
         out[rows] += model.log_density(block) / TEMPERATURE
     return out
+
+
+class Gaussians(Protocol):
+    """What a method says about the Gaussians of the classes."""
+
+    def first(self, z: Tensor) -> Diagonal:
+        """Before anything is assigned, from the text's posterior, float32 [N, C]."""
+
+    def of(self, z: Tensor) -> Diagonal:
+        """From assignments, float32 [N, C], rows sum to 1."""
+
+
+def fitted(
+    collection: Collection,
+    gaussians: Callable[[Blocks, TextClassifier], Gaussians],
+    *,
+    space: str,
+    neighbors: int,
+    text_weight: float,
+    anchors: int,
+    seed: int,
+) -> Mixture:
+    """`OUTER` rounds of assignments and Gaussians, from the text's posterior.
+
+    Args:
+        space: where the Gaussians and the graph are.
+        neighbors: edges of each image.
+        text_weight: lambda, how strongly the text holds each image.
+        anchors: fitted images kept, at most, as neighbours of new ones.
+    """
+    spaces = blocks.chosen(collection, [space])
+    text, logits = posterior.of_all(collection, spaces)
+    images = spaces[space]
+    edges = affinities(graph.nearest(images, neighbors))
+    z = logits.softmax(dim=1)
+    logits *= text_weight
+    about = gaussians(images, text)
+    model = about.first(z)
+    for _ in range(OUTER):
+        z = assigned(scores(images, model, logits), edges, z)
+        model = about.of(z)
+    return Mixture.of(images, model, text, z, neighbors=neighbors, text_weight=text_weight, anchors=anchors, seed=seed)
 
 
 class Mixture(Fitted):

@@ -46,3 +46,8 @@ def changed_names(names: Sequence[str], displayed: Sequence[str]) -> list[tuple[
 def telling_nothing(names: Sequence[str]) -> list[str]:
     """Names that mean nothing to a text tower: WordNet synset ids such as `n01440764`, and bare numbers."""
     return [name for name in names if SYNSET.fullmatch(name.strip()) or name.strip().isdigit()]
+
+
+def not_english(names: Sequence[str]) -> list[str]:
+    """Names with a letter that English has not, such as `Schlüssel`; accents of borrowed words (`café`) count, too."""
+    return [name for name in names if any(letter.isalpha() and not letter.isascii() for letter in name)]

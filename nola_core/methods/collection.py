@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nola_core.batches import ROWS, in_batches
-from nola_core.features import FeatureStore, normalized
+from nola_core.features import FeatureStore
 from nola_core.methods.method import Encode, Fitted
 
 
@@ -59,11 +59,19 @@ class Space:
     def block(self, start: int, stop: int) -> Tensor:
         """L2-normalised features of the images from `start` to before `stop`, float32 [n, d]."""
         wanted = slice(start, stop) if self.places is None else self.places[start:stop]
-        return torch.from_numpy(normalized(self.features[wanted]))
+        return _unit(self.features[wanted])
 
     def rows(self, images: np.ndarray) -> Tensor:
         """L2-normalised features of some images by number, float32 [n, d]."""
-        return torch.from_numpy(normalized(self.features[images if self.places is None else self.places[images]]))
+        return _unit(self.features[images if self.places is None else self.places[images]])
+
+
+def _unit(rows: np.ndarray) -> Tensor:
+    """As `features.normalized`, to the same bits, in a third of the time: torch widens float16 faster than numpy."""
+    values = torch.from_numpy(np.array(rows)).float().numpy()
+    norms = np.sqrt(np.add.reduce(values * values, axis=1, keepdims=True))
+    values /= np.maximum(norms, np.finfo(np.float32).tiny)
+    return torch.from_numpy(values)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class EvidenceWeighted(FeatureMethod):
     as confident as the discriminants agree with it; g is larger where fewer of the names seem to occur. A space that cannot
     predict the text's answers gets little weight, which keeps the method near or above the text. It can lose where the
     text knows more than the second space, and it cannot notice names that are wrong in a consistent way.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
     """
 
     name = "evidence"
@@ -77,7 +79,7 @@ class EvidenceWeighted(FeatureMethod):
         maps, spaces, evidence = {}, {}, {}
         for name, original in blocks.chosen(collection, options.spaces).items():
             maps[name] = Components.of(original, options.components)
-            spaces[name] = blocks.of(original.map(maps[name], len(maps[name].basis)))
+            spaces[name] = blocks.of(original.map(maps[name], len(maps[name].basis)), name=original.name)
             evidence[name] = agreement.measured(
                 spaces[name].rows(some.numpy()), logits[some], options.shrinkage, share=share, images=count
             )
@@ -94,8 +96,6 @@ class EvidenceWeighted(FeatureMethod):
         edges = {}
         for name in weights:
             near = graph.nearest(spaces[name], options.neighbors)
-            if near.recall < 1:
-                print(f"{self.name}: {near}")
             edges[name] = graph.Graph.of(near.rows, (near.cosines / SHARPNESS).softmax(dim=1), width=count)
         for _ in range(SMOOTHING_STEPS if count > 1 else 0):
             around = sum((SMOOTHING * weight * (edges[name] @ z) for name, weight in weights.items()), torch.zeros(()))

@@ -52,8 +52,8 @@ class GdaEm(FeatureMethod):
         from nola_core.algebra import blocks, gaussian, posterior
         from nola_core.algebra.proportions import pulled
 
-        text, logits = posterior.of_all(collection)
         spaces = blocks.chosen(collection, options.spaces)
+        text, logits = posterior.of_all(collection, spaces)
         moments = {name: gaussian.Moments.of(space) for name, space in spaces.items()}
         z, found = logits.softmax(dim=1), {}
         for _ in range(options.iterations):

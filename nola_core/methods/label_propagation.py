@@ -36,6 +36,8 @@ class LabelPropagation(FeatureMethod):
     It spreads the text's answers along the edges, in one space or the mean graph of several. It is among the best where few
     of the names occur, and loses with weak spaces, with few images a class and in long tails, where many neighbours are of
     other classes.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
     """
 
     name = "label_propagation"
@@ -53,15 +55,13 @@ class LabelPropagation(FeatureMethod):
         from nola_core.algebra import blocks, graph, posterior
         from nola_core.algebra.anchors import Anchors, drawn
 
-        text, logits = posterior.of_all(collection)
+        spaces = blocks.chosen(collection, options.spaces)
+        text, logits = posterior.of_all(collection, spaces)
         given = logits.softmax(dim=1)
         del logits
-        spaces = blocks.chosen(collection, options.spaces)
         graphs = {}
         for name, space in spaces.items():
             near = graph.nearest(space, options.neighbors)
-            if near.recall < 1:
-                print(f"{self.name}: {near} in the space {name}")
             graphs[name] = graph.Graph.of(near.rows, near.cosines.clamp_min(0) ** options.power, width=len(space)).symmetric(
                 "amax"
             )

@@ -48,6 +48,8 @@ class LdaEm(FeatureMethod):
     confirms. v holds the class proportions, D are linear discriminants in the principal components of one space, W averages
     over neighbours. It gains where the space separates the classes. It trusts the space fully, so it loses where that is
     weak.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
     """
 
     name = "lda_em"
@@ -67,12 +69,10 @@ class LdaEm(FeatureMethod):
 
         original = blocks.chosen(collection, [options.space])[options.space]
         components = Components.of(original, options.components)
-        space = blocks.of(original.map(components, len(components.basis)))
+        space = blocks.of(original.map(components, len(components.basis)), name=original.name)
         del original
         text, logits = posterior.of_all(collection)
         near = graph.nearest(space, options.neighbors)
-        if near.recall < 1:
-            print(f"{self.name}: {near}")
         edges = graph.Graph.of(near.rows, (near.cosines / SHARPNESS).softmax(dim=1), width=len(space))
         temperature = calibrated(logits, near.rows)
         logits /= temperature

@@ -160,17 +160,23 @@ class StudentMethod(Method):
 
     Attributes:
         cosine: whether logits are CLIP's scaled cosines; otherwise products without normalisation, as NoLA's.
+        captions: whether it reads `Lesson.captions`; new captions then rerun the stage `tune`.
     """
 
     kind = "student"
     cosine: ClassVar[bool] = True
+    captions: ClassVar[bool] = False
+
+    def start(self, lesson: Lesson, *, options: Any, seed: int) -> Tensor:
+        """The class embeddings a student begins with, float32 [C, d]: by default the text classifier. CLIP is still untouched."""
+        return lesson.classifier
 
     @abstractmethod
     def objective(self, student: TunedStudent, lesson: Lesson, *, options: Any, seed: int) -> Objective:
         """What the student learns.
 
         Args:
-            student: new, before its first step.
+            student: new, before its first step; its `fixed` is what `start` gave.
             options: a `section`.
             seed: of everything that is drawn.
         """
@@ -202,9 +208,15 @@ class StudentMethod(Method):
         from nola_core.students.student import TunedStudent
 
         scale = clip.logit_scale if self.cosine else None
-        student = TunedStudent.make(clip, lesson.classifier, texts=lesson.sentences, options=options, seed=seed, scale=scale).to(
-            device
-        )
+        student = TunedStudent.make(
+            clip,
+            self.start(lesson, options=options, seed=seed),
+            names=lesson.texts.names,
+            texts=lesson.sentences,
+            options=options,
+            seed=seed,
+            scale=scale,
+        ).to(device)
         curve = loop.tune(
             student,
             lesson.images,

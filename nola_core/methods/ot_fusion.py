@@ -61,10 +61,10 @@ class OtFusion(FeatureMethod):
         from nola_core.algebra import blocks, gaussian, posterior, sinkhorn
         from nola_core.algebra.proportions import pulled
 
-        text, logits = posterior.of_all(collection)
+        spaces = blocks.chosen(collection, options.spaces)
+        text, logits = posterior.of_all(collection, spaces)
         given = logits.softmax(dim=1)
         del logits
-        spaces = blocks.chosen(collection, options.spaces)
         models, moments = {}, {}
         for name, space in spaces.items():
             moments[name] = gaussian.Moments.of(space, diagonal=True)

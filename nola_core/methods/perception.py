@@ -111,8 +111,8 @@ class Contextual(Fitted):
 
         count, classes, dim = self.embeddings.shape
         scores = self.logit_scale * product(features, self.embeddings.view(-1, dim)).view(-1, count, classes)
-        context = (scores.logsumexp(dim=2) / self.temperature).softmax(dim=1)
-        return context, scores.softmax(dim=2)
+        total = scores.logsumexp(dim=2)
+        return (total / self.temperature).softmax(dim=1), scores.sub_(total[:, :, None]).exp_()
 
     def predict(self, features: Mapping[str, Tensor]) -> Tensor:
         context, given = self.inferred(features["clip"])

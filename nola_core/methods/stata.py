@@ -13,7 +13,10 @@ from nola_core.schema import Positive, Section
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nola_core.algebra.blocks import Blocks
+    from nola_core.algebra.gaussian import Diagonal
     from nola_core.methods.collection import Collection
+    from nola_core.text_classifier import TextClassifier
 
 
 class Options(Section):
@@ -35,6 +38,8 @@ class StatA(FeatureMethod):
     `mu_c = L2norm(b m_c + (1 - b) t_c)` and the variance `b v_c + (1 - b) (1 / d + (t_c - mu_c)^2)`. So a name without images
     stays at its text t_c. It reads CLIP's features, and is made for long lists of names of which few occur. It loses with
     three images a class.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
     """
 
     name = "stata"
@@ -45,36 +50,17 @@ class StatA(FeatureMethod):
     transductive = True
 
     def fit(self, collection: Collection, *, options: Options, seed: int) -> Fitted:
-        import torch
         from torch.nn.functional import normalize
 
-        from nola_core.algebra import blocks, gaussian, graph, posterior, transduction
+        from nola_core.algebra import posterior, transduction
 
-        text, logits = posterior.of_all(collection)
-        space = blocks.chosen(collection, [posterior.SPACE])[posterior.SPACE]
-        near = graph.nearest(space, options.neighbors)
-        if near.recall < 1:
-            print(f"{self.name}: {near}")
-        edges = transduction.affinities(near)
-        z = logits.softmax(dim=1)
-        logits *= options.text_weight
-        prototypes, first = normalize(text.weights.double(), dim=1), 1 / space.dim
-        model = gaussian.Diagonal(prototypes.float(), torch.full_like(text.weights, first))
-        for _ in range(transduction.OUTER):
-            z = transduction.assigned(transduction.scores(space, model, logits), edges, z)
-            counts, sums = z.sum(dim=0, dtype=torch.float64)[:, None], space.weighted_sum(z)
-            squares = space.weighted_sum(z, torch.square)
-            total = counts + options.anchoring
-            means = normalize((sums + options.anchoring * prototypes) / total, dim=1)
-            spread = squares - 2 * means * sums + counts * means.square()
-            anchored = options.anchoring * (first + (prototypes - means).square())
-            variances = ((spread.clamp_min(0) + anchored) / total).clamp_min(transduction.FLOOR / space.dim)
-            model = gaussian.Diagonal(means.float(), variances.float())
-        return transduction.Mixture.of(
-            space,
-            model,
-            text,
-            z,
+        def anchored(space: Blocks, text: TextClassifier) -> Anchored:
+            return Anchored(space, normalize(text.weights.double(), dim=1), options.anchoring)
+
+        return transduction.fitted(
+            collection,
+            anchored,
+            space=posterior.SPACE,
             neighbors=options.neighbors,
             text_weight=options.text_weight,
             anchors=options.anchors,
@@ -85,6 +71,37 @@ class StatA(FeatureMethod):
         from nola_core.algebra.transduction import Mixture
 
         return Mixture(tensors)
+
+
+class Anchored:
+    """A Gaussian a class with a diagonal covariance of its own; the text's embedding, float64 [C, d], counts as some images."""
+
+    def __init__(self, space: Blocks, prototypes: Tensor, anchoring: float) -> None:
+        self._space, self._prototypes, self._anchoring = space, prototypes, anchoring
+
+    def first(self, z: Tensor) -> Diagonal:
+        import torch
+
+        from nola_core.algebra.gaussian import Diagonal
+
+        prototypes = self._prototypes.float()
+        return Diagonal(prototypes, torch.full_like(prototypes, 1 / self._space.dim))
+
+    def of(self, z: Tensor) -> Diagonal:
+        import torch
+        from torch.nn.functional import normalize
+
+        from nola_core.algebra import transduction
+        from nola_core.algebra.gaussian import Diagonal
+
+        counts, sums = z.sum(dim=0, dtype=torch.float64)[:, None], self._space.weighted_sum(z)
+        squares = self._space.weighted_sum(z, torch.square)
+        total = counts + self._anchoring
+        means = normalize((sums + self._anchoring * self._prototypes) / total, dim=1)
+        spread = squares - 2 * means * sums + counts * means.square()
+        anchored = self._anchoring * (1 / self._space.dim + (self._prototypes - means).square())
+        variances = ((spread.clamp_min(0) + anchored) / total).clamp_min(transduction.FLOOR / self._space.dim)
+        return Diagonal(means.float(), variances.float())
 
 
 METHOD = StatA()

@@ -44,7 +44,8 @@ class Tac(FeatureMethod):
     The texts n are the class embeddings and, of each class, the descriptions nearest to the mean of the images that the text
     classifier gives it; the paper takes WordNet's nouns nearest to k-means centres. It then clusters [x; t] without names;
     here the discriminants are added to the text's logits, which names the clusters. It reads CLIP's features alone, so it
-    neither gains nor loses much; with few descriptions the counterparts say little that the image does not.
+    neither gains nor loses much; with few descriptions the counterparts say little that the image does not. Beyond 20,000
+    images the principal components are those of a sample.
     """
 
     name = "tac"
@@ -60,8 +61,9 @@ class Tac(FeatureMethod):
         from nola_core.algebra.proportions import pulled
         from nola_core.algebra.reduction import Reduced
 
-        text, logits = posterior.of_all(collection)
-        images = blocks.chosen(collection, [posterior.SPACE])[posterior.SPACE]
+        spaces = blocks.chosen(collection, [posterior.SPACE])
+        text, logits = posterior.of_all(collection, spaces)
+        images = spaces[posterior.SPACE]
         z = logits.softmax(dim=1)
         texts = near_texts(collection, text, images.weighted_sum(z), options.texts)
         reduced = Reduced.of(

@@ -13,7 +13,10 @@ from nola_core.schema import Positive, Section
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nola_core.algebra.blocks import Blocks
+    from nola_core.algebra.gaussian import Diagonal
     from nola_core.methods.collection import Collection
+    from nola_core.text_classifier import TextClassifier
 
 
 class Options(Section):
@@ -36,6 +39,8 @@ class TransClip(FeatureMethod):
     `z_i` is proportional to `y_i^text_weight exp((log N(x_i; mu, var) + (50 / 6) ((W + W^T) z)_i) / 50)`, with one diagonal
     variance for all classes; z, mu and var are updated in turn. It reads one space, and gains most where that separates the
     classes well (`space: ssl`). It assumes no class proportions, so names that do not occur do little harm.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
     """
 
     name = "transclip"
@@ -46,34 +51,15 @@ class TransClip(FeatureMethod):
     transductive = True
 
     def fit(self, collection: Collection, *, options: Options, seed: int) -> Fitted:
-        import torch
-        from torch.nn.functional import normalize
+        from nola_core.algebra import transduction
 
-        from nola_core.algebra import blocks, gaussian, graph, posterior, transduction
+        def shared(space: Blocks, text: TextClassifier) -> Shared:
+            return Shared(space, options.confident)
 
-        text, logits = posterior.of_all(collection)
-        space = blocks.chosen(collection, [options.space])[options.space]
-        near = graph.nearest(space, options.neighbors)
-        if near.recall < 1:
-            print(f"{self.name}: {near}")
-        edges = transduction.affinities(near)
-        z = logits.softmax(dim=1)
-        logits *= options.text_weight
-        moments = gaussian.Moments.of(space, diagonal=True)
-        variance = torch.full((space.dim,), 1 / space.dim)
-        model = gaussian.Diagonal(gaussian.confident(space, z, options.confident).float(), variance)
-        for _ in range(transduction.OUTER):
-            z = transduction.assigned(transduction.scores(space, model, logits), edges, z)
-            counts, sums = z.sum(dim=0, dtype=torch.float64), space.weighted_sum(z)
-            centre = moments.total / len(space)
-            means = normalize(gaussian.means(sums, counts, prior=centre, pseudo_count=1e-3), dim=1)
-            spread = moments.within(sums, counts, means).clamp_min(transduction.FLOOR / space.dim)
-            model = gaussian.Diagonal(means.float(), spread.float())
-        return transduction.Mixture.of(
-            space,
-            model,
-            text,
-            z,
+        return transduction.fitted(
+            collection,
+            shared,
+            space=options.space,
             neighbors=options.neighbors,
             text_weight=options.text_weight,
             anchors=options.anchors,
@@ -84,6 +70,36 @@ class TransClip(FeatureMethod):
         from nola_core.algebra.transduction import Mixture
 
         return Mixture(tensors)
+
+
+class Shared:
+    """Gaussians that share a diagonal covariance; the first means are those of each class's most confident images."""
+
+    def __init__(self, space: Blocks, confident: int) -> None:
+        from nola_core.algebra import gaussian
+
+        self._space, self._confident = space, confident
+        self._moments = gaussian.Moments.of(space, diagonal=True)
+
+    def first(self, z: Tensor) -> Diagonal:
+        import torch
+
+        from nola_core.algebra import gaussian
+
+        dim = self._space.dim
+        return gaussian.Diagonal(gaussian.confident(self._space, z, self._confident).float(), torch.full((dim,), 1 / dim))
+
+    def of(self, z: Tensor) -> Diagonal:
+        import torch
+        from torch.nn.functional import normalize
+
+        from nola_core.algebra import gaussian, transduction
+
+        counts, sums = z.sum(dim=0, dtype=torch.float64), self._space.weighted_sum(z)
+        centre = self._moments.total / len(self._space)
+        means = normalize(gaussian.means(sums, counts, prior=centre, pseudo_count=1e-3), dim=1)
+        spread = self._moments.within(sums, counts, means).clamp_min(transduction.FLOOR / self._space.dim)
+        return gaussian.Diagonal(means.float(), spread.float())
 
 
 METHOD = TransClip()

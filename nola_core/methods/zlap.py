@@ -38,6 +38,8 @@ class ZLaP(FeatureMethod):
     images (weight: cosine) and to its nearest texts (cosine^power). It gains where images of a class are near to each other,
     also where names do not occur, and loses with three images a class and in long tails, where many neighbours are of other
     classes.
+
+    Beyond 20,000 images the neighbours are searched approximately (`algebra.graph`), and new images find theirs among `anchors`.
     """
 
     name = "zlap"
@@ -55,11 +57,10 @@ class ZLaP(FeatureMethod):
         from nola_core.algebra import blocks, graph, posterior
         from nola_core.algebra.anchors import Anchors, drawn
 
-        text, logits = posterior.of_all(collection)
-        space = blocks.chosen(collection, [posterior.SPACE])[posterior.SPACE]
+        spaces = blocks.chosen(collection, [posterior.SPACE])
+        text, logits = posterior.of_all(collection, spaces)
+        space = spaces[posterior.SPACE]
         near = graph.nearest(space, options.neighbors)
-        if near.recall < 1:
-            print(f"{self.name}: {near}")
         count, classes = logits.shape
         towards, strength = to_texts(logits / text.logit_scale, options.texts, options.power)
         image = classes + torch.arange(count)  # the nodes of the graph: texts, then images

@@ -16,7 +16,7 @@ from PIL import Image
 
 from nola_core import files
 from nola_core.description_quality import findings
-from nola_core.report import content, explanations, figures, samples
+from nola_core.report import content, explanations, figures, samples, unnamed
 from nola_core.report.style import percent, save
 from nola_core.report.tables import Tables, interval_of, load
 
@@ -65,7 +65,8 @@ def build(
             image_of=image_of,
             pictures=scratch,
         )
-        page = _render(dataset, tables, settings_dict, overrides, scratch, sheets, reasons)
+        unknown = unnamed.draw(folder, tables.names, image_of, scratch)
+        page = _render(dataset, tables, settings_dict, overrides, scratch, sheets, reasons, unknown)
     with files.replacing(output) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
@@ -103,6 +104,7 @@ def _render(
     pictures: Path,
     sheets: Sequence[samples.ClassSample],
     explained: Sequence[explanations.Explanation],
+    unknown: unnamed.Unnamed,
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -122,8 +124,12 @@ def _render(
         dataset=dataset,
         metrics=tables.metrics,
         headline=content.headline(tables),
-        notices=content.notices(tables),
+        notices=content.notices(tables) + unnamed.notices(unknown),
+        unknown=unknown,
+        unknown_sheets=[(one, _inlined(one.file, f"Sample images of {one.title}")) for one in unknown.groups],
+        highest=_inlined(unknown.highest, "Images with the highest unknown scores") if unknown.highest else None,
         methods=content.method_rows(tables),
+        ranked=content.ranked(tables),
         colours={method: look.colour for method, look in tables.looks.items()},
         final=tables.final,
         final_title=tables.title(tables.final),

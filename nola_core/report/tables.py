@@ -33,6 +33,8 @@ class Tables:
     near_duplicates: pd.DataFrame
     duplicates_note: str
     """How many of the pairs were found, where they were not all looked for."""
+    names_told: dict[str, Any]
+    """Content of names.json: whether the class names say anything about the images."""
     pseudo_labels: pd.DataFrame
     predictions: pd.DataFrame
     """`image_id, method, class_id` of the reported split alone."""
@@ -128,6 +130,7 @@ def load(folder: Path) -> Tables:
         quality=files.read_table(folder / "description_quality.parquet"),
         near_duplicates=files.read_table(folder / "near_duplicates.parquet"),
         duplicates_note=files.read_note(folder / "near_duplicates.parquet"),
+        names_told=files.read_json(folder / "names.json"),
         pseudo_labels=files.read_table(folder / "pseudo_labels.parquet"),
         predictions=predictions.read(metrics["split"], None, ["image_id", "method", "class_id"]),
         per_class=per_class[per_class["split"] == metrics["split"]],

@@ -1,5 +1,7 @@
 """Stage `classify`: descriptions -> text classifiers, and the zero-shot predictions that pseudo-labels are chosen from."""
 
+from typing import Any
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from nola_core.description_quality import assess, findings
 from nola_core.device import device
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore
-from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_table
+from nola_core.files import PREDICTION_SCHEMA, read_table, replacing, table_writer, write_json, write_table
 from nola_core.inputs import Inputs
 from nola_core.methods import storage
 from nola_core.methods.collection import Space, Texts, answers
@@ -20,6 +22,8 @@ from nola_core.methods.method import Encode, TextMethod
 from nola_core.prediction import predict
 from nola_core.stages.paths import Paths
 from nola_core.tensors import write_tensors
+from nola_core.trust import names as trust
+from nola_core.trust.words import NOUNS
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
@@ -50,6 +54,10 @@ def run(paths: Paths, inputs: Inputs) -> None:
             if name == base:
                 storage.write(paths["text_classifier.safetensors"], method, fitted.tensors())
                 chosen, count = fitted, sum(len(group) for group in method.texts(texts, its_options))
+    told = trust.record(
+        _names(Space(store.features), names, inputs.texts["templates"], encode), classes["name"].tolist(), described=len(kept) > 0
+    )
+    write_json(paths["names.json"], told)
     asked = answers(chosen, {"clip": Space(store.features)})
     with table_writer(paths["zero_shot.parquet"], PREDICTION_SCHEMA) as write:
         for table, _ in predict(store.index["image_id"], asked, classes=len(names), split="train", method=base):
@@ -57,6 +65,17 @@ def run(paths: Paths, inputs: Inputs) -> None:
     print(f"{len(names)} classes, {count} texts in the text classifier {base}, logit scale {clip.logit_scale:.1f}")
     for line in findings(scores):
         print(f"  {line}")
+    if sentence := trust.verdict(told):
+        print(f"  {sentence}")
+
+
+def _names(space: Space, names: list[str], templates: list[str], encode: Encode) -> dict[str, Any]:
+    """How far the images stand out in the names, without any description; see `trust.names.measured`."""
+    patterns = templates[: trust.TEMPLATES]
+    mine, nouns = (
+        text_classifier.build(encode, text_classifier.fill(patterns, words), names=words).numpy() for words in (names, NOUNS)
+    )
+    return trust.measured(space.rows(trust.drawn(len(space))).numpy(), mine, nouns)
 
 
 def _quality(

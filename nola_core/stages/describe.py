@@ -13,9 +13,9 @@ from nola_core.descriptions.asking.endpoint import Endpoint
 from nola_core.descriptions.rounds.confusion import add_rounds, read_rounds
 from nola_core.descriptions.texts.prompts import load_prompt_set, questions
 from nola_core.files import read_table, write_table
-from nola_core.grammar import listed
 from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
+from nola_core.text import enumerated
 
 
 def run(paths: Paths, inputs: Inputs) -> None:
@@ -65,5 +65,5 @@ def _with_rounds(paths: Paths, table: pd.DataFrame, rounds: int) -> pd.DataFrame
     merged, gone = add_rounds(table, answers, read_table(paths["classes.parquet"]))
     print(f"{len(merged) - len(table)} answers of {answers['round'].nunique()} rounds (at most {rounds}) are added")
     if gone:
-        print(f"  answers about {len(gone)} classes no longer on the list are left out: {listed(gone)}")
+        print(f"  answers about {len(gone)} classes no longer on the list are left out: {enumerated(gone, most=10)}")
     return merged

@@ -38,6 +38,9 @@ def run(paths: Paths, inputs: Inputs) -> None:
         neighbors=options.neighbors,
         audit=audit,
     )
+    names, groups = read_table(paths["class_proportions.parquet"]), read_table(paths["unknown_groups.parquet"], ["images"])
+    result.metrics["names"] = {"absent": names.loc[names["absent"], "class"].tolist()}
+    result.metrics["unknown"] = {"groups": len(groups), "images": int(groups["images"].sum())}
     result.write(paths.folder)
     scores = ", ".join(f"{method} {values['top1']:.1%}" for method, values in result.metrics["methods"].items())
     if audit is not None:

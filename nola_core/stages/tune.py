@@ -22,7 +22,7 @@ from nola_core.methods.method import Student, StudentMethod, TextMethod
 from nola_core.prediction import matrix
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
-from nola_core.students import loop
+from nola_core.students import captions, loop
 from nola_core.students.images import Images
 from nola_core.students.lesson import Lesson, TopClasses
 
@@ -41,7 +41,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
             place = device()
             clip = load_clip(inputs.clip, root=paths.root, device=place)  # each student changes its own
             weights = clip.image.meta["weights_sha256"]
-            lesson = _lesson(paths, inputs, clip)
+            lesson = _lesson(paths, inputs, clip, captioned=method.captions and inputs.values["captions"] is not None)
             key = {
                 "method": name,
                 "code": inputs.code,
@@ -53,7 +53,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
                 "classifier": sha256_file(paths["text_classifier.safetensors"]),
                 "descriptions": sha256_file(paths["description_quality.parquet"]),
                 "device": place.type,
-            }
+            } | ({"captions": inputs.values["captions"]} if method.captions else {})
             student, curve = method.tune(
                 clip,
                 lesson,
@@ -96,7 +96,7 @@ def _temperature(student: Student, lesson: Lesson, clip: Clip) -> float:
     return temperature.for_confidence(torch.cat(parts), float(confidence[rows].mean()))
 
 
-def _lesson(paths: Paths, inputs: Inputs, clip: Clip) -> Lesson:
+def _lesson(paths: Paths, inputs: Inputs, clip: Clip, *, captioned: bool) -> Lesson:
     """What every student learns from."""
     text, _ = inputs.method(paths.root, str(inputs.values["text_classifier"]), TextMethod)
     teacher = read_table(paths["teacher.parquet"], ["image_id", *TOP])
@@ -122,6 +122,7 @@ def _lesson(paths: Paths, inputs: Inputs, clip: Clip) -> Lesson:
         zero_shot=_top(zero_shot),
         texts=_texts(paths, inputs, clip),
         features=spaces({"clip": store})["clip"],
+        captions=captions.read(paths["captions.parquet"], ids.tolist()) if captioned else {},
     )
 
 

@@ -1,8 +1,8 @@
-"""The strong augmentation of the student, for a whole batch at a time.
+"""The augmentation of the student, for a whole batch at a time.
 
-Crop, flip, colour jitter, perspective, colour jitter, blur, drawn separately for every image. The crop happens when the image is
-decoded (it needs the full resolution); all later steps work on the batch, on any device. The tests compare every step with
-torchvision's functions for single images.
+Crop, flip, colour jitter, perspective, colour jitter, blur, grayscale, drawn separately for every image; a `Recipe` says how
+strong each is. The crop happens when the image is decoded (it needs the full resolution); all later steps work on the batch, on
+any device. The tests compare every step with torchvision's functions for single images.
 
 The draws depend only on (seed, epoch, image), not on batches, threads or the point where an interrupted run was resumed.
 """
@@ -10,6 +10,7 @@ The draws depend only on (seed, epoch, image), not on batches, threads or the po
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -31,6 +32,34 @@ GRAY = (0.2989, 0.587, 0.114)  # the luma weights torchvision uses
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What is done to an image, and how strongly; by default NoLA's strong view.
+
+    Attributes:
+        crop: smallest and largest share of the image's area.
+        flip: probability.
+        jitter: brightness, contrast, saturation, hue.
+        jitter_probability: of the jitter.
+        again: whether a second jitter follows the perspective, always on.
+        perspective: probability.
+        blur: whether images are blurred.
+        gray: probability.
+    """
+
+    crop: tuple[float, float] = CROP_SCALE
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] = JITTER
+    jitter_probability: float = JITTER_PROBABILITY
+    again: bool = True
+    perspective: float = PERSPECTIVE_PROBABILITY
+    blur: bool = True
+    gray: float = 0.0
+
+
+STRONG = Recipe()
+
+
+@dataclass(frozen=True)
 class Draws:
     """The random draws for N images; every tensor has N rows.
 
@@ -43,6 +72,8 @@ class Draws:
         perspective: bool [N].
         corners: [N, 4, 2] uniform numbers that say how far each corner moves inwards, see `corner_points`.
         sigma: [N], blur in pixels for an image of width 224.
+        gray: bool [N].
+        recipe: what was drawn from.
     """
 
     crop: Tensor
@@ -53,48 +84,56 @@ class Draws:
     perspective: Tensor
     corners: Tensor
     sigma: Tensor
+    gray: Tensor
+    recipe: Recipe = STRONG
 
     def __getitem__(self, rows: Tensor) -> Draws:
-        return Draws(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return self._each(lambda drawn: drawn[rows])
 
     def to(self, device: torch.device) -> Draws:
         """The same draws on another device."""
-        return Draws(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return self._each(lambda drawn: drawn.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
+        names = [field.name for field in fields(self) if field.name != "recipe"]
+        return Draws(**{name: change(getattr(self, name)) for name in names}, recipe=self.recipe)
 
 
-def draw(count: int, *, seed: int, epoch: int) -> Draws:
-    """Draw the views of one epoch for images 0 to count - 1."""
+def draw(count: int, *, seed: int, epoch: int, recipe: Recipe = STRONG) -> Draws:
+    """Draw the views of one epoch for images 0 to count - 1. The same numbers are drawn for every recipe."""
     mixed = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(count, *shape, generator=generator)
 
-    strength = torch.tensor(JITTER)
+    strength = torch.tensor(recipe.jitter)
     factors = (2 * uniform(2, 4) - 1) * strength + torch.tensor([1.0, 1.0, 1.0, 0.0])
-    on = torch.stack([uniform() < JITTER_PROBABILITY, torch.ones(count, dtype=torch.bool)], dim=1)
+    on = torch.stack([uniform() < recipe.jitter_probability, torch.full((count,), recipe.again)], dim=1)
     low, high = BLUR_SIGMA
     return Draws(
         crop=uniform(2 * CROP_ATTEMPTS + 2),
-        flip=uniform() < 0.5,
+        flip=uniform() < recipe.flip,
         factors=factors,
         order=uniform(2, 4).argsort(dim=-1),
         jitter=on,
-        perspective=uniform() < PERSPECTIVE_PROBABILITY,
+        perspective=uniform() < recipe.perspective,
         corners=uniform(4, 2),
         sigma=low + (high - low) * uniform(),
+        gray=uniform() < recipe.gray,
+        recipe=recipe,
     )
 
 
-def crop_box(width: int, height: int, numbers: Tensor) -> tuple[int, int, int, int]:
+def crop_box(width: int, height: int, numbers: Tensor, scale: tuple[float, float] = CROP_SCALE) -> tuple[int, int, int, int]:
     """The box (left, top, right, bottom) of RandomResizedCrop, from 22 uniform numbers.
 
-    The area is 0.2 to 1 of the image and the aspect ratio 3/4 to 4/3. The first of ten draws that fits is used; if none fits, the
-    largest central box within these ratios.
+    The area is between the two shares of `scale` and the aspect ratio 3/4 to 4/3. The first of ten draws that fits is used; if
+    none fits, the largest central box within these ratios.
     """
     drawn = numbers.tolist()
     for attempt in range(CROP_ATTEMPTS):
-        area = width * height * (CROP_SCALE[0] + (CROP_SCALE[1] - CROP_SCALE[0]) * drawn[attempt])
+        area = width * height * (scale[0] + (scale[1] - scale[0]) * drawn[attempt])
         low, high = math.log(CROP_RATIO[0]), math.log(CROP_RATIO[1])
         ratio = math.exp(low + (high - low) * drawn[CROP_ATTEMPTS + attempt])
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
@@ -107,10 +146,14 @@ def crop_box(width: int, height: int, numbers: Tensor) -> tuple[int, int, int, i
     return left, top, left + w, top + h
 
 
-def random_crop(image: Image.Image, numbers: Tensor, size: tuple[int, int]) -> Tensor:
+def random_crop(image: Image.Image, numbers: Tensor, size: tuple[int, int], scale: tuple[float, float] = CROP_SCALE) -> Tensor:
     """Crop, resize to `size` (height, width; bicubic) and convert: uint8 [3, height, width]."""
+    return resized(image, crop_box(*image.size, numbers, scale), size)
+
+
+def resized(image: Image.Image, box: tuple[float, float, float, float], size: tuple[int, int]) -> Tensor:
+    """The part of an image in `box` (left, top, right, bottom) at `size` (height, width; bicubic): uint8 [3, height, width]."""
     height, width = size
-    box = crop_box(*image.size, numbers)
     small = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
     return torch.from_numpy(np.array(small, dtype=np.uint8)).permute(2, 0, 1)
 
@@ -132,8 +175,16 @@ def strong_view(images: Tensor, draws: Draws, *, mean: tuple[float, ...], std: t
     x = jitter(x, draws.factors[:, 0], draws.order[:, 0], draws.jitter[:, 0])
     x = perspective(x, draws.corners, draws.perspective)
     x = jitter(x, draws.factors[:, 1], draws.order[:, 1], draws.jitter[:, 1])
-    scale = x.shape[-1] / REFERENCE_SIDE
-    x = blur(x, draws.sigma * scale, largest=BLUR_SIGMA[1] * scale)
+    if draws.recipe.blur:
+        scale = x.shape[-1] / REFERENCE_SIDE
+        x = blur(x, draws.sigma * scale, largest=BLUR_SIGMA[1] * scale)
+    if draws.recipe.gray:
+        x = torch.where(draws.gray[:, None, None, None], _gray(x).expand_as(x), x)
+    return standardized(x, mean=mean, std=std)
+
+
+def standardized(x: Tensor, *, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Images [B, 3, H, W] in [0, 1] as the tower wants them."""
     center, spread = (torch.tensor(values, device=x.device)[:, None, None] for values in (mean, std))
     return (x - center) / spread
 

@@ -47,7 +47,8 @@ class Loader:
 
     def crops(self, batches: Sequence[Tensor], draws: augmentation.Draws) -> Iterator[tuple[Tensor, Tensor]]:
         """(rows, uint8 [B, 3, H, W]) of every batch of rows: the random crops that strong views begin with."""
-        return self._ahead(batches, lambda row: augmentation.random_crop(self.image(row), draws.crop[row], self.images.size))
+        size, scale = self.images.size, draws.recipe.crop
+        return self._ahead(batches, lambda row: augmentation.random_crop(self.image(row), draws.crop[row], size, scale))
 
     def weak(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """(rows, float32 [B, 3, H, W]) of every batch of rows: the deterministic view."""

@@ -30,7 +30,6 @@ from nola_core.students.objective import Batch, Objective
 from nola_core.students.options import Options
 from nola_core.students.student import TunedStudent
 
-BETAS = (0.9, 0.999)
 MOMENTUM = 0.9
 CHUNK, GPU_CHUNK = 32, 128
 """Images of `CHUNK_SIDE` pixels a side whose gradient is computed at a time, more of smaller ones; those of a batch add up."""
@@ -85,7 +84,7 @@ def tune(
             if plan.restart:
                 student.put(first)
                 run.optimizer = _optimizer(parameters, options)
-            rate = learning_rate(options, epoch)
+            rate = learning_rate(options, *(plan.place or (epoch, options.epochs)))
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
             rows = torch.arange(len(targets)) if plan.rows is None else plan.rows
@@ -105,13 +104,13 @@ def tune(
     return pd.DataFrame(curve, columns=CURVE)
 
 
-def learning_rate(options: Options, epoch: int) -> float:
-    """Of an epoch, the first is 1: evenly up over the warm-up, then constant or along half a cosine towards 0."""
+def learning_rate(options: Options, epoch: int, epochs: int) -> float:
+    """Of one of some epochs, the first is 1: evenly up over the warm-up, then constant or along half a cosine towards 0."""
     if epoch <= options.warmup_epochs:
         return options.learning_rate * epoch / (options.warmup_epochs + 1)
     if options.schedule == "constant":
         return options.learning_rate
-    passed = (epoch - 1 - options.warmup_epochs) / max(1, options.epochs - options.warmup_epochs)
+    passed = (epoch - 1 - options.warmup_epochs) / max(1, epochs - options.warmup_epochs)
     return options.learning_rate * (1 + math.cos(math.pi * passed)) / 2
 
 
@@ -130,16 +129,17 @@ class Run:
 
 def _epoch(run: Run, rows: Tensor, options: Options, *, epoch: int) -> tuple[float, float]:
     """One pass over some images: mean loss and agreement with the teacher."""
-    draws = augmentation.draw(len(run.targets), seed=run.seed, epoch=epoch)
+    draws = augmentation.draw(len(run.targets), seed=run.seed, epoch=epoch, recipe=run.objective.recipe)
     order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(run.seed * 100_003 + epoch))]
     total, agreed = torch.zeros((), device=run.device), torch.zeros((), device=run.device)
     for batch, parts in _batches(run, order.split(options.batch_size), draws):
         run.optimizer.zero_grad()
-        for part in parts:
-            loss, logits = run.objective.loss(run.student, part)
-            (loss / len(batch)).backward()
-            total += loss.detach()
-            agreed += (logits.detach().argmax(dim=1) == run.targets[part.rows]).sum()
+        with run.student.sharing_classes():
+            for part in parts:
+                loss, logits = run.objective.loss(run.student, part)
+                (loss / len(batch)).backward()
+                total += loss.detach()
+                agreed += (logits.detach().argmax(dim=1) == run.targets[part.rows]).sum()
         run.optimizer.step()
         run.objective.stepped(run.student)
     return float(total) / len(rows), float(agreed) / len(rows)
@@ -168,7 +168,7 @@ def _optimizer(parameters: dict[str, nn.Parameter], options: Options) -> torch.o
     groups = _groups(parameters, options.weight_decay)
     if options.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=options.learning_rate, momentum=MOMENTUM)
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=BETAS)
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, eps=options.epsilon)
 
 
 def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from nola_core.students.augmentation import STRONG, Recipe
 
 if TYPE_CHECKING:
     from nola_core.students.images import Loader
@@ -38,10 +41,12 @@ class Epoch:
     Attributes:
         rows: int64 [n], the images that are seen; None: all.
         restart: whether the student and the optimizer begin again as they were before the first epoch.
+        place: the epoch's number, from 1, and how many epochs there are, for the learning rate; None: those of the whole tuning.
     """
 
     rows: Tensor | None = None
     restart: bool = False
+    place: tuple[int, int] | None = None
 
 
 class Objective(ABC):
@@ -50,10 +55,12 @@ class Objective(ABC):
     Attributes:
         weak: whether `loss` reads the deterministic view.
         whole: whether a loss needs its batch at once; otherwise the loop adds up the losses of chunks, to save memory.
+        recipe: of the strong view.
     """
 
-    weak: ClassVar[bool] = False
+    weak: bool = False
     whole: ClassVar[bool] = False
+    recipe: ClassVar[Recipe] = STRONG
 
     def begin(self, student: TunedStudent, loader: Loader, *, epoch: int) -> Epoch:
         """Before an epoch, the first is 1; the student is in evaluation mode."""
@@ -95,6 +102,13 @@ class HardTargets(Objective):
         logits: Tensor = student(batch.strong)
         wanted = self.targets.to(logits.device)[batch.rows]
         return cross_entropy(logits, wanted, label_smoothing=self.smoothing, reduction="sum"), logits
+
+
+def recomputed(compute: Callable[[Tensor], Tensor], inputs: Tensor, *, size: int) -> Tensor:
+    """`compute(inputs)`, row by row, with the activations of `size` rows in memory; of more, they are computed twice."""
+    if len(inputs) <= size or not torch.is_grad_enabled():
+        return torch.cat([compute(rows) for rows in inputs.split(size)])
+    return torch.cat([checkpoint(compute, rows, use_reentrant=False, preserve_rng_state=False) for rows in inputs.split(size)])
 
 
 @torch.no_grad()

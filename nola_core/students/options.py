@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from nola_core.schema import Positive, Precision, Rate, Section
 
-PartName = Literal["tokens", "deep_tokens", "frame", "norms", "context", "coupled", "singular_values", "lora", "classifier"]
+PartName = Literal[
+    "tokens", "deep_tokens", "frame", "norms", "context", "coupled", "singular_values", "lora", "all", "classifier"
+]
 """As of `nola_core.students.parts`, which needs torch."""
 
 NOLA: list[PartName] = ["tokens", "norms", "classifier"]
 
 
 class Options(Section):
-    """A student method's section derives from this one and sets its own defaults."""
+    """A student method's section derives from this one and sets its own defaults.
 
+    Attributes:
+        betas: of AdamW, the method's own.
+        epsilon: likewise.
+    """
+
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    epsilon: ClassVar[float] = 1e-8
     tune: Annotated[list[PartName], Field(min_length=1)] = Field(default_factory=lambda: list(NOLA))
     """What learns: tokens (a frame in towers that take none), deep_tokens, frame, norms, context, coupled, singular_values,
-    lora, classifier; `nola methods --parts` explains."""
+    lora, all, classifier; `nola methods --parts` explains."""
     prompt_tokens: Annotated[int, Field(ge=0)] = 16
     """Of a vision transformer, a layer."""
     prompt_frame: Annotated[float, Field(ge=0, lt=0.5)] = 0.13
@@ -32,7 +41,7 @@ class Options(Section):
     epochs: Positive = 50
     batch_size: Positive = 512
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW with betas 0.9 and 0.999, or SGD with a momentum of 0.9."""
+    """AdamW with `betas` and `epsilon`, or SGD with a momentum of 0.9."""
     learning_rate: Rate = 0.004
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Not of biases."""

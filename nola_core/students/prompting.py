@@ -4,7 +4,8 @@ Tokens (shallow VPT; METHODS section 1, step 3): M learnable tokens of the tower
 embedding and the first LayerNorm, between the class token and the patch tokens. They are removed before pooling, so the tower
 pools the same tokens as without prompts. Used for open_clip's own ViT (OpenAI, LAION, DataComp, DFN, MetaCLIP, ...; class token,
 average or attention pooling) and open_clip's timm ViTs with a class token (except EVA) or without (SigLIP, SigLIP2; there the
-prompts come first).
+prompts come first). Deep prompts (VPT-deep, the same paper) are new tokens at the input of each of the first blocks; what a
+block makes of the tokens before it is dropped.
 
 A frame (Bahng et al., 2022): learnable pixels added to the border of the normalised image. Used for every other tower:
 open_clip's ResNets, ConvNeXt, EVA, MobileCLIP, the offline pair.
@@ -13,7 +14,7 @@ open_clip's ResNets, ConvNeXt, EVA, MobileCLIP, the offline pair.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,16 +53,13 @@ class PromptedTower(nn.Module):
         self._finish: Callable[[Tensor], Tensor]
         if isinstance(tower, TimmModel):
             trunk: Any = tower.trunk
-            width, self._prefix = trunk.embed_dim, trunk.num_prefix_tokens
-            patch = trunk.patch_embed.patch_size[0]
+            self._prefix = trunk.num_prefix_tokens
             self._embed, self._blocks, self._finish = self._embed_timm, trunk.blocks, self._finish_timm
         else:
             native: Any = tower
-            width, self._prefix = native.class_embedding.shape[0], 1
-            patch = native.patch_size[0]
+            self._prefix = 1
             self._embed, self._blocks, self._finish = native._embeds, native.transformer, self._finish_native
-        bound = math.sqrt(6 / (3 * patch * patch + width))
-        self.tokens = nn.Parameter((2 * torch.rand(count, width, generator=generator) - 1) * bound)
+        self.tokens = nn.Parameter(uniform_tokens(tower, (count,), generator))
 
     @property
     def prompts(self) -> dict[str, nn.Parameter]:
@@ -71,7 +69,7 @@ class PromptedTower(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         sequence = self._embed(images)
         prefix, patches = sequence.split([self._prefix, sequence.shape[1] - self._prefix], dim=1)
-        prompts = self.tokens.to(sequence.dtype).expand(len(sequence), -1, -1)
+        prompts = self.tokens.to(sequence.dtype).expand(sequence.shape[0], -1, -1)
         sequence = self._blocks(torch.cat([prefix, prompts, patches], dim=1))
         prefix, _, patches = sequence.split([self._prefix, len(self.tokens), patches.shape[1]], dim=1)
         return self._finish(torch.cat([prefix, patches], dim=1))
@@ -87,6 +85,59 @@ class PromptedTower(nn.Module):
     def _finish_timm(self, sequence: Tensor) -> Tensor:
         trunk = self.tower.trunk
         return self.tower.head(trunk.forward_head(trunk.norm(sequence)))
+
+
+class DeepPromptedTower(PromptedTower):
+    """A vision transformer with tokens of their own for each of its first L blocks: images [B, 3, H, W] -> features [B, d].
+
+    Without tokens it computes exactly the same as the tower.
+
+    Args:
+        tokens: gives float32 [L, M, width]; asked at every forward pass, since it may compute them.
+    """
+
+    def __init__(self, tower: nn.Module, tokens: Callable[[], Tensor]) -> None:
+        super().__init__(tower, count=0)
+        self._deep = tokens
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            tokens = self._deep()
+        sequence = self._embed(images)
+        count = 0  # of the tokens that are in the sequence
+        for number, block in enumerate(vision_blocks(self.tower)):
+            if number < len(tokens):
+                prefix, patches = self._without(sequence, count)
+                prompts = tokens[number].to(sequence.dtype).expand(sequence.shape[0], -1, -1)
+                sequence, count = torch.cat([prefix, prompts, patches], dim=1), tokens.shape[1]
+            sequence = block(sequence)
+        return self._finish(torch.cat(self._without(sequence, count), dim=1))
+
+    def _without(self, sequence: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        return sequence[:, : self._prefix], sequence[:, self._prefix + count :]
+
+
+def vision_blocks(tower: Any) -> Sequence[nn.Module]:
+    """The blocks of a vision transformer, in order; none of any other tower.
+
+    They are open_clip's own, and those of timm's ViT and EVA inside its adapter.
+    """
+    if isinstance(tower, TimmModel):
+        blocks = list(getattr(tower.trunk, "blocks", []))
+        return blocks if all(hasattr(block, "attn") and hasattr(block, "mlp") for block in blocks) else []
+    return list(tower.transformer.resblocks) if isinstance(tower, VisionTransformer) else []
+
+
+def token_width(tower: Any) -> int:
+    """Of the tokens of a tower that takes them."""
+    return int(tower.trunk.embed_dim if isinstance(tower, TimmModel) else tower.class_embedding.shape[0])
+
+
+def uniform_tokens(tower: Any, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    """New tokens, float32 [*shape, width], uniform in +-sqrt(6 / (3 P^2 + width)) with P the patch size."""
+    patch = tower.trunk.patch_embed.patch_size[0] if isinstance(tower, TimmModel) else tower.patch_size[0]
+    width = token_width(tower)
+    return (2 * torch.rand(*shape, width, generator=generator) - 1) * math.sqrt(6 / (3 * patch * patch + width))
 
 
 class FramedTower(nn.Module):

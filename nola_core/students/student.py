@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.nn.utils import parametrize
 
 from nola_core.backbones.clip import Clip
 from nola_core.device import autocast
@@ -17,10 +18,7 @@ from nola_core.methods.method import Student
 from nola_core.schema import Precision
 from nola_core.students import parts
 from nola_core.students.options import Options
-from nola_core.students.parts.part import Part, Setting
-
-RECORD = "text."
-"""Prefix of stored tensors that prediction does not need."""
+from nola_core.students.parts.part import RECORD, Part, Setting
 
 
 class TunedStudent(nn.Module, Student):
@@ -32,6 +30,7 @@ class TunedStudent(nn.Module, Student):
     Attributes:
         parts: what learns.
         scale: of the cosines, or None.
+        prototypes: whether an objective keeps the class embeddings itself, in `fixed`, whatever the parts make of the texts.
         temperature: what `predict` divides the logits by; 1 until something fits it. The tuning does not see it.
     """
 
@@ -47,6 +46,8 @@ class TunedStudent(nn.Module, Student):
         super().__init__()
         self.clip, self.scale, self.precision = clip, scale, precision
         self.temperature = 1.0
+        self.finished = self.prototypes = False
+        self._shared: Tensor | None = None
         self.parts = nn.ModuleList(learnt)
         self.tower: nn.Module = next((tower for part in learnt if (tower := part.vision()) is not None), clip.image.module)
         self.fixed: Tensor
@@ -58,6 +59,7 @@ class TunedStudent(nn.Module, Student):
         clip: Clip,
         classifier: Tensor,
         *,
+        names: Sequence[str] = (),
         texts: Sequence[str] = (),
         options: Options,
         seed: int,
@@ -67,26 +69,50 @@ class TunedStudent(nn.Module, Student):
 
         Args:
             classifier: float32 [C, d], the text classifier it starts from.
-            texts: a text a class, for the parts that learn its words.
+            names: of the classes, for parts that put learnable words before them.
+            texts: a text a class, for parts that change how the text tower encodes it.
             seed: of the prompts.
 
         Raises:
             NolaError: the parts do not go together, or not with this CLIP.
         """
         generator = torch.Generator().manual_seed(seed)
-        learnt = parts.make(options.tune, Setting(clip, classifier, texts, options, generator))
+        learnt = parts.make(options.tune, Setting(clip, classifier, names, texts, options, generator))
         return cls(clip, learnt, classifier, scale=scale, precision=options.precision)
 
     def features(self, images: Tensor) -> Tensor:
         """float32 [B, d], not normalised, of normalised images [B, 3, H, W]."""
-        with autocast(images.device, self.precision):
+        once = nullcontext() if torch.jit.is_tracing() else parametrize.cached()  # torch refuses the cache in a trace
+        with autocast(images.device, self.precision), once:
             features: Tensor = self.tower(images)
         return features.float()
 
     def classes(self) -> Tensor:
         """The class embeddings, float32 [C, d], with their gradient where they learn."""
+        if self.finished or self.prototypes:
+            return self.fixed
+        if self._shared is not None:
+            return self._shared
         learnt = [classes for part in self.learnt if (classes := part.classes()) is not None]
         return learnt[0].float() if learnt else self.fixed
+
+    @contextmanager
+    def sharing_classes(self) -> Iterator[None]:
+        """A context for a batch whose losses are added up in parts: texts are encoded once for all of them.
+
+        The gradients that the parts leave at the class embeddings go on into the text tower together, at the end.
+        """
+        made = self.classes()
+        if made.is_leaf:  # learnt themselves, or fixed
+            yield
+            return
+        self._shared = shared = made.detach().requires_grad_()
+        try:
+            yield
+        finally:
+            self._shared = None
+        if shared.grad is not None:
+            made.backward(shared.grad)
 
     def head(self, features: Tensor, classes: Tensor) -> Tensor:
         """Logits [B, C] of features [B, d] and class embeddings [C, d]."""
@@ -112,14 +138,21 @@ class TunedStudent(nn.Module, Student):
 
     @contextmanager
     def using(self, values: Mapping[str, Tensor]) -> Iterator[None]:
-        """A context in which the trained parameters have other values, such as their moving averages."""
+        """A context in which the trained parameters have other values, such as their moving averages.
+
+        Afterwards they are the same tensors again, so that gradients of what was computed before can still be taken.
+        """
         mine = self.trained()
-        kept = {name: mine[name].detach().clone() for name in values}
-        self.put(values)
+        kept = {name: mine[name].data for name in values}
+        self._shared, shared = None, self._shared
         try:
+            for name, value in values.items():
+                mine[name].data = value.detach().to(mine[name].device)
             yield
         finally:
-            self.put(kept)
+            for name, value in kept.items():
+                mine[name].data = value
+            self._shared = shared
 
     @torch.no_grad()
     def put(self, values: Mapping[str, Tensor]) -> None:
@@ -136,11 +169,28 @@ class TunedStudent(nn.Module, Student):
         """Freeze the student: it learns no more, and its class embeddings are no longer computed from texts."""
         with torch.no_grad():
             self.fixed = self.classes().detach().clone()
+        self.finished = True
         self.eval().requires_grad_(False)
+        for parameter in self.trained().values():  # those of the text tower are no parameters of this module
+            parameter.requires_grad_(False)
 
     def unmerged(self) -> list[str]:
         """The parts that plain CLIP weights cannot take up, by name."""
         return [part.name for part in self.learnt if not part.merges]
+
+    def merge(self) -> None:
+        """Write the parts into the weights of `clip`, so that open_clip alone gives the features from `clip.model`.
+
+        The student is finished by this. Its class embeddings go beside those weights.
+
+        Raises:
+            NolaError: plain weights cannot take up a part.
+        """
+        if kept := self.unmerged():
+            raise NolaError(f"plain CLIP weights cannot take up {' and '.join(kept)}; choose other parts in tune for open_clip.")
+        self.finish()
+        for part in self.learnt:
+            part.merge()
 
     def tensors(self) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -170,6 +220,6 @@ class TunedStudent(nn.Module, Student):
         if any(name not in known and not name.startswith(RECORD) for name in tensors):
             raise unfit
         student = cls(clip, learnt, tensors["classifier"], scale=scale, precision=precision)
-        student.temperature = temperature
+        student.temperature, student.finished = temperature, True
         student.eval().requires_grad_(False)
         return student.to(next(clip.model.parameters()).device)

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from nola_core.algebra import blocks, graph
 from nola_core.algebra.anchors import Anchors, drawn
 from nola_core.algebra.graph import Graph
+from nola_core.methods.collection import Space
 
 
 def rows(count: int, dim: int = 8, seed: int = 0) -> Tensor:
@@ -41,6 +42,11 @@ def test_approximate_search_measures_what_it_finds() -> None:
         found > 0.8 and near.recall == pytest.approx(float(found), abs=0.05) and str(near).startswith("approximate search finds")
     )
     assert (near.cosines.diff(dim=1) <= 0).all()
+    stored = blocks.Blocks(Space((3 * x).half().numpy()), kept=0)  # float16 of any length, as a large collection is read
+    large = graph.nearest(stored, 5, exact_images=1000)
+    assert torch.allclose(large.cosines[:, 0], near.cosines[:, 0], atol=2e-3) and large.recall == pytest.approx(
+        near.recall, abs=0.05
+    )
     pairs = (x[:, None] * x[near.rows]).sum(dim=2)
     assert torch.allclose(near.cosines, pairs, atol=1e-5) and (near.rows != torch.arange(3000)[:, None]).all()
 
@@ -117,3 +123,23 @@ def test_anchors_are_the_nearest_fitted_images() -> None:
     assert torch.allclose(kept.mean(places, cosines), expected, atol=1e-6)
     again = Anchors.restore(kept.tensors("a"), "a")
     assert torch.equal(again.nearest(new, 4)[1], places)
+
+
+def test_many_anchors_of_a_larger_collection_are_searched_in_fewer_directions() -> None:
+    draw = torch.Generator().manual_seed(0)
+    falling = torch.arange(1, 161).float().rsqrt()
+    x = normalize(falling * (rows(30, 160)[torch.arange(5200) % 30] * 12 + torch.randn(5200, 160, generator=draw)), dim=1)
+    images = drawn(5000, 4500, seed=0)
+    kept = Anchors.of(blocks.of(x[:5000]), torch.rand(5000, 3, generator=draw), images=images)
+    assert kept.directions is not None and kept.directions.shape == (64, 160)
+    all_of_them = Anchors.of(blocks.of(x[:5000]), torch.rand(5000, 3), images=torch.arange(5000))
+    few = Anchors.of(blocks.of(x[:5000]), torch.rand(5000, 3), images=images[:400])
+    assert all_of_them.directions is None and few.directions is None
+    new = x[5000:]
+    cosines, places = kept.nearest(new, 5)
+    exact, expected = Anchors(kept.features, kept.answers).nearest(new, 5)
+    found = (places[:, :, None] == expected[:, None]).any(dim=2).float().mean()
+    assert found > 0.95 and (cosines.diff(dim=1) <= 0).all() and (cosines <= exact + 1e-5).all()
+    again = Anchors.restore(kept.tensors("a"), "a")
+    turned = torch.arange(199, -1, -1)
+    assert torch.equal(again.nearest(new, 5)[1], places) and torch.equal(again.nearest(new[turned], 5)[0], cosines[turned])

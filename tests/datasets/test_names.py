@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nola_core.datasets.names import changed_names, display_name, telling_nothing
+from nola_core.datasets.names import changed_names, display_name, not_english, telling_nothing
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,7 @@ def test_display_names_are_clean_and_stay_so(name: str) -> None:
 def test_what_changed_and_what_tells_nothing() -> None:
     assert changed_names(["a_b", "cat"], ["a b", "cat"]) == [("a_b", "a b")]
     assert telling_nothing(["n01440764", "7", "747-400", "n1", "cat"]) == ["n01440764", "7"]
+
+
+def test_letters_that_english_has_not() -> None:
+    assert not_english(["door", "Schlüssel", "747-400", "猫", "cat’s eye", "café"]) == ["Schlüssel", "猫", "café"]

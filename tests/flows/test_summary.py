@@ -38,3 +38,13 @@ def test_all_methods_or_those_with_a_role_are_shown_by_title(tmp_path: Path, cou
     values = [cell.strip() for cell in row.strip("│ ").split("│")]
     assert titles == ["data set", "stages", *(f"Method {number}" for number in shown)]
     assert values == ["pets", "1 run", *(f"{float(number):.1f}" for number in shown)]
+
+
+def test_names_that_say_little_are_a_warning(tmp_path: Path) -> None:
+    assert "warning" not in written(tmp_path, 2)
+    told = {"images": 100, "wins": 0.45, "described": False, "ranks": {"\x1b[31mshiny": 0.1, "dull": 0.7}}
+    (tmp_path / "data/pets/names.json").write_text(json.dumps(told))
+    text = written(tmp_path, 2)
+    assert "warning: pets: The class names say little about these images" in text and "\\x1b[31mshiny" in text
+    (tmp_path / "data/pets/names.json").write_text("{")
+    assert "warning" not in written(tmp_path, 2)

@@ -1,9 +1,10 @@
-"""Made collections in which the right answers are known, and what every method on features must hold."""
+"""Collections and class texts made for tests of methods, in which the right answers are known."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nola_core.methods import storage
-from nola_core.methods.collection import Collection, Space, probabilities
-from nola_core.methods.method import FeatureMethod, Fitted
-from nola_core.text_classifier import TextClassifier
+from nola_core.methods.collection import Collection, Descriptions, Space, Texts
+from nola_core.text_classifier import TextClassifier, fill
 
 SCALE = 20.0
 
@@ -90,67 +89,81 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return rows / rows.sum(axis=1, keepdims=True)
 
 
-def fit(method: FeatureMethod, made: Made, **options: Any) -> Fitted:
-    return method.fit(made.collection, options=method.section(**options), seed=0)
+def encode(texts: Sequence[str], *, dim: int = 16) -> Tensor:
+    """A fixed random unit vector a text."""
+    seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) for text in texts]
+    return normalize(torch.stack([torch.randn(dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]), dim=1)
 
 
-def answers(method: FeatureMethod, made: Made, **options: Any) -> tuple[Tensor, Tensor]:
-    """Inductive, of the very images; and transductive, or the same."""
-    fitted = fit(method, made, **options)
-    inductive = probabilities(fitted, made.features)
-    return inductive, inductive if fitted.transduced is None else fitted.transduced
+def made_texts(names: list[str], descriptions: list[list[str]] | None = None) -> Texts:
+    """Two templates, and descriptions if given."""
+    patterns = ["a photo of a {}.", "art of {}"]
+    return Texts(names, fill(patterns, names), descriptions or [[] for _ in names], encode, 20.0, patterns)
 
 
-def is_distribution(rows: Tensor, count: int, classes: int) -> None:
-    assert rows.shape == (count, classes) and rows.dtype == torch.float32
-    assert (rows >= 0).all() and torch.allclose(rows.sum(dim=1), torch.ones(count), atol=1e-5)  # NaN fails both
+def made(
+    counts: Sequence[int],
+    *,
+    dim: int = 16,
+    spread: float = 0.3,
+    confusion: float = 0.8,
+    scale: float = 10.0,
+    descriptions: int = 0,
+    per_class: int = 5,
+    seed: int = 0,
+) -> tuple[Collection, Tensor]:
+    """Blobs in two spaces, class c with `counts[c]` images, and their classes, int64 [N].
+
+    Args:
+        spread: noise of the images in SSL space; in CLIP's they are noisier, so that the text classifier errs.
+        confusion: how far each class's text is mixed with noise.
+        scale: of the text classifier's logits.
+        descriptions: texts a class, near its own embedding.
+        per_class: pseudo-labels a class, the most confident ones.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    classes = len(counts)
+    truth = torch.repeat_interleave(torch.arange(classes), torch.tensor(counts))
+    truth = truth[torch.randperm(len(truth), generator=generator)]
+    centres = {role: normalize(torch.randn(classes, dim, generator=generator), dim=1) for role in ("clip", "ssl")}
+    spaces = {
+        role: Space((centres[role][truth] + noise * torch.randn(len(truth), dim, generator=generator)).half().numpy())
+        for role, noise in (("clip", 2 * spread), ("ssl", spread))
+    }
+    phi = normalize(centres["clip"] + confusion * torch.randn(classes, dim, generator=generator) / dim**0.5, dim=1)
+    text = TextClassifier(phi, scale)
+    ids = pd.Series([f"{row:04d}" for row in range(len(truth))])
+    best = text.predict({"clip": spaces["clip"].block(0, len(truth))}).max(dim=1)
+    table = pd.DataFrame({"image_id": ids, "class_id": best.indices.numpy().astype(np.int32), "confidence": best.values.numpy()})
+    chosen = table.sort_values("confidence", ascending=False, kind="stable").groupby("class_id").head(per_class)
+    owners = torch.arange(classes).repeat_interleave(descriptions)
+    rows = normalize(phi[owners] + torch.randn(len(owners), dim, generator=generator) / dim**0.5, dim=1)
+    collection = Collection(
+        names=[f"class {row}" for row in range(classes)],
+        image_ids=ids,
+        spaces=spaces,
+        text=text,
+        pseudo_labels=chosen.reset_index(drop=True),
+        descriptions=Descriptions(owners, rows),
+    )
+    return collection, truth
 
 
-def check_predictions(method: FeatureMethod, path: Path, **options: Any) -> None:
-    """Every row from its own features alone, to the bit; and the same from a file."""
-    made = blobs()
-    fitted = fit(method, made, **options)
-    new = blobs(300, seed=0).taken(torch.arange(40, 300)).features
-    whole = probabilities(fitted, new)
-    is_distribution(whole, 260, 4)
-    order = torch.randperm(260, generator=torch.Generator().manual_seed(1))[:31]
-    assert torch.equal(probabilities(fitted, {name: rows[order] for name, rows in new.items()}), whole[order])
-    storage.write(path, method, fitted.tensors())
-    restored = storage.read_fitted(path, method)
-    assert restored.spaces == fitted.spaces and restored.transduced is None
-    assert torch.equal(probabilities(restored, new), whole)
-    assert (fitted.transduced is not None) == method.transductive
-    if fitted.transduced is not None:
-        is_distribution(fitted.transduced, 120, 4)
+def features(collection: Collection) -> dict[str, Tensor]:
+    """All rows of all spaces."""
+    return {role: space.block(0, len(space)) for role, space in collection.spaces.items()}
 
 
-def check_hard_cases(method: FeatureMethod, **options: Any) -> None:
-    """One image, fewer images than names, equal images, classes that nobody predicts: answers are still distributions."""
-    equal = blobs(9)
-    rows = {name: Space(np.repeat(space.features[:1], 9, axis=0)) for name, space in equal.collection.spaces.items()}
-    text: Any = equal.collection.text
-    cases = [blobs(1, 2), blobs(2, 2), blobs(3, 10), blobs(60, 10, occurring=2)]
-    for made in [*cases, Made(collection(rows, text.weights, equal.collection.names), equal.labels)]:
-        count, classes = len(made.labels), len(made.collection.names)
-        for rows_of in (*answers(method, made, **options), probabilities(fit(method, made, **options), blobs(30).features)):
-            is_distribution(rows_of, len(rows_of), classes)
-        assert len(answers(method, made, **options)[1]) == count
-
-
-def check_exact_text_survives(method: FeatureMethod, **options: Any) -> None:
-    """Where the text is right about every image, so is the method, with and without classes that do not occur."""
-    for occurring in (4, 2):
-        made = blobs(100, 4, occurring=occurring, noise=0.05, text_noise=0.0)
-        assert made.accuracy(torch.from_numpy(made.logits)) == 1
-        assert [made.accuracy(rows) for rows in answers(method, made, **options)] == [1, 1]
-
-
-def check_order_does_not_matter(method: FeatureMethod, seed: int, **options: Any) -> None:
-    """Other orders of images and of classes: the same answers in that order."""
-    draw = torch.Generator().manual_seed(seed)
-    made = blobs(50, 4, noise=0.2, seed=seed)
-    images, classes = torch.randperm(50, generator=draw), torch.randperm(4, generator=draw)
-    for mine, other in zip(
-        answers(method, made, **options), answers(method, made.taken(images, classes), **options), strict=True
-    ):
-        assert torch.allclose(mine[images][:, classes], other, atol=2e-3)
+def permuted(collection: Collection, order: Tensor) -> Collection:
+    """The same collection with its classes in another order: new class i is old class order[i]."""
+    assert isinstance(collection.text, TextClassifier)
+    place = order.argsort()
+    labels = collection.pseudo_labels
+    return Collection(
+        names=[collection.names[row] for row in order.tolist()],
+        image_ids=collection.image_ids,
+        spaces=collection.spaces,
+        text=TextClassifier(collection.text.weights[order], collection.text.logit_scale),
+        pseudo_labels=labels.assign(class_id=place.numpy()[labels["class_id"].to_numpy()]),
+        descriptions=Descriptions(place[collection.descriptions.class_ids], collection.descriptions.features),
+    )

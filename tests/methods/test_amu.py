@@ -6,7 +6,7 @@ import torch
 
 from nola_core.methods.amu import METHOD, Options, kurtosis
 from tests.methods.checks import is_restored, survives
-from tests.methods.samples import features, made, permuted
+from tests.methods.made import features, made, permuted
 
 FEW = Options(steps=60)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nola_core.methods.caps_adapter import METHOD, Options
 from tests.methods.checks import is_restored, survives
-from tests.methods.samples import features, made, permuted
+from tests.methods.made import features, made, permuted
 
 
 def test_it_adds_the_mean_affinity_to_the_supports_written_out() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nola_core.errors import NolaError
-from nola_core.features import FeatureStore
+from nola_core.features import FeatureStore, normalized
 from nola_core.methods.collection import Collection, Space, answers, probabilities, spaces
 from nola_core.text_classifier import TextClassifier
 
@@ -56,3 +56,12 @@ def test_answers_of_a_range_are_the_probabilities_of_its_images() -> None:
     torch.testing.assert_close(everything, (7.0 * normal(clip) @ text.weights.T).softmax(dim=-1))
     assert torch.equal(torch.cat([asked(0, 2), asked(2, 5)]), asked(0, 5))
     torch.testing.assert_close(asked(0, 5), everything)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_rows_have_the_bits_of_the_slow_normalisation_and_the_store_is_not_changed(dtype: type) -> None:
+    stored = np.random.default_rng(0).normal(size=(70, 33)).astype(dtype)
+    stored[3] = 0
+    before, space = stored.copy(), Space(stored)
+    assert np.array_equal(space.block(0, 70).numpy(), normalized(stored)) and np.array_equal(stored, before)
+    assert np.array_equal(space.rows(np.array([9, 3])).numpy(), normalized(stored[[9, 3]]))

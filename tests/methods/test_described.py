@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 from nola_core.descriptors import DescriptorClassifier, fired
 from nola_core.methods.described import METHOD
 from tests.methods.checks import is_restored
-from tests.methods.samples import encode, made_texts
+from tests.methods.made import encode, made_texts
 
 TEXTS = made_texts(["cat", "dog", "emu"], [["whiskers", "purrs", "claws"], ["barks"], []])
 X = normalize(torch.randn(300, 16, generator=torch.Generator().manual_seed(0)), dim=1)

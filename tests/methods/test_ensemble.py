@@ -11,7 +11,7 @@ from nola_core.methods.collection import probabilities
 from nola_core.methods.ensemble import METHOD, Options, agreement
 from nola_core.schema import validate
 from tests.methods.checks import is_restored, survives
-from tests.methods.samples import features, made
+from tests.methods.made import features, made
 
 QUICK = Options(options={"alignment": {"epochs": 2, "hidden": 8}})
 

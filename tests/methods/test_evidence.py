@@ -9,23 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from nola_core.methods.collection import Space
 from nola_core.methods.evidence import METHOD, Weighted
-from tests.methods.made import (
-    Made,
-    answers,
-    blobs,
-    check_exact_text_survives,
-    check_hard_cases,
-    check_order_does_not_matter,
-    check_predictions,
-    fit,
-    softmax,
-)
+from tests.methods.checks import answers, check_contract, check_predictions, fit
+from tests.methods.made import Made, blobs, softmax
 
 
 def weights(made: Made, **options: Any) -> dict[str, float]:
@@ -40,16 +29,8 @@ def with_second_space(made: Made, features: torch.Tensor) -> Made:
 
 
 def test_it_keeps_the_contract(tmp_path: Path) -> None:
-    check_predictions(METHOD, tmp_path / "evidence.safetensors")
+    check_contract(METHOD, tmp_path)
     check_predictions(METHOD, tmp_path / "evidence.safetensors", spaces=["ssl", "clip"])
-    check_hard_cases(METHOD)
-    check_exact_text_survives(METHOD)
-
-
-@given(st.integers(0, 1000))
-@settings(max_examples=5, deadline=None)
-def test_the_order_of_images_and_classes_does_not_matter(seed: int) -> None:
-    check_order_does_not_matter(METHOD, seed)
 
 
 def test_without_weight_it_is_the_text() -> None:

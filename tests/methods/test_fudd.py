@@ -11,7 +11,7 @@ from nola_core.methods.collection import Descriptions
 from nola_core.methods.fudd import METHOD, Options
 from nola_core.text_classifier import TextClassifier
 from tests.methods.checks import is_restored, survives
-from tests.methods.samples import features, made, permuted
+from tests.methods.made import features, made, permuted
 
 WIDE = Options(gap=0.5, descriptions=2)
 

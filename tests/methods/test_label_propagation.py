@@ -7,31 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nola_core.methods.label_propagation import METHOD
-from tests.methods.made import (
-    answers,
-    blobs,
-    check_exact_text_survives,
-    check_hard_cases,
-    check_order_does_not_matter,
-    check_predictions,
-    softmax,
-)
+from tests.methods.checks import answers, check_contract
+from tests.methods.made import blobs, softmax
 
 
 def test_it_keeps_the_contract(tmp_path: Path) -> None:
-    check_predictions(METHOD, tmp_path / "label_propagation.safetensors")
-    check_hard_cases(METHOD)
-    check_exact_text_survives(METHOD)
-
-
-@given(st.integers(0, 1000))
-@settings(max_examples=5, deadline=None)
-def test_the_order_of_images_and_classes_does_not_matter(seed: int) -> None:
-    check_order_does_not_matter(METHOD, seed)
+    check_contract(METHOD, tmp_path)
 
 
 def dense_graph(x: np.ndarray) -> np.ndarray:

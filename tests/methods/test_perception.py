@@ -10,7 +10,7 @@ from nola_core.methods import zero_shot
 from nola_core.methods.perception import METHOD, Options, contexts, in_context
 from nola_core.schema import validate
 from tests.methods.checks import is_restored
-from tests.methods.samples import encode, made_texts
+from tests.methods.made import encode, made_texts
 
 TEXTS = made_texts(["cat", "dog", "emu"])
 OPTIONS = Options(attributes={"place": ["", "indoors"], "light": ["at night", "by day"]}, temperature=2.0)

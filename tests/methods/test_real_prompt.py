@@ -5,7 +5,7 @@ from nola_core.errors import NolaError
 from nola_core.methods import templates
 from nola_core.methods.real_prompt import METHOD, Options
 from nola_core.schema import validate
-from tests.methods.samples import made_texts
+from tests.methods.made import made_texts
 
 
 def test_each_class_is_called_by_its_most_frequent_name(capsys: pytest.CaptureFixture[str]) -> None:

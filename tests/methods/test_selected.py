@@ -3,7 +3,7 @@ from torch.nn.functional import normalize
 
 from nola_core.methods.collection import Texts
 from nola_core.methods.selected import METHOD, Options
-from tests.methods.samples import made_texts
+from tests.methods.made import made_texts
 
 A, B, C = torch.eye(3)
 

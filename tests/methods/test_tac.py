@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from nola_core.methods.tac import METHOD, Options, beside, counterpart, near_texts
 from nola_core.text_classifier import TextClassifier
 from tests.methods.checks import is_restored, survives
-from tests.methods.samples import features, made, permuted
+from tests.methods.made import features, made, permuted
 
 
 def test_the_counterpart_is_the_weighted_mean_of_the_texts_written_out() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from nola_core.errors import NolaError
 from nola_core.methods.turtle import METHOD, Options
 from tests.methods.checks import is_restored, survives
-from tests.methods.samples import features, made, permuted
+from tests.methods.made import features, made, permuted
 
 FEW = Options(steps=60)
 

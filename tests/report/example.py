@@ -18,6 +18,7 @@ from nola_core.evaluation import evaluate
 from nola_core.files import write_json
 from nola_core.methods.method import InForce, Listed
 from nola_core.prediction import Predictions
+from nola_core.trust import groups, proportions
 
 SETTINGS: dict[str, Any] = {
     "preset": "paper",
@@ -52,11 +53,13 @@ def write_example(
     described: bool = True,
     in_force: InForce = LADDER,
     accuracies: Mapping[str, float] | None = None,
+    unnamed: bool = False,
 ) -> None:
     """Write 60 train and 30 test images of three classes; zero-shot classifies half of them correctly, NoLA `student`.
 
     Args:
         accuracies: of methods that are not in the ladder, or other ones; 0.6 where none is given.
+        unnamed: a group of images fits no name.
     """
     shares = {"zero_shot": 0.5, "cde": 0.6, "alignment": 0.7, "nola": student} | dict(accuracies or {})
     generator = np.random.default_rng(0)
@@ -99,14 +102,15 @@ def write_example(
     pseudo["why"] = np.where(pseudo["selected"], "selected: among the 8 most confident", "not selected: beyond the first 8")
 
     score = {
-        "nuclear_norm": 0.8,
+        "neighbors_clip": 0.7,
+        "neighbors_ssl": 0.8,
         "answer_nuclear_norm": 0.8,
         "mean_prediction_entropy": 0.9,
-        "mean_confidence": 0.7,
         "images": 30,
     }
     fallen = score | {"answer_nuclear_norm": 0.8 if student >= 0.7 else 0.4}
     label_free = {"test": {one.name: fallen if one.kind == "student" else score for one in in_force.methods}}
+    write_json(folder / "label_free.json", label_free)
     result = evaluate(
         dataset="pets", in_force=in_force, manifest=manifest, classes=classes, labels=labels,
         predictions=Predictions.of(predictions), pseudo_labels=pseudo, label_free=label_free, ssl_features=None,
@@ -135,6 +139,25 @@ def write_example(
     pairs = [(ids[0], "train", ids[70], "test", 0.999, False), (ids[1], "train", ids[2], "train", 1.0, True)]
     names = ["image_id", "split", "other_id", "other_split", "similarity", "exact"]
     tables["near_duplicates"] = pd.DataFrame(pairs, columns=names)
+    here = predictions[predictions["method"] == in_force.final]
+    tables["unknown"] = here[["image_id", "split", "class_id", "probability"]].assign(score=1 - here["probability"], group=np.nan)
+    tables["class_proportions"] = proportions.table(
+        np.array(here["top_classes"].tolist()), np.array(here["top_probabilities"].tolist()), NAMES
+    )
+    tables["unknown_groups"] = groups.SCHEMA.empty_table().to_pandas()
+    if unnamed:
+        row = {
+            "group": 1,
+            "images": 12,
+            "score": 0.6,
+            "inside": 0.9,
+            "class_ids": [1, 0],
+            "shares": [0.75, 0.25],
+            "image_ids": ids[:9],
+        }
+        tables["unknown_groups"] = pd.DataFrame([row])
+    told = {"images": 60, "wins": 0.97, "described": described, "ranks": dict.fromkeys(NAMES, 0.99)}
+    write_json(folder / "names.json", told)
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet")
     students = [one.name for one in in_force.methods if one.kind == "student"]

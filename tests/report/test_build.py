@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,11 +20,11 @@ from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table, write_json, write_table
 from nola_core.methods.method import InForce, Listed
 from nola_core.neighbors import DUPLICATES_SCHEMA
-from nola_core.report import build
-from nola_core.report.build import draw
+from nola_core.report.build import build, draw
 from nola_core.report.content import headline
 from nola_core.report.samples import judged
 from nola_core.report.tables import load
+from nola_core.trust import proportions
 from tests.report.example import LADDER, SETTINGS, image_of, in_force_of, write_example
 
 
@@ -96,7 +97,7 @@ def test_the_pictures(usual: Path) -> None:
     found = {path.stem: path for path in (usual / "figures").iterdir()}
     plots = {"accuracy", "confusion", "reliability", "class_change", "tuning", "confidence"}
     why = {f"why-{number:02d}" for number in range(12)}
-    assert set(found) == plots | why | {"samples-0000", "samples-0001", "samples-0002"}
+    assert set(found) == plots | why | {"unnamed-highest", "samples-0000", "samples-0001", "samples-0002"}
     with Image.open(found["why-00"]) as image:
         assert max(image.size) <= 96
     for path in found.values():
@@ -246,6 +247,11 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
     ) in text
     assert "Consider the predictions of the teacher, Alignment head, instead." in text
     assert "the nuclear norm of the predicted classes fell from 0.800 to 0.400" in text
+    assert (
+        "It is not an accuracy; it compares methods. Of two methods, the one with the higher neighbors_ssl was more accurate"
+        in text
+    )
+    assert "Mean confidence" not in text, "which could be read as an accuracy"
 
 
 def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:
@@ -287,7 +293,7 @@ def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
     assert not re.search(r"[✓✗]|\d right|of them right", text)
     assert "correctly" not in text
     found = {path.stem for path in (tmp_path / "pets/figures").iterdir()}
-    assert found == {"class_counts", "tuning", "confidence", "samples-0000", "samples-0001", "samples-0002"}
+    assert found == {"class_counts", "tuning", "confidence", "unnamed-highest", "samples-0000", "samples-0001", "samples-0002"}
 
 
 def test_building_again_gives_the_same_bytes_and_removes_old_pictures(usual: Path) -> None:
@@ -328,3 +334,41 @@ def test_an_audit_is_told_with_its_interval_and_what_was_left_out(tmp_path: Path
         "Accuracy 91.3 % (95 % interval 81.0 % to 97.0 %, measured on 50 images by a person; 2 more could not be judged)." in text
     )
     assert "not measured" not in text and "cannot say" not in text
+
+
+def test_a_group_that_fits_no_name_is_shown_with_its_nearest_names(tmp_path: Path) -> None:
+    page = page_of(tmp_path, unnamed=True)
+    words = text_of(page)
+    assert "12 images look alike and fit none of the names. They are shown below." in words
+    assert "Group 1: 12 images · nearest names: dog & <wolf> 75 %, cat 25 %" in words
+    assert (tmp_path / "pets/figures/unnamed-0001.png").is_file()
+
+
+def test_without_a_group_the_page_says_so(tmp_path: Path) -> None:
+    words = text_of(page_of(tmp_path))
+    assert "No group of similar images was found that fits none of the names." in words
+    assert "Names that seem not to occur" not in words
+
+
+def test_absent_names_are_said_at_the_top(tmp_path: Path) -> None:
+    page_of(tmp_path)
+    file = tmp_path / "pets/class_proportions.parquet"
+    write_table(file, read_table(file).assign(absent=[False, False, True]), proportions.SCHEMA)
+    words = text_of(rebuild(tmp_path))
+    assert words.count("1 of 3 names seems not to occur in the images: owl.") == 2
+
+
+def test_names_that_say_little_are_the_first_line(tmp_path: Path) -> None:
+    first = headline(load(usual_in(tmp_path)))[0]
+    assert first.startswith("NoLA classifies")
+    path = tmp_path / "pets/names.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"wins": 0.41, "ranks": {"cat": 0.1, "dog & <wolf>": 0.3, "owl": 0.9}}))
+    page = text_of(rebuild(tmp_path))
+    assert page.split("pets", 2)[2].strip().startswith("The class names say little about these images: 41 % of the images")
+    assert "Least of all: cat, dog & <wolf>." in page and "No label was used." in page
+
+
+def usual_in(tmp_path: Path) -> Path:
+    write_example(tmp_path / "pets")
+    return tmp_path / "pets"

@@ -18,7 +18,14 @@ KILLS = 5
 OUTPUTS = {
     "select": ["pseudo_labels.parquet"],
     "fit": ["fitted/features", "teacher.parquet"],
-    "predict": ["predictions.parquet", "label_free.json", "model"],
+    "predict": [
+        "predictions.parquet",
+        "label_free.json",
+        "unknown.parquet",
+        "unknown_groups.parquet",
+        "class_proportions.parquet",
+        "model",
+    ],
     "evaluate": ["metrics.json", "per_class.csv", "plots"],
     "report": ["report.html", "figures"],
 }

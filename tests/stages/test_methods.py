@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 
 import nola_core
+from flows.cli import main as nola
 from nola_core import inputs
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore
 from nola_core.files import read_json, read_table
+from tests.descriptions.llm_server import LLMServer
 from tests.project import AFTER_TRUTH, CLASSES, change
 from tests.stages.children import Stages
 
@@ -190,6 +192,51 @@ def test_without_a_student_everything_runs_and_nothing_is_tuned(root: Path, stag
     assert set(metrics["methods"]) == {"cde"} and [one["name"] for one in metrics["in_force"]["methods"]] == ["cde"]
     assert nola_core.load(folder(root) / "model").method == "cde"
     assert "Descriptions (CDE)" in (folder(root) / "report.html").read_text()
+
+
+def test_latteclip_learns_from_the_captions_that_a_model_gave(
+    complete: Path, tmp_path: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(complete, tmp_path / "p")
+    change(root / "params.yaml", "methods", value=["zero_shot", "cde", "alignment", "latteclip"])
+    change(root / "params.yaml", "final", value="latteclip")
+    change(root / "params.yaml", "latteclip", value={"tune": ["norms"], "epochs": 1, "learning_rate": 0.01})
+    (root / "dvc.yaml").write_text("stages: {}\n")  # commands ask for one
+    student = folder(root) / "fitted" / "students" / "latteclip.safetensors"
+    run(stages, root, "tune")
+    plain = student.read_bytes()
+    monkeypatch.chdir(root)
+    with LLMServer() as server:
+        monkeypatch.setenv("NOLA_LLM_BASE_URL", server.url)
+        assert nola(["describe", "caption", "--dataset", "blobs", "--kind", "image", "--limit", "5"]) == 0
+        assert nola(["describe", "caption", "--dataset", "blobs", "--kind", "group"]) == 0
+    run(stages, root, "tune", "predict", *AFTER_TRUTH)
+    assert student.read_bytes() != plain
+    predictions = read_table(folder(root) / "predictions.parquet")
+    again = nola_core.load(folder(root) / "model").predict(
+        [root / "photos" / image for image in predictions["image_id"].unique()], quiet=True
+    )
+    mine = predictions[predictions["method"] == "latteclip"].set_index("image_id")["probability"]
+    assert np.array_equal(again["probability"], mine[predictions["image_id"].unique()]), "bit for bit"
+
+
+def test_a_student_of_soft_targets_is_the_product_of_another_teacher(complete: Path, tmp_path: Path, stages: Stages) -> None:
+    root = shutil.copytree(complete, tmp_path / "p")
+    change(root / "params.yaml", "methods", value=["zero_shot", "cde", "evidence", "soft"])
+    change(root / "params.yaml", "teacher", value="evidence")
+    change(root / "params.yaml", "final", value="soft")
+    change(root / "params.yaml", "soft", value={"epochs": 1, "batch_size": 8})
+    run(stages, root, "fit", "tune", "predict", *AFTER_TRUTH)
+    assert [path.name for path in (folder(root) / "fitted" / "students").iterdir()] == ["soft.safetensors"]
+    predictions = read_table(folder(root) / "predictions.parquet")
+    assert set(predictions["method"]) == {"zero_shot", "cde", "evidence", "soft"}
+    assert set(read_json(folder(root) / "metrics.json")["methods"]) == {"zero_shot", "cde", "evidence", "soft"}
+
+    model = nola_core.load(folder(root) / "model")
+    assert model.method == "soft"
+    mine = predictions[predictions["method"] == "soft"]
+    again = model.predict([root / "photos" / image for image in mine["image_id"]], quiet=True)
+    assert np.array_equal(again["probability"], mine["probability"]), "bit for bit"
 
 
 def edit(root: Path, old: str, new: str) -> None:

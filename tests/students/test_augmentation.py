@@ -16,6 +16,7 @@ from torchvision import transforms
 from nola_core.students import augmentation
 from nola_core.students.augmentation import (
     Draws,
+    Recipe,
     blur,
     corner_points,
     crop_box,
@@ -205,6 +206,7 @@ def test_without_any_draw_a_view_is_the_normalised_image() -> None:
         perspective=torch.zeros(2) > 0,
         corners=torch.zeros(2, 4, 2),
         sigma=torch.full((2,), 1e-3),
+        gray=torch.zeros(2) > 0,
     )
     view = strong_view(images, still, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     expected = (images / 255 - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.5, 0.6, 0.7])[:, None, None]
@@ -220,3 +222,29 @@ def test_blur_is_in_proportion_to_the_input() -> None:
     )
     view = strong_view(images, draws, mean=(0, 0, 0), std=(1, 1, 1))
     torch.testing.assert_close(view, blur(images / 255, draws.sigma / 8), atol=1e-3, rtol=0)
+
+
+def test_a_recipe_changes_what_it_names_and_no_other_draw() -> None:
+    """Without a recipe the draws are NoLA's, as they were before there were recipes."""
+    light = Recipe(crop=(0.9, 1.0), flip=0, jitter=(0.5, 0.5, 0.5, 0.1), again=False, perspective=0, blur=False, gray=0.2)
+    mine, ours = draw(4000, seed=3, epoch=1, recipe=light), draw(4000, seed=3, epoch=1)
+    for name in ("crop", "order", "corners", "sigma"):
+        assert torch.equal(getattr(mine, name), getattr(ours, name))
+    assert torch.equal(mine.jitter[:, 0], ours.jitter[:, 0]) and not mine.jitter[:, 1].any() and ours.jitter[:, 1].all()
+    assert not mine.flip.any() and not mine.perspective.any() and not ours.gray.any()
+    torch.testing.assert_close((mine.factors - 1)[..., :3], (ours.factors - 1)[..., :3] * 5 / 4)
+    assert stats.binomtest(int(mine.gray.sum()), len(mine.gray), 0.2).pvalue > 1e-3
+
+    images = torch.randint(0, 256, (20, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    some = mine[torch.arange(20)]
+    view = strong_view(images, some, mean=(0.0, 0, 0), std=(1.0, 1, 1))
+    jittered = jitter(images / 255, some.factors[:, 0], some.order[:, 0], some.jitter[:, 0])
+    expected = torch.stack([
+        reference.rgb_to_grayscale(one, 3) if gray else one for one, gray in zip(jittered, some.gray.tolist(), strict=True)
+    ])  # fmt: skip
+    torch.testing.assert_close(view, expected, atol=1e-6, rtol=0)
+    numbers = mine.crop[0]
+    left, top, right, bottom = crop_box(100, 100, numbers, light.crop)
+    assert (right - left) * (bottom - top) >= 0.89 * 100 * 100
+    loose = random_crop(Image.new("RGB", (200, 100)), numbers, (8, 8), light.crop)
+    assert loose.shape == (3, 8, 8) and loose.dtype == torch.uint8

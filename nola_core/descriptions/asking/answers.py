@@ -16,7 +16,7 @@ from nola_core.descriptions.asking.request import GOOD, ImageLoader, Price, Requ
 from nola_core.descriptions.texts.prompts import Question
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
-from nola_core.grammar import listed
+from nola_core.text import enumerated
 
 
 def plan(questions: Sequence[Question], settings: Describe, responses: Responses) -> list[str]:
@@ -105,4 +105,4 @@ def sentences(answers: pd.DataFrame, classes: pd.DataFrame) -> pd.DataFrame:
 def _classes(missing: Sequence[Request]) -> str:
     """`dog (3), cat (9)`: the classes, and how many requests each lacks."""
     counts = Counter(request.question.class_name for request in missing)
-    return listed(f"{name} ({count})" for name, count in counts.items())
+    return enumerated((f"{name} ({count})" for name, count in counts.items()), most=10)

@@ -27,7 +27,7 @@ from nola_core.descriptions.asking.request import GOOD, Answer, Price, Request
 from nola_core.descriptions.texts.table import COLUMNS
 from nola_core.errors import NolaError
 from nola_core.files import digest, write_table
-from nola_core.grammar import listed
+from nola_core.text import enumerated
 
 SCHEMA = pa.schema([
     ("key", pa.string()), ("class", pa.string()), ("prompt", pa.string()), ("text", pa.string()), ("provider", pa.string()),
@@ -59,7 +59,7 @@ class Known:
         for request in requests:
             if request.key not in self.good and (reasons := self.failures.get(request.key)):
                 found[reasons[-1]][request.question.class_name] += 1
-        return ", ".join(f"{reason} {found[reason].total()} ({listed(found[reason], most=5)})" for reason in sorted(found))
+        return ", ".join(f"{reason} {found[reason].total()} ({enumerated(found[reason])})" for reason in sorted(found))
 
 
 class Responses:

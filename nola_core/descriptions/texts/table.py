@@ -20,7 +20,8 @@ from rapidfuzz import fuzz, process
 
 from nola_core.datasets.names import display_name
 from nola_core.errors import NolaError
-from nola_core.grammar import closest, is_plural, listed, singular
+from nola_core.grammar import closest, is_plural, singular
+from nola_core.text import enumerated
 
 SCHEMA = pa.schema([
     ("class_id", pa.int32()), ("class", pa.string()), ("prompt", pa.string()), ("text", pa.string()), ("provider", pa.string()),
@@ -71,9 +72,9 @@ def describe(provided: pd.DataFrame, classes: pd.DataFrame, *, source: str, advi
         hints = [f"'{name}' is near '{near}'" for name in extra[:10] if (near := closest(name, known))]
         raise NolaError(
             f"{source} does not fit the class list"
-            + (f"; classes without a description: {listed(lacking)}" if lacking else "")
-            + (f"; descriptions of unknown classes: {listed(extra)}" if extra else "")
-            + (f" ({listed(hints, most=5)})" if hints else "")
+            + (f"; classes without a description: {enumerated(lacking, most=10)}" if lacking else "")
+            + (f"; descriptions of unknown classes: {enumerated(extra, most=10)}" if extra else "")
+            + (f" ({enumerated(hints)})" if hints else "")
             + f". {advice}"
         )
     table = provided.assign(class_id=ids.astype(int)).drop_duplicates(["class_id", "text"])
@@ -119,7 +120,7 @@ class Coverage:
         }
         total = len(names_of) + len(self.missing)
         head = f"{len(names_of)} of {total} classes described, {len(self.exact)} names matched exactly"
-        return [head, *(f"  {what}: {len(items)}: {listed(items, most=SHOWN)}" for what, items in findings.items() if items)]
+        return [head, *(f"  {what}: {len(items)}: {enumerated(items, most=SHOWN)}" for what, items in findings.items() if items)]
 
 
 class Imported(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from torch import Tensor, nn
 
-from nola_core.students.parts.part import Part, Setting
+from nola_core.students.parts.part import CLASSES, Part, Setting
 
 if TYPE_CHECKING:
     from nola_core.backbones.clip import Clip
@@ -19,6 +19,7 @@ class ClassEmbeddings(Part):
     name = "classifier"
     summary = "the class embeddings themselves"
     merges = True
+    changes = (CLASSES,)
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor, nn
 
-from nola_core.students.parts.part import Part, Setting
+from nola_core.students.parts.part import INPUT, Part, Setting
 from nola_core.students.prompting import FramedTower
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Frame(Part):
     name = "frame"
     summary = "pixels added around the image, of any vision tower"
     paper = "Bahng et al., Exploring Visual Prompts for Adapting Large-Scale Models, 2022"
+    changes = (INPUT,)
 
     def __init__(self, tower: FramedTower, share: float) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor, nn
 
-from nola_core.students.parts.part import Part, Setting
+from nola_core.students.parts.part import NORMS, Part, Setting
 from nola_core.students.prompting import norm_parameters
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Norms(Part):
     name = "norms"
     summary = "scales and shifts of the vision tower's normalisation layers"
     merges = True
+    changes = (NORMS,)
 
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()

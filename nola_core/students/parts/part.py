@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from nola_core.students.options import Options
 
 
+RECORD = "text."
+"""Prefix of stored tensors that prediction does not need: the classifier holds what it needs of the text tower."""
+INPUT = "the input of the vision tower"
+CLASSES = "the class embeddings"
+MATRICES = "the attention and MLP matrices"
+NORMS = "the normalisation layers"
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a part is made from.
@@ -22,13 +30,15 @@ class Setting:
     Attributes:
         clip: the frozen CLIP, changed in place by some parts.
         classifier: float32 [C, d], the text classifier the student starts from.
-        texts: a text a class, such as "a photo of a cat.", whose words the parts in the text tower learn.
+        names: of the classes, for parts that put words of their own before them.
+        texts: a text a class, such as "a photo of a cat.", for parts that change how the text tower encodes it.
         options: sizes and depths.
         generator: of everything that is drawn.
     """
 
     clip: Clip
     classifier: Tensor
+    names: Sequence[str]
     texts: Sequence[str]
     options: Options
     generator: torch.Generator
@@ -44,12 +54,14 @@ class Part(nn.Module, ABC):
         summary: where the parameters sit, for people.
         paper: where it comes from.
         merges: whether plain CLIP weights can take it up, so that open_clip alone can load the tuned tower.
+        changes: `INPUT`, `CLASSES`, `MATRICES`, `NORMS`: what it has to itself; two parts of a student cannot share one of them.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     paper: ClassVar[str] = ""
     merges: ClassVar[bool] = False
+    changes: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -86,5 +98,5 @@ class Part(nn.Module, ABC):
         return None
 
     def merge(self) -> None:
-        """Write the part into the plain weights of its CLIP. Only of parts that say `merges`."""
+        """Write the part into the plain weights of its CLIP, after the tuning. Only of parts that say `merges`."""
         raise NotImplementedError(self.name)

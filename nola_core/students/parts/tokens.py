@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor, nn
 
-from nola_core.students.parts.part import Part, Setting
+from nola_core.students.parts.part import INPUT, Part, Setting
 from nola_core.students.prompting import PromptedTower
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Tokens(Part):
     name = "tokens"
     summary = "prompt tokens before the first block of the vision transformer"
     paper = "Jia et al., Visual Prompt Tuning, 2022, VPT-shallow"
+    changes = (INPUT,)
 
     def __init__(self, tower: PromptedTower) -> None:
         super().__init__()

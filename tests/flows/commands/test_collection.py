@@ -41,3 +41,17 @@ def test_paths_are_relative_to_where_the_user_stands(tmp_path: Path, nola: Nola,
     out, err = nola("remove", "pets")
     assert out == "" and err.startswith("removed data/pets.yaml")
     assert (tmp_path / "params.yaml").read_text() == before and not (tmp_path / "data" / "pets.yaml").exists()
+
+
+def test_names_that_no_english_model_can_know_are_a_warning(tmp_path: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("params.yaml", "dvc.yaml", "data/digits.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    write_photos(tmp_path / "photos", count=4)
+    monkeypatch.chdir(tmp_path)
+    *_, first, second, last = nola("add", "keys", "photos", "--classes", "n01440764,Schlüssel,door", "--backbones", "demo")[
+        1
+    ].splitlines()
+    assert first.startswith("warning: no model can know what these names mean: n01440764; give words")
+    assert second.startswith("warning: most models know English alone") and "letters: Schlüssel;" in second
+    assert last == "next: nola run --dataset keys"
