@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.commands import (
+    audit,
     backbones,
     catalog,
     clean,
@@ -44,7 +45,7 @@ PANELS = {
     "Start": ("init", "add", "remove", "catalog"),
     "Run": ("run", "server", "publish"),
     "Use": ("predict", "export"),
-    "Look": ("compare", "inspect", "status"),
+    "Look": ("audit", "compare", "inspect", "status"),
     "Describe": ("describe",),
     "Set up": ("config", "methods", "backbones", "clean", "doctor", "completion"),
 }
@@ -89,6 +90,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     status.status: "nola status digits",
     predict.predict: "nola predict pets ~/new-photos -o predictions.csv",
     export.export: "nola export pets -o pets-model",
+    audit.audit: "nola audit pets --labels 50",
     compare.compare: "nola compare --with main --plot compare.png",
     config.config: "nola config --preset best",
     methods.methods: "nola methods",

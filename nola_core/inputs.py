@@ -138,6 +138,8 @@ def check(root: Path, dataset: str, stage: str, inputs: Inputs) -> None:
             changed.append("the images")
         elif now != ours:
             changed.append(f"data/{dataset}.yaml")
+    if stage == "evaluate" and _audit(root, dataset, hashes) != inputs.values.get("audit"):
+        changed.append("the answers of the audit")
     hashes.save()
     if changed:
         raise NolaError(f"{' and '.join(changed)} changed since this run began, so {stage} keeps no result; run it again.")
@@ -292,7 +294,9 @@ class _Resolver:
         }
 
     def evaluate(self) -> Entry:
-        return {"options": self.settings.evaluate.model_dump(), "in_force": in_force(self.settings, self.root).values()}
+        entry = {"options": self.settings.evaluate.model_dump(), "in_force": in_force(self.settings, self.root).values()}
+        audit = _audit(self.root, self.definition.name, self.hashes)
+        return {**entry, "audit": audit} if audit else entry
 
     def report(self) -> Entry:
         return {"settings": digest(self.texts["report"])}
@@ -389,6 +393,12 @@ def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     elif spec.model.startswith(("conse:", "wheel:")):
         entry["wheels"] = {name: _version(name) for name in WHEELS}
     return entry
+
+
+def _audit(root: Path, dataset: str, hashes: HashCache) -> str | None:
+    """A hash of what people answered in an audit, which is truth; None where there was none."""
+    files = [root / "data" / dataset / "audit" / name for name in ("plan.parquet", "answers.jsonl")]
+    return digest([hashes.sha256(file) for file in files]) if all(file.is_file() for file in files) else None
 
 
 def _captions(root: Path, dataset: str, hashes: HashCache) -> str | None:

@@ -96,11 +96,22 @@ def _results(about: Mapping[str, Any]) -> dict[str, Any]:
 
 def _measured(measured: Mapping[str, Any] | None) -> str:
     if not measured:
-        return "The accuracy of this model has not been measured. Where the collection has labels, `nola export` writes it here."
-    return (
-        f"Top-1 accuracy {measured['top1']:.1%} on {measured['labelled']:,} labelled images of the split {measured['split']} "
-        f"({measured['protocol']}), calibration error {measured['ece']:.1%}. Labels were used for this figure alone."
-    )
+        return (
+            "The accuracy of this model has not been measured. Where the collection has labels or an audit (`nola audit`), "
+            "`nola export` writes it here."
+        )
+    sentences = []
+    if "top1" in measured:
+        sentences.append(
+            f"Top-1 accuracy {measured['top1']:.1%} on {measured['labelled']:,} labelled images of the split {measured['split']} "
+            f"({measured['protocol']}), calibration error {measured['ece']:.1%}. Labels were used for this figure alone."
+        )
+    if audit := measured.get("audit"):
+        sentences.append(
+            f"Accuracy {audit['accuracy']:.1%} (95 % interval {audit['low']:.1%} to {audit['high']:.1%}) on the images of the "
+            f"split {measured['split']}, measured by a person on {audit['labels']:,} of them, which were drawn at random."
+        )
+    return " ".join(sentences)
 
 
 def _weights(backbone: Mapping[str, Any]) -> str:

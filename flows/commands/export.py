@@ -103,14 +103,15 @@ def _export_model(root: Path, dataset: str, output: Path, *, include_weights: bo
     metrics = folder.parent / "metrics.json"
     measured = _measured(read_json(metrics), classifier.method) if metrics.is_file() else None
     if measured is None:
-        notice("no accuracy was measured: the collection has no labels, or has not been evaluated", quiet=quiet)
+        notice("no accuracy was measured: the collection has no labels and no audit, or has not been evaluated", quiet=quiet)
     classifier = replace(classifier, about={**classifier.about, "measured": measured})
     made(classifier.save(output, include_weights=include_weights))
 
 
 def _measured(metrics: dict[str, Any], method: str) -> dict[str, Any] | None:
-    scores = metrics["methods"].get(method)
-    if not scores:
+    scores, audit = metrics["methods"].get(method), metrics.get("audit")
+    by_person = {"audit": {**audit["methods"][method], "labels": audit["labels"]}} if audit and method in audit["methods"] else {}
+    if not scores and not by_person:
         return None
     keys = ("split", "protocol", "images", "labelled")
-    return {**{key: metrics[key] for key in keys}, **scores}
+    return {**{key: metrics[key] for key in keys}, **(scores or {}), **by_person}

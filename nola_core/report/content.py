@@ -34,26 +34,24 @@ def result(tables: Tables) -> list[str]:
     kind = "held-out images" if metrics["protocol"] == "inductive" else "train images"
     gain = gain_of(tables, tables.final)
     if gain is None:
-        sentences = [
-            f"{final} sorts {metrics['images']:,} {kind} into {metrics['classes']:,} classes.",
-            "There is no ground truth, so this page cannot say how many of its predictions are right.",
-        ]
+        sentences = [f"{final} sorts {metrics['images']:,} {kind} into {metrics['classes']:,} classes.", audited(metrics)]
         if tables.final != tables.baseline:
             changed = float((tables.answers[tables.final] != tables.answers[tables.baseline]).mean())
-            sentences.append(f"{percent(changed)} of them differ from those of {baseline}.")
+            sentences.append(f"{percent(changed)} of its predictions differ from those of {baseline}.")
         return sentences
     labelled = metrics["labelled"]
     images = f"{labelled:,} {'labelled ' if labelled < metrics['images'] else ''}{kind}"
     after, before = (percent(metrics["methods"][method]["top1"]) for method in (tables.final, tables.baseline))
+    by_audit = [f"By audit: {audited(metrics)}"] if metrics.get("audit") else []
     if tables.final == tables.baseline:
-        return [f"{final} classifies {after} of {images} correctly.", "No label was used."]
+        return [f"{final} classifies {after} of {images} correctly.", "No label was used.", *by_audit]
     if gain.mean == 0:
         first = f"No gain: {final} and {baseline}, both classify {after} of {images} correctly."
     elif gain.mean < 0:
         first = f"{final} is worse than {baseline}: it classifies {after} of {images} correctly, the baseline {before}."
     else:
         first = f"{final} classifies {after} of {images} correctly; {baseline}, {before}."
-    sentences = [first, "No label was used."]
+    sentences = [first, "No label was used.", *by_audit]
     if gain.mean != 0:
         p = f"p = {gain.p:.3f}" if gain.p >= 0.0005 else "p < 0.001"
         doubt = ", so it could be chance" if gain.may_be_chance else ""
@@ -62,6 +60,23 @@ def result(tables: Tables) -> list[str]:
             f"{gain.won:,} images won, {gain.lost:,} lost, exact McNemar {p}{doubt})."
         )
     return sentences
+
+
+def audited(metrics: Mapping[str, Any]) -> str:
+    """What a person measured; without an audit, that nobody did, and how to."""
+    audit = metrics.get("audit")
+    if audit is None:
+        return (
+            "The accuracy was not measured: there is no ground truth. "
+            f"An audit of fifty images takes five minutes: nola audit {metrics['dataset']}"
+        )
+    accuracy, low, high = (percent(audit[key]) for key in ("accuracy", "low", "high"))
+    skipped = f"; {audit['skipped']:,} more could not be judged" if audit["skipped"] else ""
+    later = f"; {audit['newcomers']:,} images came later" if audit["newcomers"] else ""
+    return (
+        f"Accuracy {accuracy} (95\u00a0% interval {low} to {high}, "
+        f"measured on {audit['labels']:,} images by a person{skipped}{later})."
+    )
 
 
 def notices(tables: Tables) -> list[str]:
