@@ -18,9 +18,19 @@ def about(*licences: str | None, measured: dict[str, Any] | None = None) -> dict
         for role, licence in zip(("clip", "ssl"), licences, strict=False)
     }
     return {
-        "nola": "0.1.0", "dataset": "pets: \"my\" #1", "method": "nola", "title": "NoLA", "summary": "s", "paper": "p",
-        "options": {}, "preset": "paper", "classes": ["cat", "dog"], "templates": ["a {}."], "backbones": backbones, "measured": measured,
-    }  # fmt: skip
+        "nola": "0.1.0",
+        "dataset": 'pets: "my" #1',
+        "method": "nola",
+        "title": "NoLA",
+        "summary": "s",
+        "paper": "p",
+        "options": {},
+        "preset": "paper",
+        "classes": ["cat", "dog"],
+        "templates": ["a {}."],
+        "backbones": backbones,
+        "measured": measured,
+    }
 
 
 def test_the_hub_reads_the_accuracy_only_where_it_was_measured() -> None:
