@@ -10,7 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands import backbones, catalog, clean, collection, compare, config, describe, init, inspect, methods, predict, run
+from flows.commands import (
+    adapt,
+    backbones,
+    catalog,
+    clean,
+    collection,
+    compare,
+    config,
+    describe,
+    init,
+    inspect,
+    methods,
+    predict,
+    run,
+)
 from flows.commands.options import Command, Group, example, help_if_alone
 from flows.commands.output import error, notice
 from nola_core.errors import NolaError, system_sentence
@@ -24,7 +38,7 @@ class Nola(Group):
 
 
 PANELS = {
-    "Start": ("init", "add", "remove", "catalog"),
+    "Start": ("adapt", "init", "add", "remove", "catalog"),
     "Run": ("run", "server", "publish"),
     "Use": ("predict", "export"),
     "Look": ("compare", "inspect"),
@@ -63,6 +77,7 @@ def nola(
 
 
 COMMANDS: dict[Callable[..., None], str] = {
+    adapt.adapt: "nola adapt ~/photos --classes 'cat,dog,guinea pig' -o pets",
     init.init: "nola init ~/pets",
     collection.add: "nola add pets ~/photos --classes 'cat,dog,guinea pig' --backbones offline",
     collection.remove: "nola remove pets",
