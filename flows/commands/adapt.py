@@ -97,18 +97,18 @@ def adapt(
         record = {"images": str(images), "agreed": known.get("agreed")}
         write_json(work / "run.json", record)
         job = Work(work.resolve(), _slug(images))
-        with _stages(quiet=quiet):
+        with _stages(quiet=quiet, said=True):
             job.write(images, names, backbones=chosen, templates=asked["templates"], settings=asked["settings"])
             job.run("prepare")
         if agreed:
             notice(f"going on with the run that was interrupted in {output}", quiet=quiet)
-        elif not _agree(job, names, chosen, why, tune=tune, epochs=epochs, yes=yes, quiet=quiet):
-            if new:
-                shutil.rmtree(work)
-                with contextlib.suppress(OSError):
-                    output.rmdir()
-            notice("nothing was done")
-            raise typer.Exit(1)
+        else:
+            try:
+                _agree(job, names, chosen, why, tune=tune, epochs=epochs, yes=yes, quiet=quiet)
+            except (NolaError, typer.Abort):
+                if new:
+                    _forget(work)
+                raise
         write_json(work / "run.json", {**record, "agreed": digest(asked)})
         with _stages(quiet=quiet):
             for step in STEPS + PAGE_STEPS:
@@ -208,10 +208,11 @@ def _agree(
     epochs: int,
     yes: bool,
     quiet: bool,
-) -> bool:
+) -> None:
     """Say what will be done and how long it takes, and ask where it takes long and somebody can answer.
 
     Raises:
+        typer.Abort: the answer is no.
         NolaError: it takes long, and nobody can answer.
     """
     from nola_core.estimate import estimate, spoken
@@ -228,13 +229,24 @@ def _agree(
     if quicker and found.total > ASK_SECONDS:
         notice(f"Quicker: {quicker}.", quiet=quiet)
     if yes or found.total <= ASK_SECONDS:
-        return True
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        return typer.confirm("Start?", default=True, err=True)
-    if found.total <= LONGEST_SECONDS:
-        return True
-    instead = f" Quicker: {quicker}." if quicker else ""
-    raise NolaError(f"this takes {spoken(found.total)} here, and nobody can be asked; add --yes to start it.{instead}")
+        return
+    if _terminal():
+        typer.confirm(f"Start? It takes {spoken(found.total)}.", default=True, err=True, abort=True)
+    elif found.total > LONGEST_SECONDS:
+        instead = f" Quicker: {quicker}." if quicker else ""
+        raise NolaError(f"this takes {spoken(found.total)} here, and nobody can be asked; add --yes to start it.{instead}")
+
+
+def _terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _forget(work: Path) -> None:
+    """Remove a working folder, and the output folder if nothing else is in it."""
+    shutil.rmtree(work)
+    with contextlib.suppress(OSError):
+        work.parent.rmdir()
 
 
 def _plan(found: Estimate, names: Sequence[str], pair: str, *, tune: bool, epochs: int) -> Iterator[str]:
@@ -286,10 +298,10 @@ def _threads() -> int:
 
 
 @contextlib.contextmanager
-def _stages(*, quiet: bool) -> Iterator[None]:
-    """What the stages print goes to stderr, as all notices do."""
-    stream = io.StringIO() if quiet else sys.stderr
-    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+def _stages(*, quiet: bool, said: bool = False) -> Iterator[None]:
+    """A context for stages: their progress is shown; what they say, which is for a project, where it is asked for."""
+    errors = contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext()
+    with contextlib.redirect_stdout(sys.stderr if said and not quiet else io.StringIO()), errors:
         yield
 
 
