@@ -255,7 +255,7 @@ def _plan(found: Estimate, names: Sequence[str], pair: str, *, tune: bool, epoch
 
     unread = f" ({found.unusable:,} more cannot be read)" if found.unusable else ""
     place = device()
-    where = f"the CPU ({_threads()} threads)" if place.type == "cpu" else str(place)
+    where = f"the CPU ({_threads()})" if place.type == "cpu" else str(place)
     yield f"{found.images:,} images{unread}, {len(names):,} classes: {enumerated(names)}. Backbones: {pair}, on {where}."
     kept = min(found.embedded.values())
     there = f" ({kept:,} images are embedded already)" if kept else ""
@@ -291,10 +291,11 @@ def _quicker(found: Estimate, pair: str, *, tune: bool, epochs: int) -> str:
     return ", ".join(options)
 
 
-def _threads() -> int:
+def _threads() -> str:
     import torch
 
-    return torch.get_num_threads()
+    count = torch.get_num_threads()
+    return f"{count} {'thread' if count == 1 else 'threads'}"
 
 
 @contextlib.contextmanager
@@ -343,7 +344,8 @@ def _findings(job: Work, counts: Mapping[str, Any]) -> list[str]:
 
     found = ["No label was read, so the accuracy was not measured: look at some predictions before you use them."]
     if counts["unreadable"]:
-        found.append(f"{counts['unreadable']:,} images could not be read; their rows say why (column reason).")
+        count = counts["unreadable"]
+        found.append(f"{count:,} {'image' if count == 1 else 'images'} could not be read; see the column reason.")
     if said := names.verdict(read_json(job.paths["names.json"])):
         found.append(said)
     if absent := proportions.sentence(read_table(job.paths["class_proportions.parquet"])):

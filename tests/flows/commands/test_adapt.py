@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_it_makes_the_table_the_model_and_the_page(here: Path, made: tuple[Path,
         "Embedding: seconds; fitting: ",
         "--tune also tunes CLIP",
         "No label was read, so the accuracy was not measured",
-        "1 images could not be read",
+        "1 image could not be read; see the column reason",
     ):
         assert said in err, err
     assert "params.yaml" not in err and ".nola-run" not in err
@@ -204,3 +205,24 @@ def test_it_never_begins_hours_unasked(
     monkeypatch.setattr("sys.stdin", io.StringIO(answer or ""))
     assert main(words("asked", "--tune")) == status
     assert said in capsys.readouterr().err and not (here / "asked").exists()
+
+
+def test_the_model_predicts_many_images_and_broken_ones_cost_a_row_each(
+    here: Path,
+    made: tuple[Path, str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """More images than are decoded together, with broken ones in every batch."""
+    many = write_photos(tmp_path / "many", count=150)
+    for number in range(4, 150, 15):
+        (many / f"{number:03}.png").write_bytes(b"\x89PNG")
+    monkeypatch.chdir(here)
+    assert main(["predict", "out/model", str(many), "-o", str(tmp_path / "many.csv")]) == 0
+    table = pd.read_csv(tmp_path / "many.csv")
+    assert table["image"].tolist() == [f"{number:03}.png" for number in range(150)]
+    assert table.index[table["reason"].notna()].tolist() == list(range(4, 150, 15))
+    assert (table["class"].isna() == table["reason"].notna()).all()
+    err = capsys.readouterr().err
+    assert re.search(r"150 images, [\d,.]+ per second; 10 could not be read, see the column reason", err), err
