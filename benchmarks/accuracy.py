@@ -16,6 +16,7 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,22 @@ from nola_core.files import read_json, read_table, replacing, write_json
 from nola_core.stages.paths import Paths
 
 RESULTS = Path(__file__).parent / "results"
-COLUMNS = ["dataset", "method", "backbones", "seeds", "top1_mean", "top1_std", "gain_over_zero_shot", "gap_closed"]
+COLUMNS = ["dataset", "method", "backbones", "seeds", "top1_mean", "top1_std", "gain_over_zero_shot", "gap_closed", "ece_mean"]
 CEILING = "linear_probe"
 
 
 def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True, per_class: int | None = None) -> dict[str, float]:
-    """Top-1 of every method in force, and of the k-NN probe, with this seed; `root` is left as it was.
+    """Top-1 of every method in force, and of the k-NN probe, with this seed; arguments and errors as of `metrics_of`."""
+    return top1_of(metrics_of(root, dataset, seed, student=student, per_class=per_class))
+
+
+def top1_of(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Method or probe -> top-1, from metrics.json."""
+    return {name: scores["top1"] for name, scores in {**metrics["methods"], **metrics["probes"]}.items()}
+
+
+def metrics_of(root: Path, dataset: str, seed: int, *, student: bool = True, per_class: int | None = None) -> dict[str, Any]:
+    """metrics.json of a run with this seed; `root` is left as it was.
 
     Args:
         student: False leaves out the students, whose tuning takes most of the time.
@@ -54,9 +65,8 @@ def run_seed(root: Path, dataset: str, seed: int, *, student: bool = True, per_c
         scratch = Path(folder)
         scratch_project(root, dataset, scratch, seed_params(root, dataset, seed, student=student, per_class=per_class))
         run_stages(scratch, dataset, ("resolve", "select", "fit", "tune", "predict", "evaluate"), what=f"{dataset}, seed {seed}")
-        metrics = read_json(scratch / "data" / dataset / "metrics.json")
-    probes = {name: probe["top1"] for name, probe in metrics["probes"].items()}
-    return {method: scores["top1"] for method, scores in metrics["methods"].items()} | probes
+        found: dict[str, Any] = read_json(scratch / "data" / dataset / "metrics.json")
+    return found
 
 
 def scratch_project(root: Path, dataset: str, scratch: Path, params: dict[str, Any]) -> None:
@@ -103,14 +113,28 @@ def linear_probe(root: Path, dataset: str) -> float:
     return float(np.mean(probe.predict(stores[split].rows(ids[split])) == truth.loc[ids[split]].to_numpy()))
 
 
-def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], ceiling: float) -> pd.DataFrame:
-    """One row a method, in percent and points, columns `COLUMNS`; gain and gap are empty where zero_shot was not run."""
+def summarise(
+    dataset: str,
+    backbones: str,
+    runs: dict[int, dict[str, float]],
+    ceiling: float,
+    *,
+    errors: Mapping[int, Mapping[str, float]] | None = None,
+) -> pd.DataFrame:
+    """One row a method, in percent and points, columns `COLUMNS`; gain and gap are empty where zero_shot was not run.
+
+    Args:
+        runs: seed -> method -> top-1.
+        ceiling: top-1 of `CEILING`.
+        errors: seed -> method -> calibration error (ECE).
+    """
     values = {name: {seed: 100 * run[name] for seed, run in runs.items() if name in run} for name in next(iter(runs.values()))}
     values[CEILING] = dict.fromkeys(list(runs)[:1], 100 * ceiling)
     start, top = float(np.mean(list(values.get("zero_shot", {0: np.nan}).values()))), 100 * ceiling
     rows = []
     for method, by_seed in values.items():
         mean, several = float(np.mean(list(by_seed.values()))), len(by_seed) > 1
+        off = [100 * mine[method] for mine in (errors or {}).values() if method in mine]
         rows.append(
             {
                 "dataset": dataset,
@@ -121,6 +145,7 @@ def summarise(dataset: str, backbones: str, runs: dict[int, dict[str, float]], c
                 "top1_std": round(float(np.std(list(by_seed.values()), ddof=1)) if several else float("nan"), 2),
                 "gain_over_zero_shot": round(mean - start, 2),
                 "gap_closed": round((mean - start) / (top - start), 3) if top > start else float("nan"),
+                "ece_mean": round(float(np.mean(off)), 2) if off else float("nan"),
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -157,7 +182,7 @@ def write_page(folder: Path) -> None:
     ]
     lines += ["`gap_closed` is the share of the gap between zero-shot and a supervised linear probe on the same CLIP features."]
     lines += ["Only `linear_probe` and `ssl_knn` learn from labels.", ""]
-    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     notes = [f"- {name}: {one['note']}" for name, one in told.items() if one["note"]]
     lines += ["", *notes] if notes else []
@@ -216,9 +241,13 @@ def main(argv: list[str] | None = None) -> int:
             )
             tuned = arguments.seeds[: arguments.students]
             k = arguments.per_class
-            runs = {seed: run_seed(root, dataset, seed, student=seed in tuned, per_class=k) for seed in arguments.seeds}
+            found = {seed: metrics_of(root, dataset, seed, student=seed in tuned, per_class=k) for seed in arguments.seeds}
+            runs = {seed: top1_of(metrics) for seed, metrics in found.items()}
+            errors = {
+                seed: {method: scores["ece"] for method, scores in metrics["methods"].items()} for seed, metrics in found.items()
+            }
             title = dataset if k is None else f"{dataset}, k = {k}"
-            tables.append(summarise(title, backbones, runs, linear_probe(root, dataset)))
+            tables.append(summarise(title, backbones, runs, linear_probe(root, dataset), errors=errors))
     except NolaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

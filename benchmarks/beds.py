@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -55,14 +55,16 @@ TAIL = 20
 
 @dataclass(frozen=True)
 class Part:
-    """Some images of a bed: features of every space, float16 [N, d], and labels, int64 [N]."""
+    """Some images of a bed: features of every space, float16 [N, d], labels, int64 [N], and ids where there are images."""
 
     spaces: Mapping[str, np.ndarray]
     labels: np.ndarray
+    ids: np.ndarray | None = None
 
     def taken(self, images: np.ndarray) -> Part:
         """Some of them, by number."""
-        return Part({name: rows[images] for name, rows in self.spaces.items()}, self.labels[images])
+        ids = None if self.ids is None else self.ids[images]
+        return Part({name: rows[images] for name, rows in self.spaces.items()}, self.labels[images], ids)
 
     @property
     def features(self) -> dict[str, Tensor]:
@@ -110,7 +112,7 @@ class Bed:
         if variant == "weak":
             directions = rng.standard_normal((train.spaces["ssl"].shape[1], WEAK_DIM)).astype(np.float32)
             train, test = (
-                Part({**part.spaces, "ssl": (normalized(part.spaces["ssl"]) @ directions).astype(np.float16)}, part.labels)
+                replace(part, spaces={**part.spaces, "ssl": (normalized(part.spaces["ssl"]) @ directions).astype(np.float16)})
                 for part in (train, test)
             )
         return Draw(self, variant, seed, self.collection(train), train, test)
@@ -240,7 +242,7 @@ def _project(name: str) -> Bed:
         stores = {role: FeatureStore.open(paths.store(role, split)) for role in ("clip", "ssl")}
         ids = stores["clip"].index["image_id"]
         spaces = {role: np.asarray(store.features)[store.positions(ids)] for role, store in stores.items()}
-        part = Part(spaces, truth.loc[ids].to_numpy(dtype="int64"))
+        part = Part(spaces, truth.loc[ids].to_numpy(dtype="int64"), ids.to_numpy())
         most = SOME.get(name, {}).get(split)
         parts.append(part if most is None else part.taken(np.sort(np.random.default_rng(70).permutation(len(ids))[:most])))
     classes = read_table(paths["classes.parquet"])

@@ -80,7 +80,7 @@ def predict_without_images(root: Path) -> None:
             for split, both in stores.items():
                 answers.from_features(classifier, split, both)
                 answers.flush()
-    write_json(paths["label_free.json"], answers.label_free())
+    write_json(paths["label_free.json"], answers.label_free(stores))
     write_findings(paths, inputs.read(root, DATASET, "predict"), stores, names)
 
 

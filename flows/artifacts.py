@@ -52,7 +52,9 @@ def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
         gain = f"Gain: points of top-1 accuracy over the baseline, {in_force[in_force.baseline].title}."
         yield _table(dataset, "metrics", metrics_rows(metrics["methods"], in_force), f"{about}. {gain}")
     scores = read_json(folder / "label_free.json")
-    yield _table(dataset, "label_free", _label_free_rows(scores, in_force), f"{dataset}: scores that need no labels.")
+    yield _table(
+        dataset, "label_free", _label_free_rows(scores, in_force), f"{dataset}: signals that need no labels. None is an accuracy."
+    )
     yield _pseudo_labels(folder, dataset)
     if metrics["methods"]:
         yield _per_class(folder / "per_class.csv", dataset, split, in_force)

@@ -18,6 +18,8 @@ from nola_core.errors import NolaError
 
 CACHE = ".nola"
 PAID = "responses"
+AUDIT = "audit"
+"""What people answered in `nola audit`."""
 IGNORE = ".gitignore"  # DVC writes it next to its outputs
 NAMED = 3
 
@@ -47,9 +49,11 @@ def _left(folder: Path, name: str) -> Iterator[str]:
         yield f"{name} was kept: it is a link to another folder"
         return
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir() and path.name != IGNORE)
-    unknown = [str(path) for path in files if path.parts[0] != PAID]
-    if len(unknown) < len(files):
+    unknown = [str(path) for path in files if path.parts[0] not in (PAID, AUDIT)]
+    if any(path.parts[0] == PAID for path in files):
         yield f"{name}{PAID}/ was kept: it contains answers that were paid for"
+    if any(path.parts[0] == AUDIT for path in files):
+        yield f"{name}{AUDIT}/ was kept: it contains what people answered"
     if unknown:
         count = "1 file" if len(unknown) == 1 else f"{len(unknown)} files"
         some = ", ".join(unknown[:NAMED]) + (", ..." if len(unknown) > NAMED else "")

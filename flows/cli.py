@@ -12,18 +12,23 @@ import typer
 
 from flows.commands import (
     adapt,
+    audit,
     backbones,
     catalog,
     clean,
     collection,
     compare,
+    completion,
     config,
     describe,
+    doctor,
+    export,
     init,
     inspect,
     methods,
     predict,
     run,
+    status,
 )
 from flows.commands.options import Command, Group, example, help_if_alone
 from flows.commands.output import error, notice
@@ -41,9 +46,9 @@ PANELS = {
     "Start": ("adapt", "init", "add", "remove", "catalog"),
     "Run": ("run", "server", "publish"),
     "Use": ("predict", "export"),
-    "Look": ("compare", "inspect"),
+    "Look": ("audit", "compare", "inspect", "status"),
     "Describe": ("describe",),
-    "Set up": ("config", "methods", "backbones", "clean"),
+    "Set up": ("config", "methods", "backbones", "clean", "doctor", "completion"),
 }
 PANEL = {name: panel for panel, names in PANELS.items() for name in names}
 
@@ -84,13 +89,17 @@ COMMANDS: dict[Callable[..., None], str] = {
     run.run: "nola run --dataset digits --target tune",
     run.server: "nola server --port 4201",
     run.publish: "nola publish --dataset digits",
+    status.status: "nola status digits",
     predict.predict: "nola predict pets ~/new-photos -o predictions.csv",
-    predict.export: "nola export pets -o pets-model",
+    export.export: "nola export pets -o pets-model",
+    audit.audit: "nola audit pets --labels 50",
     compare.compare: "nola compare --with main --plot compare.png",
     config.config: "nola config --preset best",
     methods.methods: "nola methods",
     clean.clean: "nola clean",
     backbones.backbones: "nola backbones openai-b16+dinov3 --check",
+    doctor.doctor: "nola doctor",
+    completion.completion: "nola completion fish > ~/.config/fish/completions/nola.fish",
 }
 """Function of a command -> the example in its help."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ from nola_core.errors import NolaError
 GPU_STAGES = frozenset({"embed", "duplicates", "classify", "tune", "predict", "evaluate"})
 """Stages that may use a GPU, for a tower in torch or for neighbours in FAISS."""
 DATA = "data"
+
+
+Why = Callable[[Any], Sequence[str]]
+"""Says of a stage of DVC why it is out of date; nothing if it is not."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Graph:
-    """Stages by address, each after its upstream, and the addresses that DVC reports as out of date."""
+    """Stages by address, each after its upstream, and the addresses that are out of date.
+
+    Attributes:
+        stages: address -> stage.
+        stale: the addresses that DVC reports as out of date.
+        reasons: address of each of them -> what `why` of `read_graph` said.
+    """
 
     stages: dict[str, Stage]
     stale: frozenset[str]
+    reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def datasets(self) -> list[str]:
@@ -59,6 +70,7 @@ def read_graph(
     datasets: Iterable[str] | None = None,
     targets: Iterable[str] | None = None,
     notify: Notify = print,
+    why: Why | None = None,
 ) -> Graph:
     """Read the stages and their freshness from the DVC repository at `root`; wait for other running DVC commands.
 
@@ -67,6 +79,7 @@ def read_graph(
         datasets: keep only these data sets (None: all).
         targets: keep these stages (`tune` or `tune@digits`) and the stages they need (None: all).
         notify: called with a message when this waits.
+        why: says which stages are out of date; without it: DVC's own status.
 
     Raises:
         NolaError: there is no DVC repository, `dvc.yaml` is not valid, or a data set or a target is unknown.
@@ -80,12 +93,12 @@ def read_graph(
     while True:
         await_repository(root, never, notify)
         try:
-            return _read_graph(root, datasets, targets)
+            return _read_graph(root, datasets, targets, why or _changed)
         except LockError as error:
             patience.wait(blocking_pids(str(error)))
 
 
-def _read_graph(root: Path, datasets: list[str] | None, targets: list[str] | None) -> Graph:
+def _read_graph(root: Path, datasets: list[str] | None, targets: list[str] | None, why: Why) -> Graph:
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
@@ -96,12 +109,16 @@ def _read_graph(root: Path, datasets: list[str] | None, targets: list[str] | Non
             nodes = {node.addressing: node for node in repo.index.graph.nodes if isinstance(node, PipelineStage)}
             stages = _select(_stages(repo.index.graph, nodes, root), datasets, targets)
             with repo.lock:  # as in `dvc status`; with targets it would read dvc.yaml again for each of them
-                stale = frozenset(address for address in stages if nodes[address].status(check_updates=True))
+                reasons = {address: found for address in stages if (found := why(nodes[address]))}
     except LockError:
         raise
     except DvcException as error:
         raise NolaError(f"DVC cannot read the pipeline in {root}: {error}") from error
-    return Graph(stages, stale)
+    return Graph(stages, frozenset(reasons), reasons)
+
+
+def _changed(node: Any) -> Sequence[str]:
+    return ["DVC reports a change"] if node.status(check_updates=True) else []
 
 
 def _stages(graph: Any, nodes: dict[str, Any], root: Path) -> dict[str, Stage]:

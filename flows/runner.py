@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.durations import record
 from flows.dvc_locks import Patience, await_repository, blocking_pids
 from flows.environment import child_environment
 from flows.locking import StoppedError
@@ -81,10 +82,13 @@ class StageRunner:
         while True:
             await_repository(self._root, self.stopping, on_line)
             report = _Report(address)
+            begun = time.monotonic()
             code = self._attempt(address, report, on_line, environment or {})
             if self.stopping.is_set() and code != 0:
                 raise StoppedError(address)
             if code == 0:
+                if report.outcome is Outcome.RUN:
+                    record(self._root, address, time.monotonic() - begun)
                 return report.outcome
             if not report.busy:
                 raise StageError(address, report.sentence(code), list(report.tail))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ import pandas as pd
 
 from nola_core import files, probe
 from nola_core.errors import NolaError
-from nola_core.label_free import guard
 from nola_core.methods.method import InForce
 from nola_core.prediction import Predictions, matrix
 from nola_core.text import enumerated, write_spreadsheet
+from nola_core.trust.guard import guard
 
 if TYPE_CHECKING:
     from nola_core.features import FeatureStore
@@ -62,6 +62,7 @@ def evaluate(
     ssl_features: Callable[[str], FeatureStore] | None,
     bins: int,
     neighbors: int,
+    audit: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Score every method in force on every split, the pseudo-labels and the SSL features.
 
@@ -81,6 +82,7 @@ def evaluate(
         ssl_features: opens the SSL feature store of a split, for the k-nearest-neighbour probe; None leaves it out.
         bins: of the calibration error.
         neighbors: k of the probe.
+        audit: what a person measured (`trust.answers.measured`); copied.
 
     Raises:
         NolaError: a label or a prediction names an unknown image or class, a method leaves out images of a split, or the
@@ -131,6 +133,7 @@ def evaluate(
         "images": len(in_split),
         "labelled": int((truth_of(in_split, truth) >= 0).sum()),
         "classes": count,
+        "audit": audit,
         "methods": splits.get(split, {}),
         "splits": splits,
         "agreement": agreement,

@@ -138,6 +138,8 @@ def check(root: Path, dataset: str, stage: str, inputs: Inputs) -> None:
             changed.append("the images")
         elif now != ours:
             changed.append(f"data/{dataset}.yaml")
+    if stage == "evaluate" and _audit(root, dataset, hashes) != inputs.values.get("audit"):
+        changed.append("the answers of the audit")
     hashes.save()
     if changed:
         raise NolaError(f"{' and '.join(changed)} changed since this run began, so {stage} keeps no result; run it again.")
@@ -149,16 +151,27 @@ def write(root: Path) -> None:
     Raises:
         NolaError: params.yaml is not sound. What is wrong with one data set alone is left to its stages to say.
     """
-    settings, hashes, package = load(root), HashCache(root), Package()
+    contents = resolve(root)
     (root / FOLDER).mkdir(parents=True, exist_ok=True)  # without any data set, too: DVC wants what a stage says it writes
-    for dataset in settings.datasets:
-        path, content = root / FOLDER / f"{dataset}.json", _content(root, dataset, settings, hashes, package)
+    for dataset, content in contents.items():
+        path = root / FOLDER / f"{dataset}.json"
         if not path.is_file() or path.read_text(encoding="utf-8") != json_text(content):
             write_json(path, content)
-    hashes.save()
     for path in (root / FOLDER).glob("*.json"):
-        if path.stem not in settings.datasets:
+        if path.stem not in contents:
             path.unlink()
+
+
+def resolve(root: Path) -> dict[str, dict[str, Any]]:
+    """Data set -> what its file shall hold; writes nothing but the cache of hashes.
+
+    Raises:
+        NolaError: params.yaml is not sound.
+    """
+    settings, hashes, package = load(root), HashCache(root), Package()
+    contents = {dataset: _content(root, dataset, settings, hashes, package) for dataset in settings.datasets}
+    hashes.save()
+    return contents
 
 
 def _content(root: Path, dataset: str, settings: Settings, hashes: HashCache, package: Package) -> dict[str, Any]:
@@ -277,10 +290,13 @@ class _Resolver:
             "clip": self._model("clip"),
             "ssl": self._model("ssl"),
             "licences": {role: getattr(self._pair, role).licence for role in ROLES},
+            "temperature": self._pair.clip.temperature,
         }
 
     def evaluate(self) -> Entry:
-        return {"options": self.settings.evaluate.model_dump(), "in_force": in_force(self.settings, self.root).values()}
+        entry = {"options": self.settings.evaluate.model_dump(), "in_force": in_force(self.settings, self.root).values()}
+        audit = _audit(self.root, self.definition.name, self.hashes)
+        return {**entry, "audit": audit} if audit else entry
 
     def report(self) -> Entry:
         return {"settings": digest(self.texts["report"])}
@@ -367,7 +383,7 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
 
 def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     """A model after all names are resolved, and the hashes of its files where these are the project's or the package's own."""
-    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence"})}
+    entry: Entry = {"spec": spec.model_dump(exclude_none=True, exclude={"licence", "temperature"})}
     folder = model_folder(spec.model, root)
     if folder is not None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -377,6 +393,12 @@ def _model(root: Path, spec: Spec, hashes: HashCache) -> Entry:
     elif spec.model.startswith(("conse:", "wheel:")):
         entry["wheels"] = {name: _version(name) for name in WHEELS}
     return entry
+
+
+def _audit(root: Path, dataset: str, hashes: HashCache) -> str | None:
+    """A hash of what people answered in an audit, which is truth; None where there was none."""
+    files = [root / "data" / dataset / "audit" / name for name in ("plan.parquet", "answers.jsonl")]
+    return digest([hashes.sha256(file) for file in files]) if all(file.is_file() for file in files) else None
 
 
 def _captions(root: Path, dataset: str, hashes: HashCache) -> str | None:

@@ -18,6 +18,7 @@ from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS
 from nola_core.features import FeatureStore
 from nola_core.lookup import dataset_folder, known
+from nola_core.trust import ranking
 
 SHOWN_VALUES = 6
 """How many values of a feature row are shown."""
@@ -149,13 +150,24 @@ def predictions(
     folder = dataset_folder(root, dataset)
     table = files.read_table(folder / "predictions.parquet", ["image_id", "split", "method", "class_id", "probability"])
     methods = list(table["method"].unique())
-    method = _final(root, dataset, methods) if method is None else known(method, methods, "method")
+    method = final_method(root, dataset, methods) if method is None else known(method, methods, "method")
     table = table[table["method"] == method]
     table = table.assign(**{"class": table["class_id"].map(_names(folder))})
     if class_name is not None:
         table = table[table["class"] == find_class(folder, class_name)]
     table = _of_image(table, image_id)[["image_id", "split", "class", "probability"]]
     return _page(table, rows, offset, [f"predictions by {method}"])
+
+
+def signals(root: Path, dataset: str) -> Page:
+    """The signals that need no label: `split, method, neighbors_clip, neighbors_ssl, answer_nuclear_norm, ..., images`.
+
+    Raises:
+        NolaError: `predict` has not run yet.
+    """
+    found = files.read_json(dataset_folder(root, dataset) / "label_free.json")
+    rows = [{"split": split, "method": name, **one} for split, methods in found.items() for name, one in methods.items()]
+    return _page(pd.DataFrame(rows), None, 0, ["no signal is an accuracy", *map(ranking.sentence, ranking.RANKED)])
 
 
 def unknown(
@@ -304,7 +316,7 @@ def _predicted(root: Path, dataset: str) -> pd.Series[str] | None:
     columns = ["image_id", "method", "class_id"]
     if (folder / "predictions.parquet").is_file():
         table = files.read_table(folder / "predictions.parquet", columns)
-        table = table[table["method"] == _final(root, dataset, list(table["method"].unique()))]
+        table = table[table["method"] == final_method(root, dataset, list(table["method"].unique()))]
     elif (folder / "zero_shot.parquet").is_file():
         table = files.read_table(folder / "zero_shot.parquet", columns)
     else:
@@ -312,7 +324,7 @@ def _predicted(root: Path, dataset: str) -> pd.Series[str] | None:
     return table.set_index("image_id")["class_id"].map(_names(folder))
 
 
-def _final(root: Path, dataset: str, methods: Sequence[str]) -> str:
+def final_method(root: Path, dataset: str, methods: Sequence[str]) -> str:
     """The final method, which must be one of those that predicted."""
     entry = inputs.read(root, dataset, "predict").values
     if "final" not in entry:  # of an earlier version

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nola_core.text import enumerated, printable
 
+LICENCES = frozenset(
+    {"mit", "apache-2.0", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0"}
+)
+"""Identifiers of model hubs that weights come with; any other licence is `other` there, with its name."""
 SHOWN = 50
 """Class names are listed up to this many; all are in model.json."""
 
@@ -25,6 +30,8 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
         "library_name": "nola",
         "pipeline_tag": "image-classification" if about["method"] != "zero_shot" else "zero-shot-image-classification",
         "tags": list(dict.fromkeys(["nola", "clip", "label-free", about["method"]])),
+        **_licence(about["backbones"].values()),
+        **_results(about),
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", ""]
     lines += [f"# {_text(about['title'])} for {_text(about['dataset'])}", ""]
@@ -64,13 +71,47 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
     return "\n".join(lines)
 
 
+def _licence(backbones: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The front matter's licence: that of the frozen weights where all have the same; none where one is not recorded."""
+    licences = {str(backbone["licence"]) if backbone.get("licence") else "" for backbone in backbones}
+    if "" in licences or not licences:
+        return {}
+    (name, *more) = sorted(licences, key=str.lower)
+    if not more and name.lower() in LICENCES:
+        return {"license": name.lower()}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", " and ".join([name, *more]).lower()).strip("-")}
+
+
+def _results(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The front matter's `metrics` and `model-index`, where the accuracy was measured."""
+    measured = about.get("measured")
+    if not measured:
+        return {}
+    dataset = {"name": about["dataset"], "type": about["dataset"], "split": measured["split"]}
+    metrics = [{"type": "accuracy", "name": "Top-1 accuracy", "value": round(float(measured["top1"]), 4)}]
+    result = {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": metrics}
+    name = f"{about['title']} for {about['dataset']}"
+    return {"metrics": ["accuracy"], "model-index": [{"name": name, "results": [result]}]}
+
+
 def _measured(measured: Mapping[str, Any] | None) -> str:
     if not measured:
-        return "The accuracy of this model has not been measured. Where the collection has labels, `nola export` writes it here."
-    return (
-        f"Top-1 accuracy {measured['top1']:.1%} on {measured['labelled']:,} labelled images of the split {measured['split']} "
-        f"({measured['protocol']}), calibration error {measured['ece']:.1%}. Labels were used for this figure alone."
-    )
+        return (
+            "The accuracy of this model has not been measured. Where the collection has labels or an audit (`nola audit`), "
+            "`nola export` writes it here."
+        )
+    sentences = []
+    if "top1" in measured:
+        sentences.append(
+            f"Top-1 accuracy {measured['top1']:.1%} on {measured['labelled']:,} labelled images of the split {measured['split']} "
+            f"({measured['protocol']}), calibration error {measured['ece']:.1%}. Labels were used for this figure alone."
+        )
+    if audit := measured.get("audit"):
+        sentences.append(
+            f"Accuracy {audit['accuracy']:.1%} (95 % interval {audit['low']:.1%} to {audit['high']:.1%}) on the images of the "
+            f"split {measured['split']}, measured by a person on {audit['labels']:,} of them, which were drawn at random."
+        )
+    return " ".join(sentences)
 
 
 def _weights(backbone: Mapping[str, Any]) -> str:

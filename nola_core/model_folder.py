@@ -73,7 +73,7 @@ class About(Section):
     proportions: list[float] | None = None
     """Estimated share of every class among the images; null: not estimated."""
     measured: dict[str, Any] | None = None
-    """What `evaluate` measured with labels: `split, images, top1, ...`; null: not measured."""
+    """What `evaluate` measured with labels: `split, images, top1, ...`, and `audit`; null: not measured."""
     files: dict[str, str] = {}  # noqa: RUF012  (pydantic copies it)
     """File of this folder -> SHA-256."""
 

@@ -70,19 +70,36 @@ def knn_accuracy(
         k: how many neighbours vote; fewer if the gallery is smaller.
         asked: without `queries`, the number of gallery images to classify, starting with the first; None for all.
     """
-    alone = queries is None or query_classes is None
     if queries is None or query_classes is None:
-        queries, query_classes = gallery[:asked], gallery_classes[:asked]
-    wanted = min(k + alone, len(gallery))
-    similarity, index = search(gallery, queries, wanted)
-    if alone:
-        own = index == np.arange(len(queries))[:, None]
-        own[~own.any(axis=1), -1] = True  # with more than k exact copies the image itself may be missing: drop the last
-        similarity = similarity[~own].reshape(len(queries), wanted - 1)
-        index = index[~own].reshape(len(queries), wanted - 1)
-    parts = range(0, len(queries), VOTES)
-    answers = [_vote(gallery_classes[index[at : at + VOTES]], similarity[at : at + VOTES]) for at in parts]
-    return float((np.concatenate(answers) == query_classes).mean())
+        query_classes = gallery_classes[:asked]
+        similarity, index = nearest_others(gallery, len(query_classes), k)
+    else:
+        similarity, index = search(gallery, queries, min(k, len(gallery)))
+    return float((vote(gallery_classes[index], similarity) == query_classes).mean())
+
+
+def nearest_others(gallery: np.ndarray, asked: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k most similar other images of each of the first `asked`: cosines and numbers [asked, min(k, n - 1)], best first.
+
+    Args:
+        gallery: [n, d] L2-normalised.
+    """
+    wanted = min(k + 1, len(gallery))
+    similarity, index = search(gallery, gallery[:asked], wanted)
+    own = index == np.arange(asked)[:, None]
+    own[~own.any(axis=1), -1] = True  # with more than k exact copies the image itself may be missing: drop the last
+    return similarity[~own].reshape(asked, wanted - 1), index[~own].reshape(asked, wanted - 1)
+
+
+def vote(voted: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """The most frequent class among the neighbours, int64 [q]; ties go to the class with the larger summed similarity.
+
+    Args:
+        voted: class ids [q, k] of the neighbours.
+        similarity: their cosines [q, k].
+    """
+    parts = range(0, len(voted), VOTES)
+    return np.concatenate([_vote(voted[at : at + VOTES], similarity[at : at + VOTES]) for at in parts])
 
 
 def _vote(voted: np.ndarray, similarity: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -82,6 +83,10 @@ class TextClassifier(Fitted):
     def predict(self, features: Mapping[str, Tensor]) -> Tensor:
         """softmax(s * x phi^T) of CLIP features; see `Fitted.predict`."""
         return (self.logit_scale * product(features["clip"], self.weights)).softmax(dim=-1)
+
+    def cooled(self, temperature: float) -> Self:
+        """The same answers with logits divided by a temperature above 0."""
+        return replace(self, logit_scale=self.logit_scale / temperature)
 
     def tensors(self) -> dict[str, Tensor]:
         return {"weights": self.weights, "logit_scale": torch.tensor(self.logit_scale, dtype=torch.float64)}

@@ -24,6 +24,13 @@ def test_only_evaluate_and_report_may_read_the_labels() -> None:
     assert readers == {"evaluate", "report"}
 
 
+def test_no_stage_knows_the_answers_of_an_audit_but_through_its_entry() -> None:
+    """They are nobody's output, so DVC sees them through the entry of `evaluate` alone (tests/test_inputs.py)."""
+    for name, stage in STAGES.items():
+        touched = [path for kind in ("deps", "outs", "metrics", "plots") for path in paths(stage.get(kind, []))]
+        assert not [path for path in touched if "audit" in path], name
+
+
 def test_no_stage_depends_on_a_folder_that_holds_the_labels() -> None:
     for name, stage in STAGES.items():
         for path in paths(stage.get("deps", [])):

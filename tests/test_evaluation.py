@@ -221,7 +221,7 @@ def test_probe_answers_held_out_images_by_the_labelled_train_images() -> None:
 
 
 def test_the_guard_is_stored_beside_every_student_and_the_input_stays_untouched() -> None:
-    good = {"nuclear_norm": 0.9, "answer_nuclear_norm": 0.9, "mean_prediction_entropy": 0.9, "mean_confidence": 0.9, "images": 4}
+    good = {"neighbors_ssl": 0.9, "answer_nuclear_norm": 0.9, "mean_prediction_entropy": 0.9, "images": 4}
     collapsed = good | {"mean_prediction_entropy": 0.1}
     given_scores = {
         "train": {"alignment": good, "nola": good, "zero_shot": collapsed},

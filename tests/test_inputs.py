@@ -79,6 +79,14 @@ def new_weights(root: Path) -> None:
     file.write_bytes(data)
 
 
+def write_audit(root: Path) -> None:
+    folder = root / "data" / "blobs" / "audit"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.parquet").write_bytes(b"plan")
+    with (folder / "answers.jsonl").open("a") as file:
+        file.write("{}\n")
+
+
 OF_CLIP = {"embed clip", "classify", "tune", "predict"}
 OPENS_IMAGES = {"prepare", "embed clip", "embed ssl", "tune", "predict", "report"}
 EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
@@ -110,6 +118,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         lambda p: replace(p / "nola_core/datasets/catalog/dtd.yaml", "title:", "# A comment.\ntitle:"),
         set(),
     ),
+    "an answer of an audit": (lambda p: write_audit(p), {"evaluate"}),
     "labels: folders -> none": (lambda p: change(p / "data/blobs.yaml", "images", "labels", value="none"), {"prepare"}),
     "the class file": (lambda p: (p / "names.txt").write_text("cat\ndog\nsparrow\n"), {"prepare"}),
     "CLIP's weights": (new_weights, OF_CLIP),
@@ -334,6 +343,7 @@ def test_an_absent_file_and_entry_say_what_to_do(project: Path) -> None:
         ("prepare", lambda p: write_photos(p / "photos" / "new", count=1), "the images changed"),
         ("prepare", lambda p: change(p / "data" / "blobs.yaml", "images", "holdout", value=0.5), "data/blobs.yaml changed"),
         ("tune", new_weights, "the weights changed"),
+        ("evaluate", write_audit, "the answers of the audit changed"),
     ],
 )
 def test_a_stage_whose_inputs_changed_meanwhile_keeps_nothing(
@@ -350,7 +360,7 @@ def test_a_stage_whose_inputs_changed_meanwhile_keeps_nothing(
 def test_every_yaml_and_html_file_of_the_package_is_an_input_of_somebody() -> None:
     """A new kind of file must be thought about: resolved by content, part of a fingerprint, or without effect on results."""
     resolved = {"backbones/pairs.yaml", "report/template.html"}
-    no_result = {"descriptions/prices.yaml", "captions.yaml"}  # costs; captions are asked for by a command
+    no_result = {"descriptions/prices.yaml", "captions.yaml", "trust/page.html"}  # costs; what commands show
     folders = (
         "backbones/demo",
         "datasets/catalog",

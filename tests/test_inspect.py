@@ -51,6 +51,15 @@ def test_features_of_a_predicted_class_never_look_at_the_truth(root: Path) -> No
         hidden.rename(truth)
 
 
+def test_signals_stand_by_split_and_method_and_say_that_they_are_no_accuracy(root: Path) -> None:
+    page = inspect.signals(root, "pets")
+    assert page.table[["split", "method"]].to_numpy().tolist() == [
+        ["test", name] for name in ("zero_shot", "cde", "alignment", "nola")
+    ]
+    assert page.table["neighbors_ssl"].tolist() == [0.8] * 4
+    assert page.notes[0] == "no signal is an accuracy" and "was more accurate in" in page.notes[1]
+
+
 def test_one_image(root: Path) -> None:
     assert ids_of(inspect.features(root, "pets", role="ssl", image_id="pictures/061.png")) == ["pictures/061.png"]
     assert ids_of(inspect.pseudo_labels(root, "pets", image_id="pictures/011.png")) == ["pictures/011.png"]

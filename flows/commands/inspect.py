@@ -10,7 +10,7 @@ import typer
 
 from flows.commands.options import Command, Dataset, Group, Json, Quiet, example, help_if_alone
 from flows.commands.output import Formats, made, notice, print_page
-from flows.commands.project import find_project
+from flows.commands.project import complete_method, find_project
 from nola_core.lookup import dataset_folder
 
 app = typer.Typer(cls=Group)
@@ -94,7 +94,12 @@ def predictions(
     class_name: ClassName = None,
     image: Image = None,
     method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose predictions. Without it: those of the final method.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose predictions. Without it: those of the final method.",
+            autocompletion=complete_method,
+        ),
     ] = None,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write all of them to this CSV file instead.")
@@ -122,6 +127,17 @@ def predictions(
         write_spreadsheet(scratch, page.table, float_format="%.4f")
     notice(f"{page.whole:,} {page.notes[0]}", quiet=quiet)
     made(csv)
+
+
+@app.command(cls=Command, epilog=example("nola inspect signals digits"))
+def signals(dataset: Dataset, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Show what can be told of every method without labels. No signal is an accuracy."""
+    root = _project(dataset)
+    from nola_core import inspect as core
+
+    page = core.signals(root, dataset)
+    formats: Formats = {name: ".3f" for name in page.table.columns if name not in ("split", "method", "images")}
+    print_page(page, as_json=as_json, quiet=quiet, formats=formats)
 
 
 @app.command(cls=Command, epilog=example("nola inspect unknown digits --group 1"))

@@ -1,4 +1,4 @@
-"""`nola predict` and `nola export`: the model that a run has made, used and taken away."""
+"""`nola predict`: the model that a run has made, used on other images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.options import Dataset, Json, Quiet
+from flows.commands.models import model_folder
+from flows.commands.options import Json, Quiet
 from flows.commands.output import made, notice, print_json, print_page
-from flows.commands.project import find_project
 from nola_core.errors import NolaError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def predict(
 
     if output is not None:
         check_suffix(output)
-    folder = _model_folder(model)
+    folder = model_folder(model)
     missing = [path for path in images if not Path(path).exists()]
     if len(missing) == len(images):
         raise NolaError(f"{missing[0]} does not exist.")
@@ -69,66 +69,6 @@ def predict(
     notice(f"{done:,} {'image' if done == 1 else 'images'}, {rate:,.1f} per second{unread}", quiet=quiet)
     if done == broken:
         raise typer.Exit(1)
-
-
-def export(
-    dataset: Dataset,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the model.")],
-    include_weights: Annotated[
-        bool, typer.Option("--include-weights", help="Put the frozen backbone in, so that nothing else is needed to load it.")
-    ] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Write the model of a data set, with what was measured, as a folder to take away.
-
-    The folder works without this project: `nola predict FOLDER IMAGES` or `nola_core.load(FOLDER)`.
-    """
-    root = find_project()
-    folder = _dataset_model(root, dataset)
-
-    from dataclasses import replace
-
-    from nola_core.files import read_json
-    from nola_core.model_folder import load
-
-    classifier = load(folder, root=root)
-    metrics = root / "data" / dataset / "metrics.json"
-    measured = _measured(read_json(metrics), classifier.method) if metrics.is_file() else None
-    if measured is None:
-        notice("no accuracy was measured: the collection has no labels, or has not been evaluated", quiet=quiet)
-    classifier = replace(classifier, about={**classifier.about, "measured": measured})
-    made(classifier.save(output, include_weights=include_weights))
-
-
-def _measured(metrics: dict[str, Any], method: str) -> dict[str, Any] | None:
-    scores = metrics["methods"].get(method)
-    if not scores:
-        return None
-    keys = ("split", "protocol", "images", "labelled")
-    return {**{key: metrics[key] for key in keys}, **scores}
-
-
-def _model_folder(model: str) -> Path:
-    """A folder, or the model of a data set by its name; below `data` a data set's folder is not mistaken for a model."""
-    folder = Path(model)
-    try:
-        root = find_project()
-    except NolaError:
-        if folder.is_dir():
-            return folder
-        raise NolaError(f"there is no model folder {model}.") from None
-    of_dataset = root / "data" / model / "model"
-    is_folder = (folder / "model.json").is_file() or (folder.is_dir() and not of_dataset.is_dir())
-    return folder if is_folder else _dataset_model(root, model)
-
-
-def _dataset_model(root: Path, dataset: str) -> Path:
-    from nola_core.lookup import dataset_folder
-
-    folder = dataset_folder(root, dataset) / "model"
-    if not folder.is_dir():
-        raise NolaError(f"{folder} does not exist yet: `nola run --dataset {dataset}` makes it.")
-    return folder
 
 
 def _given(paths: list[str]) -> Images:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from flows.project import dataset_names, require_project
+from flows.project import dataset_names, project_root, require_project
 from nola_core.errors import NolaError
 
 
@@ -52,3 +52,10 @@ def complete_pair(incomplete: str) -> list[str]:
     from flows.commands.backbones import pair_names
 
     return [name for name in pair_names() if name.startswith(incomplete)]
+
+
+def complete_method(incomplete: str) -> list[str]:
+    """The methods, those of the project among them, that begin with what was typed."""
+    from nola_core.methods import registry
+
+    return [name for name in registry.names(project_root()) if name.startswith(incomplete)]

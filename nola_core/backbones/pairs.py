@@ -54,6 +54,8 @@ class ClipSpec(Spec):
     """An open_clip model, or a dual encoder from another source; see pairs.yaml."""
 
     pretrained: str | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    """What its logits are divided by in the probabilities that text methods show; null: nothing is known, so 1."""
 
     @property
     def weights(self) -> str:

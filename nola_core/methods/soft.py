@@ -24,7 +24,7 @@ class Options(Shared):
     """These two begin as CLIP itself, so the student starts from the zero-shot answers."""
     epochs: Positive = 20
     batch_size: Positive = 64
-    learning_rate: Rate = 0.001
+    learning_rate: Rate = 0.003
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
@@ -33,6 +33,8 @@ class Options(Shared):
     text: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share of the text classifier's distribution in the target."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    plain: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """The share of the loss on the image as it is, without augmentation; at 0 it is not looked at, which halves the time."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the average over the steps that is the result; 0: the last step is."""
 
@@ -42,7 +44,8 @@ class Soft(StudentMethod):
 
     It is for a teacher whose probabilities mean something, such as `evidence`. An image counts by the teacher's `confidence`,
     by the `agreement` of teacher and text classifier, or like any other (`none`). `text` mixes the text classifier's
-    probabilities into q, `label_smoothing` the uniform ones. With the default parts the student begins with the answers of
+    probabilities into q, `label_smoothing` the uniform ones. A share `plain` of the loss is on the image as it is, the rest on
+    a strong view of it. With the default parts the student begins with the answers of
     the text classifier. The result is the moving average over the steps (`ema`; 0 takes the last step).
     """
 
@@ -62,6 +65,7 @@ class Soft(StudentMethod):
             text=options.text,
             smoothing=options.label_smoothing,
             weighting=options.weighting,
+            plain=options.plain,
             decay=options.ema,
         )
 

@@ -129,6 +129,7 @@ def _render(
         unknown_sheets=[(one, _inlined(one.file, f"Sample images of {one.title}")) for one in unknown.groups],
         highest=_inlined(unknown.highest, "Images with the highest unknown scores") if unknown.highest else None,
         methods=content.method_rows(tables),
+        ranked=content.ranked(tables),
         colours={method: look.colour for method, look in tables.looks.items()},
         final=tables.final,
         final_title=tables.title(tables.final),

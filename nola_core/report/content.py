@@ -14,6 +14,7 @@ from nola_core.methods.method import InForce, Kind, Listed
 from nola_core.report.style import percent, signed
 from nola_core.report.tables import Tables, gain_of, interval_of
 from nola_core.trust import names as trust
+from nola_core.trust import ranking
 
 KINDS: Mapping[Kind, str] = {"text": "text method", "features": "feature method", "student": "student"}
 NAMED_METHODS = 5
@@ -33,26 +34,24 @@ def result(tables: Tables) -> list[str]:
     kind = "held-out images" if metrics["protocol"] == "inductive" else "train images"
     gain = gain_of(tables, tables.final)
     if gain is None:
-        sentences = [
-            f"{final} sorts {metrics['images']:,} {kind} into {metrics['classes']:,} classes.",
-            "There is no ground truth, so this page cannot say how many of its predictions are right.",
-        ]
+        sentences = [f"{final} sorts {metrics['images']:,} {kind} into {metrics['classes']:,} classes.", audited(metrics)]
         if tables.final != tables.baseline:
             changed = float((tables.answers[tables.final] != tables.answers[tables.baseline]).mean())
-            sentences.append(f"{percent(changed)} of them differ from those of {baseline}.")
+            sentences.append(f"{percent(changed)} of its predictions differ from those of {baseline}.")
         return sentences
     labelled = metrics["labelled"]
     images = f"{labelled:,} {'labelled ' if labelled < metrics['images'] else ''}{kind}"
     after, before = (percent(metrics["methods"][method]["top1"]) for method in (tables.final, tables.baseline))
+    by_audit = [f"By audit: {audited(metrics)}"] if metrics.get("audit") else []
     if tables.final == tables.baseline:
-        return [f"{final} classifies {after} of {images} correctly.", "No label was used."]
+        return [f"{final} classifies {after} of {images} correctly.", "No label was used.", *by_audit]
     if gain.mean == 0:
         first = f"No gain: {final} and {baseline}, both classify {after} of {images} correctly."
     elif gain.mean < 0:
         first = f"{final} is worse than {baseline}: it classifies {after} of {images} correctly, the baseline {before}."
     else:
         first = f"{final} classifies {after} of {images} correctly; {baseline}, {before}."
-    sentences = [first, "No label was used."]
+    sentences = [first, "No label was used.", *by_audit]
     if gain.mean != 0:
         p = f"p = {gain.p:.3f}" if gain.p >= 0.0005 else "p < 0.001"
         doubt = ", so it could be chance" if gain.may_be_chance else ""
@@ -61,6 +60,23 @@ def result(tables: Tables) -> list[str]:
             f"{gain.won:,} images won, {gain.lost:,} lost, exact McNemar {p}{doubt})."
         )
     return sentences
+
+
+def audited(metrics: Mapping[str, Any]) -> str:
+    """What a person measured; without an audit, that nobody did, and how to."""
+    audit = metrics.get("audit")
+    if audit is None:
+        return (
+            "The accuracy was not measured: there is no ground truth. "
+            f"An audit of fifty images takes five minutes: nola audit {metrics['dataset']}"
+        )
+    accuracy, low, high = (percent(audit[key]) for key in ("accuracy", "low", "high"))
+    skipped = f"; {audit['skipped']:,} more could not be judged" if audit["skipped"] else ""
+    later = f"; {audit['newcomers']:,} images came later" if audit["newcomers"] else ""
+    return (
+        f"Accuracy {accuracy} (95\u00a0% interval {low} to {high}, "
+        f"measured on {audit['labels']:,} images by a person{skipped}{later})."
+    )
 
 
 def notices(tables: Tables) -> list[str]:
@@ -138,12 +154,21 @@ def method_rows(tables: Tables) -> list[dict[str, str]]:
             row["gain"] = "" if one.name == tables.baseline or gain is None else signed(gain.mean)
         free = tables.label_free().get(one.name)
         if free:
-            row["nuclear_norm"] = f"{free['nuclear_norm']:.3f}"
+            row |= {name: f"{free[name]:.3f}" for name in ranking.RANKED if name in free}
             row["variety"] = f"{free['answer_nuclear_norm']:.3f}"
             row["entropy"] = f"{free['mean_prediction_entropy']:.3f}"
-            row["confidence"] = percent(free["mean_confidence"])
         rows.append(row)
     return rows
+
+
+def ranked(tables: Tables) -> list[tuple[str, str, str]]:
+    """(name, title, sentence) of the signals that rank methods; none where they were not computed."""
+    found = tables.label_free().values()
+    return [
+        (name, ranking.TITLES[name], f"{ranking.sentence(name)[0].upper()}{ranking.sentence(name)[1:]}.")
+        for name in ranking.RANKED
+        if found and all(name in one for one in found)
+    ]
 
 
 def _roles(in_force: InForce, one: Listed) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
@@ -17,14 +18,15 @@ from nola_core.extraction import loaded_batches
 from nola_core.features import FeatureStore
 from nola_core.files import PREDICTION_SCHEMA, read_table, table_writer, write_json
 from nola_core.inputs import Inputs
-from nola_core.label_free import LabelFreeScores
 from nola_core.methods import storage
 from nola_core.methods.collection import spaces
 from nola_core.methods.method import FittedMethod, Method, Student, StudentMethod, TextMethod
 from nola_core.prediction import Predictions, predict, prediction_table
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
-from nola_core.trust import findings
+from nola_core.text_classifier import TextClassifier
+from nola_core.trust import findings, signals
+from nola_core.trust.variety import Variety
 
 BATCH = 256  # images a step
 WRITTEN = 8192  # rows written at once, by one method
@@ -51,7 +53,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
                 answers.flush()
             if name == final:
                 classifier.save(paths["model"])
-    write_json(paths["label_free.json"], answers.label_free())
+    write_json(paths["label_free.json"], answers.label_free(stores))
     write_findings(paths, inputs, stores, about["classes"])
 
 
@@ -91,6 +93,10 @@ def _classifier(paths: Paths, inputs: Inputs, method: Method, about: Mapping[str
     kind = "text" if isinstance(method, TextMethod) else "features"
     fitted = storage.read_fitted(paths["fitted"] / kind / f"{method.name}.safetensors", method)
     about["backbones"] = {role: about["backbones"][role] for role in fitted.spaces}
+    if isinstance(method, TextMethod) and isinstance(fitted, TextClassifier) and inputs.values["temperature"] is not None:
+        # Here alone: pseudo-labels, teachers and students start from probabilities at CLIP's own scale, as published.
+        about["temperature"] = float(inputs.values["temperature"])
+        fitted = fitted.cooled(about["temperature"])
     return Classifier(about=about, class_names=about["classes"], fitted=fitted, encoders={})
 
 
@@ -135,17 +141,19 @@ def _ask_about_images(paths: Paths, answers: Answers, classifier: Classifier, sp
 
 
 class Answers:
-    """Writes every method's predictions and keeps the scores that need no label."""
+    """Writes every method's predictions and keeps what can be told of them without labels."""
 
     def __init__(self, write: Callable[[pa.Table], None]) -> None:
         self._write = write
         self._waiting: list[pa.Table] = []
-        self._scores: dict[str, dict[str, LabelFreeScores]] = {}
+        self._variety: dict[str, dict[str, Variety]] = {}
+        self._classes: dict[str, dict[str, list[np.ndarray]]] = {}
 
     def add(self, split: str, method: str, table: pa.Table, probabilities: Tensor) -> None:
-        """Take rows of one method and count their probabilities; small tables are written together, so that reading is fast."""
+        """Take rows of one method, in the order of the CLIP feature store; small tables are written together, to read fast."""
         self._waiting.append(table)
-        self._scores.setdefault(split, {}).setdefault(method, LabelFreeScores()).add(probabilities)
+        self._variety.setdefault(split, {}).setdefault(method, Variety()).add(probabilities)
+        self._classes.setdefault(split, {}).setdefault(method, []).append(table["class_id"].to_numpy())
         if sum(len(waiting) for waiting in self._waiting) >= WRITTEN:
             self.flush()
 
@@ -162,6 +170,17 @@ class Answers:
         for table, p in predict(ids, asked, classes=classes, split=split, method=method):
             self.add(split, method, table, p)
 
-    def label_free(self) -> dict[str, dict[str, dict[str, float | int]]]:
-        """What label_free.json holds."""
-        return {split: {method: score.result() for method, score in mine.items()} for split, mine in self._scores.items()}
+    def label_free(self, stores: Mapping[str, Mapping[str, FeatureStore]]) -> dict[str, dict[str, dict[str, float | int]]]:
+        """What label_free.json holds.
+
+        Args:
+            stores: split -> role -> feature store.
+        """
+        found = {}
+        for split, by_method in self._variety.items():
+            some, asked = signals.drawn(len(stores[split]["clip"].index))
+            features = {name: space.rows(some).numpy() for name, space in spaces(stores[split]).items()}
+            answers = {method: np.concatenate(parts)[some] for method, parts in self._classes[split].items()}
+            ranked = signals.consistencies(features, answers, asked)
+            found[split] = {method: {**ranked[method], **variety.result()} for method, variety in by_method.items()}
+        return found

@@ -58,7 +58,7 @@ class Objective(ABC):
         recipe: of the strong view.
     """
 
-    weak: ClassVar[bool] = False
+    weak: bool = False
     whole: ClassVar[bool] = False
     recipe: ClassVar[Recipe] = STRONG
 

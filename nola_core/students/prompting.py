@@ -69,7 +69,7 @@ class PromptedTower(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         sequence = self._embed(images)
         prefix, patches = sequence.split([self._prefix, sequence.shape[1] - self._prefix], dim=1)
-        prompts = self.tokens.to(sequence.dtype).expand(len(sequence), -1, -1)
+        prompts = self.tokens.to(sequence.dtype).expand(sequence.shape[0], -1, -1)
         sequence = self._blocks(torch.cat([prefix, prompts, patches], dim=1))
         prefix, _, patches = sequence.split([self._prefix, len(self.tokens), patches.shape[1]], dim=1)
         return self._finish(torch.cat([prefix, patches], dim=1))
@@ -108,7 +108,7 @@ class DeepPromptedTower(PromptedTower):
         for number, block in enumerate(vision_blocks(self.tower)):
             if number < len(tokens):
                 prefix, patches = self._without(sequence, count)
-                prompts = tokens[number].to(sequence.dtype).expand(len(sequence), -1, -1)
+                prompts = tokens[number].to(sequence.dtype).expand(sequence.shape[0], -1, -1)
                 sequence, count = torch.cat([prefix, prompts, patches], dim=1), tokens.shape[1]
             sequence = block(sequence)
         return self._finish(torch.cat(self._without(sequence, count), dim=1))

@@ -33,6 +33,7 @@ class SoftTargets(Objective):
         text: the text's share of the target, in [0, 1].
         smoothing: in [0, 1).
         weighting: of the images; see `weights`.
+        plain: the deterministic view's share of the loss, in [0, 1]; the rest is the strong view's.
         decay: of the moving average that the student becomes at the end, in [0, 1); 0: its last step.
     """
 
@@ -45,8 +46,10 @@ class SoftTargets(Objective):
         text: float = 0.0,
         smoothing: float = 0.0,
         weighting: Weighting = "none",
+        plain: float = 0.0,
         decay: float = 0.0,
     ) -> None:
+        self.plain, self.weak = plain, plain > 0
         self.teacher, self.zero_shot, self.classes = teacher, zero_shot, classes
         self.text, self.smoothing = text, smoothing
         self.weights = weights(teacher, zero_shot, classes=classes, weighting=weighting)
@@ -66,7 +69,10 @@ class SoftTargets(Objective):
     def loss(self, student: TunedStudent, batch: Batch) -> tuple[Tensor, Tensor]:
         logits: Tensor = student(batch.strong)
         rows = batch.rows.cpu()
-        losses = -(self.targets(rows).to(logits.device) * log_softmax(logits, dim=1)).sum(dim=1)
+        wanted = self.targets(rows).to(logits.device)
+        losses = -(1 - self.plain) * (wanted * log_softmax(logits, dim=1)).sum(dim=1)
+        if batch.weak is not None:
+            losses = losses - self.plain * (wanted * log_softmax(student(batch.weak), dim=1)).sum(dim=1)
         return self.weights[rows].to(logits.device) @ losses, logits
 
     def stepped(self, student: TunedStudent) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +82,8 @@ class TunedStudent(nn.Module, Student):
 
     def features(self, images: Tensor) -> Tensor:
         """float32 [B, d], not normalised, of normalised images [B, 3, H, W]."""
-        with autocast(images.device, self.precision), parametrize.cached():
+        once = nullcontext() if torch.jit.is_tracing() else parametrize.cached()  # torch refuses the cache in a trace
+        with autocast(images.device, self.precision), once:
             features: Tensor = self.tower(images)
         return features.float()
 

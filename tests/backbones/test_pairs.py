@@ -39,7 +39,7 @@ def test_the_papers_and_todays_models_are_there() -> None:
 
 def test_a_pair_is_a_name_or_two_names_or_written_out() -> None:
     paper = load_pair("paper")
-    assert paper.clip == ClipSpec(model="ViT-B-32-quickgelu", pretrained="openai", licence="MIT")
+    assert paper.clip == ClipSpec(model="ViT-B-32-quickgelu", pretrained="openai", licence="MIT", temperature=0.68)
     assert paper.ssl == SslSpec(model="vit_base_patch16_224.dino", licence="Apache-2.0")
     assert load_pair("openai-b32+dino") == load_pair({"clip": "openai-b32", "ssl": "dino"}) == paper
     mine = load_pair({"clip": {"model": "ViT-B-16", "pretrained": "weights/mine.pt", "image_size": 160}, "ssl": "dinov3"})
@@ -57,6 +57,7 @@ def test_a_pair_is_a_name_or_two_names_or_written_out() -> None:
         ("zzz", r"has no backbone pair 'zzz'; it has demo, offline, paper"),
         ("openai-b32+dinov9", r"has no ssl model 'dinov9'; did you mean 'dinov3'\?"),
         ({"clip": "openai"}, r"has no clip model 'openai'; did you mean 'openai-"),
+        ({"clip": {"model": "m", "temperature": 0}, "ssl": "dino"}, r"clip.temperature"),
         ({"clip": {"model": "m", "pretraind": "x"}, "ssl": "dino"}, r"unknown key 'clip.pretraind': did you mean 'pretrained'\?"),
         ({"clip": "demo"}, r"backbones: key 'ssl' is missing"),
         ({"clip": None, "ssl": "dino"}, r"'clip' must hold `key: value` lines; found None"),

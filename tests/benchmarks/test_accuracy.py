@@ -24,6 +24,10 @@ def test_one_seed_has_no_deviation_and_several_have_the_sample_one() -> None:
     assert table.loc["zero_shot", "top1_std"] == 0
     assert table.loc["nola", "seeds"] == "1" and np.isnan(table.loc["nola", "top1_std"])
     assert digits(1)["top1_std"].isna().all()
+    told = accuracy.summarise(
+        "digits", "demo", {1: {"nola": 0.5}, 2: {"nola": 0.6}}, 0.9, errors={1: {"nola": 0.04}, 2: {"nola": 0.06}}
+    )
+    assert told.loc[0, "ece_mean"] == 5 and digits(1)["ece_mean"].isna().all()
     assert np.isnan(ablations.spread([0.7])["top1_std"]) and ablations.spread([0.6, 0.8])["top1_std"] == pytest.approx(0.02**0.5)
 
 
@@ -58,8 +62,8 @@ def test_writing_keeps_the_other_data_sets_with_their_notes_and_takes_back_a_dev
     assert table["top1_std"].isna().tolist() == [" " not in seeds for seeds in table["seeds"]]
     page = (tmp_path / "accuracy.md").read_text()
     assert "    a command\n    another\n" in page and "- birds: Measured in May.\n" in page
-    assert "| birds | nola | demo | 1 | 70.0 |  | 20.0 | 0.5 |" in page
-    assert "| digits | zero_shot | demo | 4 5 | 50.0 | 0.0 | 0.0 | 0.0 |" in page
+    assert "| birds | nola | demo | 1 | 70.0 |  | 20.0 | 0.5 |  |" in page
+    assert "| digits | zero_shot | demo | 4 5 | 50.0 | 0.0 | 0.0 | 0.0 |  |" in page
     assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 

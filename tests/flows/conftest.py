@@ -68,7 +68,7 @@ elif name == "select":
         "confidence": [1 - i / 400 for i in ids], "margin": [0.5] * 300,
         "rank": [i + 1 if i < 250 else i - 249 for i in ids],
         "selected": [i < 20 or 250 <= i < 270 for i in ids], "why": ["top"] * 300})
-    scores = {"nuclear_norm": 1.5, "mean_prediction_entropy": 0.6, "mean_confidence": 0.7, "images": 300}
+    scores = {"neighbors_ssl": 0.75, "answer_nuclear_norm": 0.9, "mean_prediction_entropy": 0.6, "images": 300}
     (here / "label_free.json").write_text(json.dumps({"test": {"zero_shot": scores, "nola": scores}}))
 elif name == "tune":
     (here / "student.txt").write_text("student")

@@ -37,7 +37,13 @@ def write(path: Path) -> None:
 
 def test_what_was_made_goes_and_all_else_stays(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ours = ["data/digits/classes.parquet", "data/gone/classes.parquet", "data/gone/clip.txt"]
-    theirs = ["data/digits/responses/a.parquet", "data/gone/notes.txt", "data/photos/cat/1.jpg", "data/digits.yaml"]
+    theirs = [
+        "data/digits/responses/a.parquet",
+        "data/digits/audit/answers.jsonl",
+        "data/gone/notes.txt",
+        "data/photos/cat/1.jpg",
+        "data/digits.yaml",
+    ]
     theirs += [".nolarc", "build/lib.py", ".pytest_cache/a", "pets.egg-info/PKG-INFO"]
     for name in (*theirs, ".nola/rows/a"):
         write(project / name)
@@ -50,6 +56,7 @@ def test_what_was_made_goes_and_all_else_stays(project: Path, capsys: pytest.Cap
     assert set(theirs) <= files(project) and (project / "data" / "elsewhere" / "digits.txt").is_file()
     assert capsys.readouterr().err.splitlines() == [
         "data/digits/responses/ was kept: it contains answers that were paid for",
+        "data/digits/audit/ was kept: it contains what people answered",
         "data/elsewhere/ was kept: it is a link to another folder",
         "data/gone/ was kept: it contains 1 file that no stage has written (notes.txt)",
         "data/photos/ was kept: it contains 1 file that no stage has written (cat/1.jpg)",

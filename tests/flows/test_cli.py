@@ -63,6 +63,7 @@ def test_help_lists_and_wrong_words_load_nothing_heavy_and_ask_no_server(project
         ["catalog"],
         ["catalog", "--json"],
         ["backbones", "--json"],
+        ["completion", "bash"],
         ["config"],
         *helps,
     ]
@@ -71,6 +72,7 @@ def test_help_lists_and_wrong_words_load_nothing_heavy_and_ask_no_server(project
         ["run", "--dataset", "pts"],
         ["run", "--dataset", "pets", "--dataset", "pts"],
         ["publish", "--dataset", "pts"],
+        ["status", "pts"],
         ["inspect", "features", "pets"],
         ["catalog", "check", "dtt", "."],
         ["backbones", "papr"],
@@ -93,6 +95,7 @@ def test_every_command_but_a_few_says_at_once_that_there_is_no_project(tmp_path:
         ["config"],
         ["inspect", "features", "a"],
         ["clean"],
+        ["status"],
     ]
     done = run(DRIVER, json.dumps(need), cwd=tmp_path)
     *errors, last = done.stderr.splitlines()

@@ -148,9 +148,9 @@ def test_a_failing_stage_stops_its_own_data_set_only(make_repo: Callable[..., Pa
     assert refused.value.results == Results()
 
 
-@pytest.mark.parametrize("how", ["interface", "signal"])
+@pytest.mark.parametrize("how", ["interface", "signal", "two signals"])
 def test_cancelling_ends_the_stages(make_repo: Callable[..., Path], prefect_server: str, how: str) -> None:
-    root = make_repo(digits="hang-prepare")
+    root = make_repo(digits="hang-prepare" + (" deaf" if how == "two signals" else ""))
     environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.pipeline"],
@@ -171,15 +171,23 @@ def test_cancelling_ends_the_stages(make_repo: Callable[..., Path], prefect_serv
                 client.set_flow_run_state(last_flow_run().id, Cancelling())
         else:
             process.send_signal(signal.SIGINT)
+        if how == "two signals":  # the first one waits for a stage that does not want to end
+            time.sleep(2)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == (1 if how == "interface" else 130)
     finally:
         process.kill()
     assert "Traceback" not in errors
-    if how == "signal":
+    if how != "interface":
         assert errors.splitlines()[-1] == f"Interrupted: the running stages were stopped. {AGAIN}"
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
-    assert last_flow_run().state.name == "Cancelled"
+    state = last_flow_run().state
+    assert state.is_cancelled() and not state.is_crashed() and state.name == "Cancelled"
+    why = "Cancelled" if how == "interface" else "Interrupted"
+    assert state.message == f"{why}: the running stages were stopped. {AGAIN}", "the interface says how to go on"
+    assert task_states(last_flow_run().id, 1) == {"prepare@digits": "Cancelled"}
 
 
 def test_outside_a_project_it_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

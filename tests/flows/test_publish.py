@@ -105,7 +105,7 @@ def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: 
         ("Zero-shot", "+0.0"), ("Alignment head", "+10.0"), ("Nearest", "+5.0"), ("NoLA", "+12.5"),
     ]  # fmt: skip
     free = json.loads(stored("plain-label-free")[0]["data"])
-    assert [row["method"] for row in free] == ["Zero-shot", "NoLA"] and free[0]["nuclear norm"] == "1.5000"
+    assert [row["method"] for row in free] == ["Zero-shot", "NoLA"] and free[0]["neighbors ssl"] == "0.7500"
     assert "report.html" in stored("plain-report")[0]["data"]
     assert stored("wild-metrics") == [] and len(stored("wild-label-free")) == 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.durations import durations
 from flows.locking import StoppedError
 from flows.runner import GRACE_SECONDS, Outcome, StageError, StageRunner, _lines, _Report
 from nola_core.descriptions.asking import live
@@ -27,11 +28,13 @@ def test_outcomes_lines_and_failures(make_repo: Callable[..., Path]) -> None:
         "prepare of digits at work",
     ]
     lines.clear()
+    took = durations(root)
     assert runner.run("prepare@digits", lines.append) is Outcome.UNCHANGED
     assert lines == ["Stage 'prepare@digits' didn't change, skipping"]
     (root / "data/digits/classes.parquet").unlink()
     assert runner.run("prepare@digits", lines.append) is Outcome.RESTORED
     assert (root / "data/digits/classes.parquet").is_file()
+    assert list(durations(root)) == ["prepare@digits"] and durations(root) == took, "only what ran has taken its time"
 
     with pytest.raises(StageError) as failed:
         runner.run("embed@digits-clip", lines.append)

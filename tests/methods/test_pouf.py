@@ -4,12 +4,11 @@ import torch
 
 from nola_core.methods.pouf import METHOD, Options
 from nola_core.students.options import PartName
-from nola_core.students.parts import PARTS
 from nola_core.students.pouf import mutual_information
 from tests.students import lessons
 from tests.students.learning import answers
 
-TUNES: list[list[PartName]] = [["norms", "classifier"], *([["context"]] if "context" in PARTS else [])]
+TUNES: list[list[PartName]] = [["norms", "classifier"], ["context"]]
 
 
 def test_without_a_teacher_the_answers_become_surer_and_more_varied(tmp_path: Path) -> None:

@@ -102,14 +102,15 @@ def write_example(
     pseudo["why"] = np.where(pseudo["selected"], "selected: among the 8 most confident", "not selected: beyond the first 8")
 
     score = {
-        "nuclear_norm": 0.8,
+        "neighbors_clip": 0.7,
+        "neighbors_ssl": 0.8,
         "answer_nuclear_norm": 0.8,
         "mean_prediction_entropy": 0.9,
-        "mean_confidence": 0.7,
         "images": 30,
     }
     fallen = score | {"answer_nuclear_norm": 0.8 if student >= 0.7 else 0.4}
     label_free = {"test": {one.name: fallen if one.kind == "student" else score for one in in_force.methods}}
+    write_json(folder / "label_free.json", label_free)
     result = evaluate(
         dataset="pets", in_force=in_force, manifest=manifest, classes=classes, labels=labels,
         predictions=Predictions.of(predictions), pseudo_labels=pseudo, label_free=label_free, ssl_features=None,

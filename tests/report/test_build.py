@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from nola_core.errors import NolaError
-from nola_core.files import read_table, write_table
+from nola_core.files import read_json, read_table, write_json, write_table
 from nola_core.methods.method import InForce, Listed
 from nola_core.neighbors import DUPLICATES_SCHEMA
 from nola_core.report.build import build, draw
@@ -247,6 +247,11 @@ def test_a_loss_is_called_one(tmp_path: Path) -> None:
     ) in text
     assert "Consider the predictions of the teacher, Alignment head, instead." in text
     assert "the nuclear norm of the predicted classes fell from 0.800 to 0.400" in text
+    assert (
+        "It is not an accuracy; it compares methods. Of two methods, the one with the higher neighbors_ssl was more accurate"
+        in text
+    )
+    assert "Mean confidence" not in text, "which could be read as an accuracy"
 
 
 def test_a_gain_of_nine_images_against_two_is_not_called_real(tmp_path: Path) -> None:
@@ -280,7 +285,8 @@ def test_partly_labelled_train_images_are_called_so(tmp_path: Path) -> None:
 def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
     text = text_of(page_of(tmp_path, truth=False, described=False))
     assert "No class descriptions: templates alone, because describe.provider is llm, but no language model was" in text
-    assert "NoLA sorts 30 held-out images into 3 classes. There is no ground truth, so" in text
+    assert "NoLA sorts 30 held-out images into 3 classes. The accuracy was not measured: there is no ground truth." in text
+    assert "takes five minutes: nola audit pets" in text
     assert "40.0 % of them differ from those of the baseline, Zero-shot." in text
     assert "Student, final method: CLIP with visual prompts" in text
     assert "Top-1" not in text
@@ -315,6 +321,19 @@ def test_where_not_all_images_were_compared_the_page_says_what_share_of_pairs_wa
     assert "Not every image was compared with every other: approximate search lists 9 of the 10 pairs." in text_of(
         rebuild(tmp_path)
     )
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_an_audit_is_told_with_its_interval_and_what_was_left_out(tmp_path: Path, truth: bool) -> None:
+    write_example(tmp_path / "pets", truth=truth)
+    path = tmp_path / "pets" / "metrics.json"
+    audit = {"accuracy": 0.913, "low": 0.81, "high": 0.97, "labels": 50, "skipped": 2, "newcomers": 0}
+    write_json(path, read_json(path) | {"audit": audit})
+    text = text_of(rebuild(tmp_path))
+    assert (
+        "Accuracy 91.3 % (95 % interval 81.0 % to 97.0 %, measured on 50 images by a person; 2 more could not be judged)." in text
+    )
+    assert "not measured" not in text and "cannot say" not in text
 
 
 def test_a_group_that_fits_no_name_is_shown_with_its_nearest_names(tmp_path: Path) -> None:

@@ -107,6 +107,22 @@ def test_a_model_that_is_taken_away_works_elsewhere_and_says_what_was_measured(
     assert "there is no model folder elsewhere" in nola("predict", "elsewhere", "x.png", status=1)[1]
 
 
+def test_a_graph_of_a_data_set_and_of_a_folder(
+    project: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.undo()  # of the opener that the fixture `nola` puts in place
+    monkeypatch.chdir(project)
+    out, err = nola("export", "blobs", "--to", "onnx", "-o", str(tmp_path / "graph"))
+    assert out == f"{tmp_path / 'graph'}\n" and "same answer as torch for all 24 images" in err
+    nola("export", "blobs", "-o", str(tmp_path / "taken"), "--include-weights")
+    monkeypatch.chdir(tmp_path)
+    _, err = nola("export", "taken", "--to", "onnx", "-o", "again", "--images", str(project / "photos" / "cat"))
+    assert "for all 8 images" in err
+    graphs = [json.loads((tmp_path / name / "model.json").read_text()) for name in ("graph", "again")]
+    assert graphs[0]["files"] == graphs[1]["files"] and graphs[0]["classes"] == ["cat", "dog", "bird"]
+
+
 def test_the_methods_and_their_parts(project: Path, nola: Nola, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     (project / "methods").mkdir(exist_ok=True)
