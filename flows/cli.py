@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.commands import (
+    adapt,
     audit,
     backbones,
     catalog,
@@ -42,7 +43,7 @@ class Nola(Group):
 
 
 PANELS = {
-    "Start": ("init", "add", "remove", "catalog"),
+    "Start": ("adapt", "init", "add", "remove", "catalog"),
     "Run": ("run", "server", "publish"),
     "Use": ("predict", "export"),
     "Look": ("audit", "compare", "inspect", "status"),
@@ -81,6 +82,7 @@ def nola(
 
 
 COMMANDS: dict[Callable[..., None], str] = {
+    adapt.adapt: "nola adapt ~/photos --classes 'cat,dog,guinea pig' -o pets",
     init.init: "nola init ~/pets",
     collection.add: "nola add pets ~/photos --classes 'cat,dog,guinea pig' --backbones offline",
     collection.remove: "nola remove pets",

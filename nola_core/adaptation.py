@@ -11,6 +11,7 @@ import csv
 import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,15 @@ from nola_core.config import parse
 from nola_core.datasets.given import Images, given
 from nola_core.errors import NolaError
 from nola_core.files import digest, read_json, read_table, replacing, write_json
-from nola_core.model_folder import load
+from nola_core.model_folder import MODEL, load
 from nola_core.prediction import matrix
 from nola_core.stages.__main__ import run_stage
 from nola_core.stages.paths import Paths
 
 NAME = "images"
 """What the collection is called in the folder."""
-STEPS = (
+Step = tuple[str, inputs.Role | None]
+STEPS: tuple[Step, ...] = (
     ("prepare", None),
     ("describe", None),
     ("embed", "clip"),
@@ -43,6 +45,8 @@ STEPS = (
     ("predict", None),
 )
 """(stage, role): those of dvc.yaml that the model needs."""
+PAGE: tuple[Step, ...] = (("duplicates", None), ("evaluate", None), ("report", None))
+"""What the report needs beside them."""
 TEMPLATE = "a photo of a {}."
 
 
@@ -80,14 +84,110 @@ def adapt(
         NolaError: a class name, an image, a model or a setting is wrong.
     """
     with _workplace(folder) as root:
+        work = Work(root)
         with _hidden() if quiet else contextlib.nullcontext():
-            names = _write_project(root, images, class_names, backbones, templates, descriptions, settings or {})
-            inputs.write(root)
-            for stage, role in STEPS:
-                _run_if_stale(root, stage, role)
-        paths = Paths(root, NAME)
-        model = load(paths["model"], root=root)
-        return model.with_predictions(_predictions(paths, model, names))
+            called = work.write(
+                images,
+                class_names,
+                backbones=backbones,
+                templates=[templates] if isinstance(templates, str) else templates,
+                descriptions=descriptions,
+                settings=settings or {},
+            )
+            for step in STEPS:
+                work.run(*step)
+        return load(work.paths["model"], root=root).with_predictions(work.predictions(called))
+
+
+@dataclass(frozen=True)
+class Work:
+    """A folder in which the stages run, and what the one collection in it is called."""
+
+    root: Path
+    name: str = NAME
+
+    @property
+    def paths(self) -> Paths:
+        """Where its files lie."""
+        return Paths(self.root, self.name)
+
+    def write(
+        self,
+        images: Images,
+        class_names: Sequence[str],
+        *,
+        backbones: str | Mapping[str, Any],
+        templates: Sequence[str] = (TEMPLATE,),
+        descriptions: Mapping[str, Sequence[str]] | None = None,
+        settings: Mapping[str, Any],
+    ) -> dict[str, str]:
+        """Write settings, definition and what they refer to, and resolve the inputs of all stages.
+
+        Args: see `adapt`.
+
+        Returns:
+            Image id -> what the user calls the image, where it differs.
+
+        Raises:
+            NolaError: a setting or an argument is wrong.
+        """
+        values = {**settings, "datasets": [self.name]}
+        parse(values, source="settings")
+        if isinstance(class_names, str) or len(class_names) < 2:
+            raise NolaError("class_names must be a list of at least two names.")
+        source, called = _source(self.root, images)
+        definition: dict[str, Any] = {
+            **source,
+            "classes": list(class_names),
+            "templates": list(templates),
+            "backbones": backbones if isinstance(backbones, str) else absolute(backbones),
+        }
+        if descriptions is not None:
+            definition["descriptions"] = "descriptions.csv"
+            rows = _descriptions(descriptions, class_names)
+            _write_csv(self.root / "descriptions.csv", rows, ["class", "prompt", "text", "provider", "model"])
+        for path, content in ((self.root / "params.yaml", values), (self.root / "data" / f"{self.name}.yaml", definition)):
+            _write(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+        inputs.write(self.root)
+        return called
+
+    def run(self, stage: str, role: inputs.Role | None = None) -> None:
+        """Run a stage unless it ran with the same inputs and so did all stages before it."""
+        done = self.paths.cache / "adapted.json"
+        entries = read_json(done) if done.is_file() else {}
+        order = [f"{name} {part}" if part else name for name, part in STEPS + PAGE]
+        key = f"{stage} {role}" if role else stage
+        entry = digest({"values": dict(inputs.read(self.root, self.name, stage, role).values)})
+        before = order[: order.index(key)]
+        if entries.get(key) == entry and list(entries)[: len(before)] == before:
+            return
+        kept = {name: entries[name] for name in before}
+        write_json(done, kept)
+        run_stage(self.root, self.name, stage, role)
+        write_json(done, {**kept, key: entry})
+
+    def predictions(self, called: Mapping[str, str]) -> pd.DataFrame:
+        """What the final method predicts for the collection, in the columns of `Classifier.predict`.
+
+        Args:
+            called: see `write`.
+        """
+        manifest = read_table(self.paths["manifest.parquet"], ["image_id", "ok", "reason"])
+        table = read_table(self.paths["predictions.parquet"])
+        about = read_json(self.paths["model"] / MODEL)
+        table = table[table["method"] == about["method"]].set_index("image_id")
+        names = pd.Series(about["classes"])
+        good = manifest.loc[manifest["ok"].astype(bool), "image_id"]
+        mine = table.loc[good]
+        classes, best = matrix(mine["top_classes"]), matrix(mine["top_probabilities"])
+        shown = manifest["image_id"].map(lambda image_id: called.get(image_id, image_id))
+        result = pd.DataFrame({"image": shown.astype("str")})
+        for place in range(classes.shape[1]):
+            suffix = f"_{place + 1}" if place else ""
+            result[f"class{suffix}"] = pd.Series(names.to_numpy()[classes[:, place]], index=good.index, dtype="str")
+            result[f"probability{suffix}"] = pd.Series(best[:, place], index=good.index)
+        result["reason"] = manifest["reason"].where(~manifest["ok"].astype(bool), None)
+        return result
 
 
 @contextlib.contextmanager
@@ -106,44 +206,15 @@ def _workplace(folder: str | Path | None) -> Iterator[Path]:
         yield Path(temporary).resolve()
 
 
-def _write_project(
-    root: Path,
-    images: Images,
-    class_names: Sequence[str],
-    backbones: str | Mapping[str, Any],
-    templates: Sequence[str],
-    descriptions: Mapping[str, Sequence[str]] | None,
-    settings: Mapping[str, Any],
-) -> dict[str, str]:
-    """Write params.yaml, data/images.yaml and what they refer to.
-
-    Returns:
-        Image id -> what the user calls the image, where it differs.
-    """
-    values = {**settings, "datasets": [NAME]}
-    parse(values, source="settings")
-    if isinstance(class_names, str) or len(class_names) < 2:
-        raise NolaError("class_names must be a list of at least two names.")
-    source, called = _source(root, images)
-    definition: dict[str, Any] = {
-        **source,
-        "classes": list(class_names),
-        "templates": [templates] if isinstance(templates, str) else list(templates),
-        "backbones": backbones if isinstance(backbones, str) else _absolute(backbones),
-    }
-    if descriptions is not None:
-        unknown = sorted(set(descriptions) - set(class_names))
-        if unknown:
-            raise NolaError(f"descriptions names '{unknown[0]}', which is none of the class names.")
-        missing = [name for name in class_names if not descriptions.get(name)]
-        if missing:
-            raise NolaError(f"descriptions has no sentence about '{missing[0]}'; add one, or leave descriptions out.")
-        definition["descriptions"] = "descriptions.csv"
-        rows = [{"class": name, "text": text, "provider": "given"} for name, texts in descriptions.items() for text in texts]
-        _write_csv(root / "descriptions.csv", rows, ["class", "prompt", "text", "provider", "model"])
-    for path, content in ((root / "params.yaml", values), (root / "data" / f"{NAME}.yaml", definition)):
-        _write(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
-    return called
+def _descriptions(descriptions: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of their table."""
+    unknown = sorted(set(descriptions) - set(class_names))
+    if unknown:
+        raise NolaError(f"descriptions names '{unknown[0]}', which is none of the class names.")
+    missing = [name for name in class_names if not descriptions.get(name)]
+    if missing:
+        raise NolaError(f"descriptions has no sentence about '{missing[0]}'; add one, or leave descriptions out.")
+    return [{"class": name, "text": text, "provider": "given"} for name, texts in descriptions.items() for text in texts]
 
 
 def _source(root: Path, images: Images) -> tuple[dict[str, Any], dict[str, str]]:
@@ -164,7 +235,7 @@ def _source(root: Path, images: Images) -> tuple[dict[str, Any], dict[str, str]]
     return {"source": str(place / "images.csv"), "images": reader}, called
 
 
-def _absolute(backbones: Mapping[str, Any]) -> dict[str, Any]:
+def absolute(backbones: Mapping[str, Any]) -> dict[str, Any]:
     """Backbones whose local folders count from the working folder, as in any other call."""
 
     def placed(spec: Any) -> Any:
@@ -197,39 +268,3 @@ def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as scratch:
         scratch.write_bytes(data)
-
-
-def _run_if_stale(root: Path, stage: str, role: Any) -> None:
-    """Run a stage unless it ran with the same inputs and so did all stages before it."""
-    paths = Paths(root, NAME)
-    done = paths.cache / "adapted.json"
-    entries = read_json(done) if done.is_file() else {}
-    order = [f"{name} {part}" if part else name for name, part in STEPS]
-    key = f"{stage} {role}" if role else stage
-    entry = digest({"values": dict(inputs.read(root, NAME, stage, role).values)})
-    before = order[: order.index(key)]
-    if entries.get(key) == entry and list(entries)[: len(before)] == before:
-        return
-    kept = {name: entries[name] for name in before}
-    write_json(done, kept)
-    run_stage(root, NAME, stage, role)
-    write_json(done, {**kept, key: entry})
-
-
-def _predictions(paths: Paths, model: Classifier, called: Mapping[str, str]) -> pd.DataFrame:
-    """The predictions of the collection, in the columns of `Classifier.predict`."""
-    manifest = read_table(paths["manifest.parquet"], ["image_id", "ok", "reason"])
-    table = read_table(paths["predictions.parquet"])
-    table = table[table["method"] == model.method].set_index("image_id")
-    names = pd.Series(list(model.class_names))
-    good = manifest.loc[manifest["ok"].astype(bool), "image_id"]
-    mine = table.loc[good]
-    classes, best = matrix(mine["top_classes"]), matrix(mine["top_probabilities"])
-    shown = manifest["image_id"].map(lambda image_id: called.get(image_id, image_id))
-    result = pd.DataFrame({"image": shown.astype("str")})
-    for place in range(classes.shape[1]):
-        suffix = f"_{place + 1}" if place else ""
-        result[f"class{suffix}"] = pd.Series(names.to_numpy()[classes[:, place]], index=good.index, dtype="str")
-        result[f"probability{suffix}"] = pd.Series(best[:, place], index=good.index)
-    result["reason"] = manifest["reason"].where(~manifest["ok"].astype(bool), None)
-    return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,15 @@ def class_names(definition: DatasetDefinition, reader: Reader) -> list[ClassName
             the same.
     """
     names, where = _listed(definition, reader)
+    return check_names(names, where=where)
+
+
+def check_names(names: Sequence[str], *, where: str) -> list[ClassName]:
+    """See `class_names`.
+
+    Args:
+        where: what the messages call the place of the names.
+    """
     found = [_checked(name, f"{where}: class {position} of {len(names)}") for position, name in enumerate(names, start=1)]
     same = defaultdict(list)
     for position, entry in enumerate(found, start=1):

@@ -1,0 +1,228 @@
+"""`nola adapt`: from a folder to predictions in one command, outside of any project, interrupted or not."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import nola_core
+from flows.cli import main
+from flows.commands import adapt
+from nola_core.estimate import Estimate
+from tests.project import ROOT
+from tests.tiny import write_clip, write_photos, write_ssl
+
+CALL = "import sys, flows.cli; sys.exit(flows.cli.main(sys.argv[1:]))"
+CLASSES = "cat,-dog,bird"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `photos`, two of whose names and files are hostile, and the pair `tiny.yaml`."""
+    folder = tmp_path_factory.mktemp("empty")
+    write_clip(folder / "clip")
+    write_ssl(folder / "ssl")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump({role: {"model": f"local-dir:{role}"} for role in ("clip", "ssl")}))
+    write_photos(folder / "photos", count=14)
+    (folder / "photos" / "000.png").rename(folder / "photos" / "=1+2.png")
+    (folder / "photos" / "torn.png").write_bytes(b"\x89PNG")
+    return folder
+
+
+def words(out: str, *more: str) -> list[str]:
+    return ["adapt", "photos", "--classes", CLASSES, "--backbones", "tiny.yaml", "-o", out, *more]
+
+
+def start(folder: Path, *given: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-c", CALL, *given],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(here: Path) -> tuple[Path, str, str]:
+    """A run in a process of its own; the results, and what it wrote to stdout and stderr."""
+    process = start(here, *words("out", "--yes"))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return here / "out", out, err
+
+
+def test_it_makes_the_table_the_model_and_the_page(here: Path, made: tuple[Path, str, str]) -> None:
+    folder, out, err = made
+    assert out.splitlines() == ["out/predictions.csv", "out/model", "out/report.html"]
+    assert sorted(path.name for path in here.iterdir()) == ["clip", "out", "photos", "ssl", "tiny.yaml"]
+    table = pd.read_csv(folder / "predictions.csv")
+    assert table["image"].tolist() == [*(f"{number:03}.png" for number in range(1, 14)), "'=1+2.png", "torn.png"]
+    assert set(table["class"].dropna()) <= {"cat", "'-dog", "bird"}
+    assert table["reason"].notna().tolist() == [False] * 14 + [True] and table["class"].isna().tolist() == [False] * 14 + [True]
+    again = nola_core.load(folder / "model").predict(here / "photos", quiet=True)
+    assert again["probability"][:14].tolist() == pytest.approx(table["probability"][:14].tolist(), abs=1e-6)
+    page = (folder / "report.html").read_text()
+    assert "<h1>photos</h1>" in page and 'src="data:image/png' in page
+    assert not [outside for outside in ('src="http', "<link", "<script src") if outside in page]
+    for said in (
+        "14 images (1 more cannot be read), 3 classes: cat, -dog, bird. Backbones: your own, on the CPU",
+        "Embedding: seconds; fitting: ",
+        "--tune also tunes CLIP",
+        "No label was read, so the accuracy was not measured",
+        "1 image could not be read; see the column reason",
+    ):
+        assert said in err, err
+    assert "params.yaml" not in err and ".nola-run" not in err
+
+
+def test_other_names_embed_nothing_again(
+    here: Path, made: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    kept = {path.name for path in (here / "out" / adapt.WORK).rglob("*") if path.is_file()}
+    assert all(name.endswith(".safetensors") or name in ("run.json", "run.lock") for name in kept)
+    (here / "names.csv").write_text("number,class\n1,owl\n2,newt\n")
+    changed = [*words("out", "--json")]
+    changed[3] = "names.csv"
+    assert main(changed) == 0
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert "(14 images are embedded already)" in captured.err and set(told["classes"]) <= {"owl", "newt"}
+    assert told["unreadable"] == 1 and told["report"] == "out/report.html" and len(told["findings"]) >= 2
+    (here / "names.csv").unlink()
+
+
+def waiting(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """Wait until a run has come so far, and no farther than its end."""
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.005)
+
+
+@pytest.mark.timeout(300)
+def test_killed_and_interrupted_it_ends_in_the_same_bits(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuned = ("--tune", "--epochs", "40")
+    work = here / "broken" / adapt.WORK
+    killed = start(here, *words("broken", *tuned))
+    waiting(killed, (work / "data" / "photos" / "features" / "clip").exists)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (here / "broken" / "predictions.csv").exists()
+    stopped = start(here, *words("broken", *tuned))
+    waiting(stopped, lambda: any((work / ".nola" / "checkpoints").rglob("*.pt")))
+    stopped.send_signal(signal.SIGINT)
+    out, err = stopped.communicate()
+    assert stopped.returncode == 130 and out == "" and "stopped; the same command goes on from here" in err
+    assert "going on with the run that was interrupted in broken" in err and "Traceback" not in err
+    monkeypatch.chdir(here)
+    for name in ("broken", "whole"):
+        assert main(words(name, *tuned)) == 0
+    assert capsys.readouterr().err.count("going on with the run") == 1
+    for result in ("predictions.csv", "model/method.safetensors", "model/model.json"):
+        assert (here / "broken" / result).read_bytes() == (here / "whole" / result).read_bytes(), result
+    assert json.loads((here / "whole" / "model" / "model.json").read_text())["method"] == "nola"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({1: "nowhere"}, "nowhere does not exist; give the folder of your images"),
+        ({1: "tiny.yaml"}, "tiny.yaml is no folder"),
+        ({1: "void"}, "the folder void holds no image"),
+        ({1: "."}, "the output new overlaps with the images in ."),
+        ({3: "cat"}, "--classes cat is one name, and there is no file of that name"),
+        ({3: "cat,dog,Cat"}, "--classes: duplicate class names 'cat' (class 1) and 'Cat' (class 3)"),
+        ({3: "cat,,dog"}, "--classes: class 2 of 3 has no name"),
+        ({3: "one.txt"}, "one.txt: 1 class names; a classifier needs at least two"),
+        ({5: "papper"}, "has no backbone pair 'papper'; did you mean 'paper'"),
+        ({7: "clip"}, "clip holds other things (open_clip_config.json, open_clip_model.safetensors); choose a new or an empty"),
+        ({7: "tiny.yaml"}, "tiny.yaml is a file; choose a folder for the results"),
+        ({1: "others", 7: "out"}, "out holds the results for "),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(
+    here: Path,
+    made: tuple[Path, str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    change: dict[int, str],
+    sentence: str,
+) -> None:
+    for path in here.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "void").mkdir()
+    write_photos(tmp_path / "others", count=1)
+    (tmp_path / "one.txt").write_text("cat\n")
+    monkeypatch.chdir(tmp_path)
+    given = words("new")
+    for place, word in change.items():
+        given[place] = word
+    assert main(given) == 1
+    captured = capsys.readouterr()
+    assert sentence in captured.err and captured.out == "" and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (None, 1, "error: this takes about 2.0 hours here, and nobody can be asked; add --yes to start it. Quicker: "),
+        ("n\n", 130, "without --tune (about 30 seconds), --epochs 5 (about 12 minutes)"),
+    ],
+)
+def test_it_never_begins_hours_unasked(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: str | None,
+    status: int,
+    said: str,
+) -> None:
+    seconds = {"embedding": 10.0, "fitting": 10.0, "report": 8.0, "tuning": 7200.0}
+    found = Estimate(14, 1, {"clip": 0, "ssl": 0}, {"clip": 9.0, "ssl": 9.0}, seconds)
+    monkeypatch.setattr("nola_core.estimate.estimate", lambda _: found)  # hours cannot be run here
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(adapt, "_terminal", lambda: answer is not None)
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer or ""))
+    assert main(words("asked", "--tune")) == status
+    assert said in capsys.readouterr().err and not (here / "asked").exists()
+
+
+def test_the_model_predicts_many_images_and_broken_ones_cost_a_row_each(
+    here: Path,
+    made: tuple[Path, str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """More images than are decoded together, with broken ones in every batch."""
+    many = write_photos(tmp_path / "many", count=150)
+    for number in range(4, 150, 15):
+        (many / f"{number:03}.png").write_bytes(b"\x89PNG")
+    monkeypatch.chdir(here)
+    assert main(["predict", "out/model", str(many), "-o", str(tmp_path / "many.csv")]) == 0
+    table = pd.read_csv(tmp_path / "many.csv")
+    assert table["image"].tolist() == [f"{number:03}.png" for number in range(150)]
+    assert table.index[table["reason"].notna()].tolist() == list(range(4, 150, 15))
+    assert (table["class"].isna() == table["reason"].notna()).all()
+    err = capsys.readouterr().err
+    assert re.search(r"150 images, [\d,.]+ per second; 10 could not be read, see the column reason", err), err
