@@ -100,7 +100,7 @@ def picked(cells: pd.DataFrame, name: str, against: str) -> float:
     gains: dict[str, list[float]] = {}
     for (dataset, *_), draw in cells.groupby(DRAW):
         top1 = draw.set_index("method")["top1"]
-        best = draw.set_index("method")[name].idxmax()
+        best = str(draw.set_index("method")[name].idxmax())
         gains.setdefault(str(dataset), []).append(100 * float(top1[best] - top1[against]))
     return float(_over_collections(pd.Series({bed: np.mean(found) for bed, found in gains.items()})).mean())
 
@@ -115,9 +115,11 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
         half = float(stats.t.ppf(0.975, len(shares) - 1) * stats.sem(shares)) if len(shares) > 1 else float("nan")
         taus = pd.Series(dtype=float)
         if name != ELSEWHERE:
-            taus = cells.groupby(DRAW)[["top1", name]].apply(
-                lambda draw, name=name: stats.kendalltau(draw["top1"], draw[name])[0]
-            )
+            found = [
+                (str(dataset), float(stats.kendalltau(draw["top1"], draw[name])[0]))
+                for (dataset, *_), draw in cells.groupby(DRAW)
+            ]
+            taus = pd.DataFrame(found, columns=["dataset", "tau"]).set_index("dataset")["tau"]
             taus = _over_collections(taus.groupby("dataset").mean())
         mean = float(shares.mean())
         rows.append(
