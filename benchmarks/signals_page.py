@@ -115,9 +115,12 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
         half = float(stats.t.ppf(0.975, len(shares) - 1) * stats.sem(shares)) if len(shares) > 1 else float("nan")
         taus = pd.Series(dtype=float)
         if name != ELSEWHERE:
-            by_draw = {key: float(stats.kendalltau(draw["top1"], draw[name].to_numpy())[0]) for key, draw in cells.groupby(DRAW)}
-            index = pd.MultiIndex.from_tuples(by_draw, names=DRAW)
-            taus = _over_collections(pd.Series(list(by_draw.values()), index).groupby("dataset").mean())
+            found = [
+                (str(dataset), float(stats.kendalltau(draw["top1"], draw[name])[0]))
+                for (dataset, *_), draw in cells.groupby(DRAW)
+            ]
+            taus = pd.DataFrame(found, columns=["dataset", "tau"]).set_index("dataset")["tau"]
+            taus = _over_collections(taus.groupby("dataset").mean())
         mean = float(shares.mean())
         rows.append(
             {
