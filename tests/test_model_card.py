@@ -19,7 +19,8 @@ def about(*licences: str | None, measured: dict[str, Any] | None = None) -> dict
     }
     return {
         "nola": "0.1.0", "dataset": "pets: \"my\" #1", "method": "nola", "title": "NoLA", "summary": "s", "paper": "p",
-        "options": {}, "preset": "paper", "classes": ["cat", "dog"], "templates": ["a {}."], "backbones": backbones, "measured": measured,
+        "options": {}, "preset": "paper", "classes": ["cat", "dog"], "templates": ["a {}."],
+        "backbones": backbones, "measured": measured,
     }  # fmt: skip
 
 
