@@ -82,7 +82,8 @@ class TunedStudent(nn.Module, Student):
 
     def features(self, images: Tensor) -> Tensor:
         """float32 [B, d], not normalised, of normalised images [B, 3, H, W]."""
-        once = nullcontext() if torch.jit.is_tracing() else parametrize.cached()  # torch refuses the cache in a trace
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
+        once = nullcontext() if tracing else parametrize.cached()  # torch refuses the cache in a trace
         with autocast(images.device, self.precision), once:
             features: Tensor = self.tower(images)
         return features.float()
