@@ -287,7 +287,7 @@ def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
     assert "No class descriptions: templates alone, because describe.provider is llm, but no language model was" in text
     assert "NoLA sorts 30 held-out images into 3 classes. The accuracy was not measured: there is no ground truth." in text
     assert "takes five minutes: nola audit pets" in text
-    assert "40.0 % of them differ from those of the baseline, Zero-shot." in text
+    assert "40.0 % of its predictions differ from those of the baseline, Zero-shot." in text
     assert "Student, final method: CLIP with visual prompts" in text
     assert "Top-1" not in text
     assert not re.search(r"[✓✗]|\d right|of them right", text)
