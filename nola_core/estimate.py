@@ -86,7 +86,9 @@ def estimate(paths: Paths) -> Estimate:
     manifest = read_table(paths["manifest.parquet"], ["image_id", "ok", "sha256"])
     usable = manifest[manifest["ok"].astype(bool)]
     open_image = image_opener(paths.root, paths.dataset)
-    embedded, rate, embedding, models = {}, {}, 0.0, 0.0
+    embedded: dict[str, int] = {}
+    rate: dict[str, float] = {}
+    embedding = models = 0.0
     for role in ROLES:
         inputs = read(paths.root, paths.dataset, "embed", role)
         start = time.monotonic()
@@ -209,7 +211,7 @@ def _tuning(
 
 def _spread(count: int, most: int) -> list[int]:
     """At most so many row numbers, evenly over all."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)).tolist()
+    return [int(row) for row in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
 
 
 def spoken(seconds: float) -> str:

@@ -84,7 +84,7 @@ def adapt(
     from nola_core.adaptation import STEPS, TEMPLATE, Work
     from nola_core.files import digest, write_json
 
-    asked = {
+    asked: dict[str, Any] = {
         "classes": names,
         "backbones": chosen,
         "templates": template or [TEMPLATE],
@@ -186,7 +186,7 @@ def _settings(*, tune: bool, epochs: int) -> dict[str, Any]:
     """The preset `best`, which tunes nothing; with --tune the student that its method teaches is the product."""
     from nola_core.config import preset_values
 
-    values = {"preset": "best", **preset_values("best"), "methods": ["zero_shot", "templates", "evidence"]}
+    values: dict[str, Any] = {"preset": "best", **preset_values("best"), "methods": ["zero_shot", "templates", "evidence"]}
     if tune:
         values["methods"] = [*values["methods"], "nola"]
         values |= {"final": "nola", "nola": {**values["nola"], "epochs": epochs}}
@@ -301,7 +301,9 @@ def _threads() -> str:
 @contextlib.contextmanager
 def _stages(*, quiet: bool, said: bool = False) -> Iterator[None]:
     """A context for stages: their progress is shown; what they say, which is for a project, where it is asked for."""
-    errors = contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext()
+    errors: contextlib.AbstractContextManager[Any] = (
+        contextlib.redirect_stderr(io.StringIO()) if quiet else contextlib.nullcontext()
+    )
     with contextlib.redirect_stdout(sys.stderr if said and not quiet else io.StringIO()), errors:
         yield
 
