@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands import backbones, catalog, clean, collection, compare, config, describe, init, inspect, methods, predict, run
+from flows.commands import backbones, catalog, clean, collection, compare, config, describe, explore, init, inspect, methods, predict, run
 from flows.commands.options import Command, Group, example, help_if_alone
 from flows.commands.output import error, notice
 from nola_core.errors import NolaError, system_sentence
@@ -27,7 +27,7 @@ PANELS = {
     "Start": ("init", "add", "remove", "catalog"),
     "Run": ("run", "server", "publish"),
     "Use": ("predict", "export"),
-    "Look": ("compare", "inspect"),
+    "Look": ("explore", "compare", "inspect"),
     "Describe": ("describe",),
     "Set up": ("config", "methods", "backbones", "clean"),
 }
@@ -71,6 +71,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     run.publish: "nola publish --dataset digits",
     predict.predict: "nola predict pets ~/new-photos -o predictions.csv",
     predict.export: "nola export pets -o pets-model",
+    explore.explore: "nola explore digits",
     compare.compare: "nola compare --with main --plot compare.png",
     config.config: "nola config --preset best",
     methods.methods: "nola methods",
