@@ -10,7 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands import backbones, catalog, clean, collection, compare, config, describe, explore, init, inspect, methods, predict, run
+from flows.commands import (
+    backbones,
+    catalog,
+    clean,
+    collection,
+    compare,
+    config,
+    describe,
+    explore,
+    init,
+    inspect,
+    methods,
+    predict,
+    run,
+)
 from flows.commands.options import Command, Group, example, help_if_alone
 from flows.commands.output import error, notice
 from nola_core.errors import NolaError, system_sentence

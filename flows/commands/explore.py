@@ -35,9 +35,9 @@ def explore(
 ) -> None:
     """Look at the images in the browser: a map, filters, and why each image got its class.
 
-    The page is served to this machine alone and asks no other. Similar images lie close together on the map; filters choose by class,
-    confidence, disagreement between methods, near duplicates and images that fit no name. A click shows what every method predicts,
-    similar images, and the descriptions that speak for and against. Reads no labels and changes nothing. Ctrl-C ends it.
+    Similar images lie close together on the map. Filters choose by class, confidence, disagreement between methods, near duplicates
+    and images that fit no name. A click shows what every method predicts, similar images, and the descriptions that speak for and
+    against. The page is for this machine alone and needs no network; it reads no labels and changes nothing. Ctrl-C ends it.
     """
     root = find_project()
     name = _dataset(root, dataset)

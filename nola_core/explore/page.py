@@ -142,11 +142,14 @@ class Page:
 def columns(shown: Collection) -> tuple[list[dict[str, Any]], bytes]:
     """The properties of all images in one block of bytes, little-endian, and where each column begins.
 
-    `score` is float32 (-1: not known), `group` and `class:<method>` uint16, `confidence:<method>` (times 255), `split` and `flags`
-    uint8. A row takes 8 bytes and 3 for each method.
+    `score` is float32 (-1: not known), `group` and `class:<method>` are uint16, `confidence:<method>` (times 255), `split` and
+    `flags` are uint8. An image takes 8 bytes, and 3 for each method.
     """
     doubled = _doubled(shown)
-    parts: list[tuple[str, str, np.ndarray]] = [("score", "<f4", np.nan_to_num(shown.score, nan=-1.0)), ("group", "<u2", shown.group)]
+    parts: list[tuple[str, str, np.ndarray]] = [
+        ("score", "<f4", np.nan_to_num(shown.score, nan=-1.0)),
+        ("group", "<u2", shown.group),
+    ]
     parts += [(f"class:{name}", "<u2", one.classes[:, 0]) for name, one in shown.methods.items()]
     parts += [
         (f"confidence:{name}", "u1", (one.probabilities[:, 0] * 255).round().clip(0, 255)) for name, one in shown.methods.items()
