@@ -35,9 +35,9 @@ def explore(
 ) -> None:
     """Look at the images in the browser: a map, filters, and why each image got its class.
 
-    Similar images lie close together on the map. Filters choose by class, confidence, disagreement between methods, near duplicates
-    and images that fit no name. A click shows what every method predicts, similar images, and the descriptions that speak for and
-    against. The page is for this machine alone and needs no network; it reads no labels and changes nothing. Ctrl-C ends it.
+    Similar images lie close together on the map. Filters choose by class, confidence, disagreement between methods, near
+    duplicates and images that fit no name. A click shows what every method predicts, similar images, and the descriptions that
+    speak for and against. The page is for this machine alone and needs no network; it reads no labels. Ctrl-C ends it.
     """
     root = find_project()
     name = _dataset(root, dataset)
@@ -79,7 +79,8 @@ def _dataset(root: Path, wanted: str) -> str:
         NolaError: a model that lies elsewhere: there are no images beside it.
     """
     folder = Path(wanted)
-    if not folder.is_dir() or (root / "data" / wanted / "manifest.parquet").is_file():
+    named = folder.name == wanted and (root / "data" / wanted / "manifest.parquet").is_file()
+    if named or not folder.is_dir():
         return wanted
     for place in (folder, folder.parent):
         if place.resolve().parent == (root / "data").resolve() and (place / "manifest.parquet").is_file():

@@ -12,10 +12,10 @@ import pandas as pd
 
 from nola_core import files, inputs
 from nola_core.errors import NolaError
-from nola_core.evaluation import SPLITS
 from nola_core.features import FeatureStore, normalized
 from nola_core.lookup import dataset_folder
 from nola_core.prediction import Predictions, matrix
+from nola_core.stages.paths import Paths
 
 IMAGES = 20_000
 """Images shown, unless told otherwise; of a larger collection a sample with a fixed seed."""
@@ -84,7 +84,7 @@ def read(root: Path, dataset: str, *, images: int = IMAGES) -> Collection:
     """
     folder = dataset_folder(root, dataset)
     names = [str(name) for name in files.read_table(folder / "classes.parquet").sort_values("class_id")["display_name"]]
-    role, stores = _stores(folder)
+    role, stores = _stores(Paths(root, dataset))
     ids = np.concatenate([store.index["image_id"].to_numpy(dtype=object) for _, store in stores])
     split = np.repeat(np.arange(len(stores), dtype=np.uint8), [len(store.index) for _, store in stores])
     rows = np.arange(len(ids))
@@ -109,13 +109,13 @@ def read(root: Path, dataset: str, *, images: int = IMAGES) -> Collection:
     )
 
 
-def _stores(folder: Path) -> tuple[str, list[tuple[str, FeatureStore]]]:
+def _stores(paths: Paths) -> tuple[str, list[tuple[str, FeatureStore]]]:
     """The SSL features of all splits, or CLIP's where there are none."""
     for role in ("ssl", "clip"):
-        found = {path.parent.name for path in (folder / "features" / role).glob("[!.]*/meta.json")}
-        if found:
-            return role, [(split, FeatureStore.open(folder / "features" / role / split)) for split in SPLITS if split in found]
-    raise NolaError(f"{folder / 'features'} has no feature store yet: run the stage embed.")
+        if (paths["features"] / role).is_dir() and (splits := paths.splits(role)):
+            splits.sort(key=lambda split: split != "train")
+            return role, [(split, FeatureStore.open(paths.store(role, split))) for split in splits]
+    raise NolaError(f"{paths['features']} has no feature store yet: run the stage embed.")
 
 
 def _starts(stores: list[tuple[str, FeatureStore]]) -> Iterator[tuple[int, FeatureStore]]:

@@ -98,9 +98,15 @@ def test_a_second_look_takes_the_map_from_the_cache(tmp_path: Path, monkeypatch:
         assert get(address + "places") == places
 
 
-def test_twenty_thousand_images_are_less_than_a_megabyte(tmp_path: Path) -> None:
-    write_explored(tmp_path, images=20_000, classes=[f"class {number}" for number in range(1_000)], pictures=False)
-    with page(tmp_path, mapped=False) as (address, _):
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("large")
+    write_explored(root, images=20_000, classes=[f"class {number}" for number in range(50)], pictures=False)
+    return root
+
+
+def test_twenty_thousand_images_are_less_than_a_megabyte(large: Path) -> None:
+    with page(large, mapped=False) as (address, _):
         sizes = {name: len(get(address + name)) for name in ("about", "columns", "places", "page.js", "map.js", "details.js")}
     assert sizes["columns"] == 20_000 * (8 + 3 * 2) and sizes["places"] == 20_000 * 4
     assert sum(sizes.values()) < 1_000_000
@@ -185,9 +191,8 @@ def test_hostile_names_are_text(tmp_path: Path, window: Browser) -> None:
 
 
 @needs_browser
-def test_twenty_thousand_images_are_shown(tmp_path: Path, window: Browser) -> None:
-    write_explored(tmp_path, images=20_000, classes=[f"class {number}" for number in range(50)], pictures=False)
-    with page(tmp_path, mapped=False) as (address, _):
+def test_twenty_thousand_images_are_shown(large: Path, window: Browser) -> None:
+    with page(large, mapped=False) as (address, _):
         window.open(address)
         window.wait("return window.nola && nola.listed.length === 20000 && nola.map.order")
         assert window.run("return document.querySelectorAll('.tile').length") == 120  # pictures are asked for as they are needed
