@@ -20,13 +20,20 @@ SPREAD = 0.35
 
 
 def principal(features: np.ndarray) -> np.ndarray:
-    """The principal components of features [n, d], at most 50 of them and at least 2, float32; the first two are a quick map."""
+    """The principal components of features [n, d], at most 50 of them and at least 2, float32; the first two are a quick map.
+
+    Subspace iteration (Halko, Martinsson and Tropp, SIAM Review 2011), as scikit-learn has it, whose import takes seconds.
+    """
     if min(features.shape) < 2:
         return np.zeros((len(features), 2), np.float32)
-    sample = features[_anchors(len(features))]  # scikit-learn's PCA would be the same; loading it takes seconds
+    sample = features[_anchors(len(features))]
     mean = sample.mean(axis=0)
-    _, axes = np.linalg.eigh((sample - mean).T @ (sample - mean))
-    return ((features - mean) @ axes[:, ::-1][:, :COMPONENTS]).astype(np.float32)
+    centred = sample - mean
+    axes = np.random.default_rng(0).normal(size=(features.shape[1], COMPONENTS + 10)).astype(np.float32)
+    for _ in range(4):
+        axes = centred.T @ np.linalg.qr(centred @ axes)[0]
+    _, _, rows = np.linalg.svd(axes.T, full_matrices=False)
+    return ((features - mean) @ rows[: min(COMPONENTS, *features.shape)].T).astype(np.float32)
 
 
 def placed(components: np.ndarray) -> np.ndarray:

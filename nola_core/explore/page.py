@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 from collections.abc import Callable, Mapping
@@ -61,7 +62,9 @@ class Page:
 
     def draw_map(self) -> None:
         """Compute the final places, or take them from the cache; takes up to a minute or two."""
-        key = digest([self.collection.role, self.collection.dataset, list(self.collection.ids), _hash(self._components)])[:32]
+        key = digest([self.collection.role, self.collection.dataset, list(self.collection.ids), _hash(self.collection.features)])[
+            :32
+        ]
         folder = self.cache / self.collection.dataset
         count = len(self.collection.ids)
         try:
@@ -171,6 +174,4 @@ def _doubled(shown: Collection) -> np.ndarray:
 
 
 def _hash(values: np.ndarray) -> str:
-    import hashlib
-
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -30,6 +30,18 @@ def test_nearest_on_the_map_is_of_the_same_kind(monkeypatch: pytest.MonkeyPatch,
     assert layout.placed(components).tolist() == at.tolist()
 
 
+def test_components_are_those_of_the_whole_decomposition() -> None:
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(200, 70)) * np.linspace(3, 0.1, 70)).astype(np.float32)
+    found = layout.principal(rows)
+    centred = rows - rows.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    assert found.shape == (200, 50)
+    assert np.linalg.norm(found, axis=0)[:10] == pytest.approx(sizes[:10], rel=1e-2)
+    for place in range(2):
+        assert abs(found[:, place] @ (centred @ axes[place])) / sizes[place] ** 2 > 0.98
+
+
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 9])
 def test_few_images_have_places_too(count: int) -> None:
     rows, _ = blobs(count)
