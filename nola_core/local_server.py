@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -63,8 +64,7 @@ def served(answer: Answer, port: int = 0) -> Iterator[str]:
         port: 0 takes a free one.
     """
     token = secrets.token_urlsafe(24)
-    server = ThreadingHTTPServer((LOCAL, port), _handler(answer, token))
-    server.daemon_threads = True
+    server = _Server((LOCAL, port), _handler(answer, token))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -73,6 +73,15 @@ def served(answer: Answer, port: int = 0) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing where a page was closed while it was loading; otherwise what went wrong, as usual."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(answer: Answer, token: str) -> type[BaseHTTPRequestHandler]:

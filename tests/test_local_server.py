@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -61,3 +64,12 @@ def test_an_error_is_one_printable_line(address: str) -> None:
 
 def test_the_address_is_of_this_machine_and_hard_to_guess(address: str) -> None:
     assert address.startswith("http://127.0.0.1:") and len(address.split("/")[3]) >= 32
+
+
+def test_a_page_that_is_closed_while_it_loads_says_nothing(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    host, port = address.split("/")[2].split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET / HT")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets the connection
+    time.sleep(0.3)
+    assert get(address)[0] == 200 and capfd.readouterr().err == ""

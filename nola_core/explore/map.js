@@ -118,15 +118,20 @@ export class PointMap {
     const pixels = new Uint32Array(this.image.data.buffer);
     pixels.fill(word(page));
     const dx = (width - side) / 2 + this.left * ratio, dy = (height - side) / 2 + this.top * ratio;
-    for (let n = 0; n < this.count; n++) {
-      const i = this.order[n], { word: colour, reach, spans } = n < this.hidden ? this.faint : this.stamps[this.colours[i]];
-      const x = Math.round(this.at[2 * i] * side + dx), y = Math.round(this.at[2 * i + 1] * side + dy);
-      if (x < -reach || y < -reach || x >= width + reach || y >= height + reach) continue;
-      for (let line = Math.max(-reach, -y); line <= reach && y + line < height; line++) {
-        const [half, edge] = spans[line + reach], row = (y + line) * width, from = Math.max(0, x - half), to = Math.min(width - 1, x + half);
-        for (let place = from; place <= to; place++) pixels[row + place] = colour;
-        if (x - half - 1 >= 0 && x - half - 1 < width) pixels[row + x - half - 1] = mixed(pixels[row + x - half - 1], colour, edge);
-        if (x + half + 1 < width && x + half + 1 >= 0) pixels[row + x + half + 1] = mixed(pixels[row + x + half + 1], colour, edge);
+    const { at, order, colours, stamps, faint, hidden, count } = this;
+    for (let n = 0; n < count; n++) {
+      const i = order[n], { word: colour, reach, halves, edges } = n < hidden ? faint : stamps[colours[i]];
+      const x = Math.round(at[2 * i] * side + dx), y = Math.round(at[2 * i + 1] * side + dy);
+      if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
+      for (let line = -reach; line <= reach; line++) {
+        const half = halves[line + reach];
+        if (half < 0) continue;
+        const middle = (y + line) * width + x, edge = edges[line + reach];
+        for (let place = middle - half; place <= middle + half; place++) pixels[place] = colour;
+        if (edge > 0.25) {
+          pixels[middle - half - 1] = mixed(pixels[middle - half - 1], colour, edge);
+          pixels[middle + half + 1] = mixed(pixels[middle + half + 1], colour, edge);
+        }
       }
     }
     ink.putImageData(this.image, 0, 0);
@@ -238,14 +243,16 @@ export class PointMap {
   }
 }
 
-// A disc as lines of pixels: half the length of each, and how much of the pixel at either end it covers.
+// A disc as lines of pixels: half the length of each (-1: none), and how much of the pixel at either end it covers.
 function stamp(colour, radius) {
-  const reach = Math.max(1, Math.ceil(radius)), spans = [];
+  const reach = Math.ceil(radius) + 1, halves = new Int32Array(2 * reach + 1).fill(-1), edges = new Float64Array(2 * reach + 1);
   for (let line = -reach; line <= reach; line++) {
-    const length = Math.sqrt(Math.max(0, (radius + 0.3) ** 2 - line * line)), half = Math.floor(length - 0.5);
-    spans.push(length < 0.5 ? [-1, 0] : [half, length - 0.5 - half]);
+    const length = Math.sqrt(Math.max(0, (radius + 0.3) ** 2 - line * line));
+    if (length < 0.5) continue;
+    halves[line + reach] = Math.floor(length - 0.5);
+    edges[line + reach] = length - 0.5 - halves[line + reach];
   }
-  return { word: word(colour), reach, spans };
+  return { word: word(colour), reach, halves, edges };
 }
 
 // A colour of CSS as the four bytes of a pixel.
@@ -256,12 +263,10 @@ function word(colour) {
 }
 
 function mixed(below, above, part) {
-  let result = 0xff000000;
-  for (let shift = 0; shift < 24; shift += 8) {
-    const from = (below >>> shift) & 255, to = (above >>> shift) & 255;
-    result |= Math.round(from + (to - from) * part) << shift;
-  }
-  return result >>> 0;
+  const red = (below & 255) + ((above & 255) - (below & 255)) * part;
+  const green = (below >>> 8 & 255) + ((above >>> 8 & 255) - (below >>> 8 & 255)) * part;
+  const blue = (below >>> 16 & 255) + ((above >>> 16 & 255) - (below >>> 16 & 255)) * part;
+  return (0xff000000 | blue << 16 | green << 8 | red) >>> 0;
 }
 
 function ring(ink, x, y, radius, colour, width) {
