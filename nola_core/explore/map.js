@@ -45,6 +45,7 @@ export class PointMap {
     const from = this.at, start = performance.now();
     const step = (now) => {
       const part = Math.min(1, Math.max(0, (now - start) / MOVE)), eased = part * part * (3 - 2 * part);
+      this.moving = part < 1; this.spots = null;
       this.at = part < 1 ? from.map((value, i) => value + (next[i] - value) * eased) : next;
       this.draw();
       if (part < 1) requestAnimationFrame(step);
@@ -54,7 +55,7 @@ export class PointMap {
 
   // colours: an index into palette for each point; visible: 0 or 1 for each; labels: [name, class of each point] or null
   paint(colours, palette, visible, names) {
-    Object.assign(this, { colours, palette, visible, names });
+    Object.assign(this, { colours, palette, visible, names, spots: null });
     this.order = new Uint32Array(this.count);
     let end = 0;
     for (let i = 0; i < this.count; i++) if (!visible[i]) this.order[end++] = i;
@@ -99,7 +100,7 @@ export class PointMap {
     this.stampAll(ink, ratio, page);
     for (const i of this.near) ring(ink, this.x(i), this.y(i), radius + 2, text, 1.4);
     if (this.over >= 0) ring(ink, this.x(this.over), this.y(this.over), radius + 2, text, 2);
-    if (this.names) this.write(ink, text, page);
+    if (this.names && !this.moving) this.write(ink, text, page);
     if (this.chosen >= 0) {
       ring(ink, this.x(this.chosen), this.y(this.chosen), radius + 5, page, 6);
       ring(ink, this.x(this.chosen), this.y(this.chosen), radius + 5, text, 3);
@@ -137,23 +138,29 @@ export class PointMap {
     ink.putImageData(this.image, 0, 0);
   }
 
-  // Names of the most frequent classes, each where most of its points lie.
-  write(ink, text, page) {
-    const [names, classes] = this.names, found = new Map();
+  // Where most of the visible points of each class lie, the largest classes first.
+  middles(classes) {
+    const found = new Map(), middle = (values) => Float32Array.from(values).sort()[values.length >> 1];
     for (let n = this.hidden; n < this.count; n++) {
-      const i = this.order[n], x = this.x(i), y = this.y(i);
-      if (x < 0 || y < 0 || x > this.width || y > this.height) continue;
+      const i = this.order[n];
       if (!found.has(classes[i])) found.set(classes[i], [[], []]);
       const [xs, ys] = found.get(classes[i]);
-      if (xs.length < 400) { xs.push(x); ys.push(y); }
+      xs.push(this.at[2 * i]); ys.push(this.at[2 * i + 1]);
     }
-    const taken = [], middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+    const large = [...found].filter(([, [xs]]) => xs.length > 2).sort((a, b) => b[1][0].length - a[1][0].length);
+    return large.slice(0, 200).map(([id, [xs, ys]]) => [id, middle(xs), middle(ys)]);
+  }
+
+  write(ink, text, page) {
+    const [names, classes] = this.names, taken = [];
+    this.spots ??= this.middles(classes);
     ink.font = "600 12px system-ui, sans-serif"; ink.textAlign = "center"; ink.textBaseline = "middle"; ink.lineJoin = "round";
-    const shown = [...found].filter(([, [xs]]) => xs.length > 2).sort((a, b) => b[1][0].length - a[1][0].length).slice(0, 90);
-    for (const [id, [xs, ys]] of shown) {
+    for (const [id, across, down] of this.spots) {
       if (taken.length >= LABELS) break;
       const name = [...names[id].slice(0, 80)].slice(0, 22).join("") + (names[id].length > 22 ? "…" : "");
-      const x = middle(xs), y = middle(ys), half = ink.measureText(name).width / 2 + 4;
+      const x = across * this.side + (this.width - this.side) / 2 + this.left, y = down * this.side + (this.height - this.side) / 2 + this.top;
+      if (x < 0 || y < 0 || x > this.width || y > this.height) continue;
+      const half = ink.measureText(name).width / 2 + 4;
       if (taken.some(([left, top, right, low]) => x - half < right && x + half > left && y - 10 < low && y + 10 > top)) continue;
       taken.push([x - half, y - 10, x + half, y + 10]);
       ink.strokeStyle = page; ink.lineWidth = 4; ink.strokeText(name, x, y);
