@@ -48,6 +48,12 @@ class Browser:
         moves = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._call("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": moves}]})
 
+    def click(self, x: float, y: float) -> None:
+        """Click a place of the window, in pixels from its upper left corner."""
+        move = {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y)}
+        moves = [move, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
+        self._call("/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": moves}]})
+
     def wait(self, script: str, what: str = "") -> Any:
         """What a piece of JavaScript returns, once that is true."""
         return until(lambda: self.run(script), what or script)

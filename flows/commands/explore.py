@@ -1,0 +1,95 @@
+"""`nola explore`: a data set's images and what was predicted for them, in the browser."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import Quiet
+from flows.commands.output import notice
+from flows.commands.project import complete_dataset, find_project
+from nola_core.errors import NolaError
+from nola_core.lookup import dataset_folder
+
+
+def explore(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET|MODEL",
+            help="A data set that has been run, or the model folder that its run has made.",
+            autocompletion=complete_dataset,
+        ),
+    ],
+    images: Annotated[
+        int, typer.Option("--images", metavar="N", min=1, help="Show at most this many images, drawn at random.")
+    ] = 20_000,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 takes a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address of the page.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look at the images in the browser: a map, filters, and why each image got its class.
+
+    Similar images lie close together on the map. Filters choose by class, confidence, disagreement between methods, near
+    duplicates and images that fit no name. A click shows what every method predicts, similar images, and the descriptions that
+    speak for and against. The page is for this machine alone and needs no network; it reads no labels. Ctrl-C ends it.
+    """
+    root = find_project()
+    name = _dataset(root, dataset)
+    dataset_folder(root, name)  # known before anything heavy is loaded
+    notice(f"reading the results of {name}", quiet=quiet)
+
+    from nola_core.datasets.opener import image_opener
+    from nola_core.explore.collection import read
+    from nola_core.explore.page import Page
+    from nola_core.local_server import served
+    from nola_core.stages.paths import Paths
+
+    shown = read(root, name, images=images)
+    page = Page(shown, image_opener(root, name), Paths(root, name).cache / "maps")
+    some = "" if len(shown.ids) == shown.whole else f" of {shown.whole:,}, drawn at random; --images shows more"
+    notice(f"{len(shown.ids):,} images{some}", quiet=quiet)
+    with served(page.answer, port) as address:
+        print(address, flush=True)
+        notice("open this page on this machine; Ctrl-C ends it", quiet=quiet)
+        if not no_browser and _has_screen():
+            import webbrowser
+
+            webbrowser.open(address)
+        drawing = threading.Thread(target=page.draw_map, daemon=True)
+        drawing.start()
+        try:
+            notice("placing similar images side by side on the map; the page works meanwhile", quiet=quiet)
+            page.mapped.wait()
+            notice(page.problem or "the map is ready", quiet=quiet)
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            notice("", quiet=quiet)
+
+
+def _dataset(root: Path, wanted: str) -> str:
+    """A data set by its name, its folder, or its model's folder.
+
+    Raises:
+        NolaError: a model that lies elsewhere: there are no images beside it.
+    """
+    folder = Path(wanted)
+    named = folder.name == wanted and (root / "data" / wanted / "manifest.parquet").is_file()
+    if named or not folder.is_dir():
+        return wanted
+    for place in (folder, folder.parent):
+        if place.resolve().parent == (root / "data").resolve() and (place / "manifest.parquet").is_file():
+            return place.resolve().name
+    if (folder / "model.json").is_file():
+        raise NolaError(f"{wanted} is a model without its images; name the data set instead, in the project that made the model.")
+    return wanted
+
+
+def _has_screen() -> bool:
+    """Whether a browser can open a window; a text browser would take the terminal."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
