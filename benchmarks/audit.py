@@ -62,7 +62,7 @@ class Population:
 def populations(bed: str) -> list[Population]:
     """Those of one bed, its first method first."""
     draw = beds.load(bed).draw("whole", 0)
-    found = []
+    found: list[Population] = []
     for method in (*METHODS, *MORE.get(bed, ())):
         answers = run(draw, method, {})[1]["test"]
         best = answers.max(dim=1)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,9 +96,7 @@ class Judging:
         """The question about the image at a place of the order."""
         image_id = self.progress.order[place]
         names = list(self.classes)
-        options = sorted(
-            (names[row] for row in self.predicted.at[image_id, "top"]), key=lambda name: self.classes[name].casefold()
-        )
+        options = sorted((names[row] for row in self._shown(image_id)["top"]), key=lambda name: self.classes[name].casefold())
         return Question(place, image_id, tuple(options))
 
     def answer(self, image_id: str, verdict: Verdict, label: str | None = None) -> None:
@@ -125,14 +124,18 @@ class Judging:
         """The accuracy by the labels so far; None if there are too few."""
         names = list(self.classes)
         wanted = {answer.image_id for answer in self.progress.counted}
-        return self.progress.estimate({one: names[self.predicted.at[one, "class_id"]] for one in wanted})
+        return self.progress.estimate({one: names[self._shown(one)["class_id"]] for one in wanted})
+
+    def _shown(self, image_id: str) -> dict[str, Any]:
+        """The classifier's answer about an image: a row of `predicted`."""
+        return {str(column): value for column, value in self.predicted.loc[[image_id]].iloc[0].items()}
 
     def _answer(self, image_id: str, verdict: Verdict, label: str | None) -> Answer:
         if image_id not in self.progress.images:
             raise NolaError(f"there is no image '{image_id}' in this audit.")
         if verdict == "class" and label not in self.classes:
             raise NolaError(f"there is no class '{label}'.")
-        row = self.predicted.loc[image_id]
+        row = self._shown(image_id)
         names = list(self.classes)
         return Answer(
             image_id=image_id,

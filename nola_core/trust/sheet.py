@@ -94,7 +94,7 @@ def _verdict(judging: Judging, said: str, where: str) -> tuple[Verdict, str | No
         return "none", None
     if said.casefold() in (SKIP, SKIP[1:-1]):
         return "skip", None
-    by_shown = {}
+    by_shown: dict[str, str] = {}
     for name, shown in classes.items():
         by_shown.setdefault(shown.casefold(), name)
         by_shown.setdefault(name.casefold(), name)
