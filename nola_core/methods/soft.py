@@ -23,7 +23,7 @@ class Options(Shared):
     tune: list[PartName] = Field(default=["norms", "classifier"], min_length=1)
     """These two begin as CLIP itself, so the student starts from the zero-shot answers."""
     epochs: Positive = 20
-    batch_size: Positive = 64
+    batch_size: Positive = 16
     learning_rate: Rate = 0.003
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     schedule: Literal["constant", "cosine"] = "cosine"
