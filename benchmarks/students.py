@@ -153,8 +153,8 @@ def page(table: pd.DataFrame) -> str:
         "| collection | variant | student | options | train images | zero-shot | teacher | student | difference |",
         "|---|---|---|---|---|---|---|---|---|",
         *(
-            f"| {row['dataset']} | {row['variant']} | {row['method']} | {row['options'].strip('{}') or 'defaults'} | {row['images']:,} "
-            f"| {row['zero_shot']:.1f} | {row['teacher']:.1f} | {row['student']:.1f} | {row['student'] - row['teacher']:+.1f} |"
+            f"| {row['dataset']} | {row['variant']} | {row['method']} | {row['options'].strip('{}') or 'defaults'} "
+            f"| {row['images']:,} | {row['zero_shot']:.1f} | {row['teacher']:.1f} | {row['student']:.1f} | {row['student'] - row['teacher']:+.1f} |"
             for row in table.to_dict("records")
         ),
         "",
