@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,14 +153,16 @@ def page(table: pd.DataFrame) -> str:
         "",
         "| collection | variant | student | options | train images | zero-shot | teacher | student | difference |",
         "|---|---|---|---|---|---|---|---|---|",
-        *(
-            f"| {row['dataset']} | {row['variant']} | {row['method']} | {row['options'].strip('{}') or 'defaults'} "
-            f"| {row['images']:,} | {row['zero_shot']:.1f} | {row['teacher']:.1f} | {row['student']:.1f} | {row['student'] - row['teacher']:+.1f} |"
-            for row in table.to_dict("records")
-        ),
+        *(_line(row) for row in table.to_dict("records")),
         "",
     ]
     return "\n".join(lines)
+
+
+def _line(row: Mapping[Hashable, Any]) -> str:
+    told = [row["dataset"], row["variant"], row["method"], row["options"].strip("{}") or "defaults", f"{row['images']:,}"]
+    scores = [f"{row[name]:.1f}" for name in ("zero_shot", "teacher", "student")]
+    return f"| {' | '.join([*told, *scores])} | {row['student'] - row['teacher']:+.1f} |"
 
 
 def main() -> int:
