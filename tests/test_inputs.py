@@ -142,7 +142,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         set(),
     ),
     "a prompt": (lambda p: replace(p / "mine.yaml", "What", "How"), {"describe"}),
-    "templates": (lambda p: change(p / "data/blobs.yaml", "templates", value=["a {}."]), {"classify", "predict"}),
+    "templates": (lambda p: change(p / "data/blobs.yaml", "templates", value=["a {}."]), {"classify", "tune", "predict"}),
     "select.fraction": (lambda p: change(p / "params.yaml", "select", "fraction", value=0.5), {"select", "report"}),
     "nola.epochs": (lambda p: change(p / "params.yaml", "nola", "epochs", value=9), {"tune", "predict", "report"}),
     "alignment.epochs": (lambda p: change(p / "params.yaml", "alignment", "epochs", value=9), {"fit", "predict", "report"}),
@@ -173,7 +173,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "the teacher": (lambda p: change(p / "params.yaml", "teacher", value="cde"), {"fit", "evaluate", "report"}),
     "the text classifier": (
         lambda p: change(p / "params.yaml", "text_classifier", value="templates"),
-        {"classify", "fit", "tune", "evaluate", "report"},
+        {"classify", "fit", "tune", "predict", "evaluate", "report"},
     ),
     "a comment in a method": (lambda p: code(p, "methods/zero_shot.py", "# A comment."), set()),
     "code of a text method": (lambda p: code(p, "methods/zero_shot.py"), {"classify", "predict"}),
@@ -181,7 +181,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "code of the teacher": (lambda p: code(p, "methods/alignment.py"), {"fit", "predict"}),
     "code of its head": (lambda p: code(p, "alignment.py"), {"fit", "predict"}),
     "code of a student": (lambda p: code(p, "methods/nola.py"), {"tune", "predict"}),
-    "code of its tuning": (lambda p: code(p, "tuning.py"), {"tune", "predict"}),
+    "code of its tuning": (lambda p: code(p, "students/loop.py"), {"tune", "predict"}),
     "code of a method that does not run": (
         lambda p: (p / "nola_core/methods/idle.py").write_text("from nola_core.alignment import nothing\n"),
         set(),
@@ -360,7 +360,7 @@ def test_a_stage_whose_inputs_changed_meanwhile_keeps_nothing(
 def test_every_yaml_and_html_file_of_the_package_is_an_input_of_somebody() -> None:
     """A new kind of file must be thought about: resolved by content, part of a fingerprint, or without effect on results."""
     resolved = {"backbones/pairs.yaml", "report/template.html"}
-    no_result = {"descriptions/prices.yaml", "captions.yaml", "trust/page.html"}  # costs; what commands show
+    no_result = {"descriptions/prices.yaml", "captions.yaml", "trust/page.html", "explore/page.html"}  # costs; what commands show
     folders = (
         "backbones/demo",
         "datasets/catalog",
