@@ -26,7 +26,7 @@ class Score:
         split: the reported split.
         transductive: whether the methods were fitted on these very images.
         agreement: share of the images where the method predicts what the run's final method predicts.
-        confidence: mean largest probability.
+        neighbors: share of images predicted to be what most of their neighbours in the self-supervised features are.
         variety: nuclear norm of the predicted classes; 1 if all classes are predicted equally often.
         entropy: of the mean prediction, over log C.
     """
@@ -39,7 +39,7 @@ class Score:
     split: str
     transductive: bool
     agreement: float | None
-    confidence: float | None
+    neighbors: float | None
     variety: float | None
     entropy: float | None
 
@@ -131,7 +131,7 @@ class Comparison:
             first = next(iter(self.of(dataset)[0].scores.values()))
             if not self.measured(dataset):
                 found.append(
-                    f"{dataset} has no labels, so no accuracy was measured. Agreement, confidence and variety are signals: "
+                    f"{dataset} has no labels, so no accuracy was measured. Agreement, neighbors and variety are signals: "
                     "a high value is no high accuracy."
                 )
             elif first.transductive:
@@ -177,7 +177,7 @@ def _score(metrics: Mapping[str, Any], method: str) -> Score:
         split=str(metrics["split"]),
         transductive=metrics["protocol"] == "transductive",
         agreement=metrics.get("agreement", {}).get(method),
-        confidence=free.get("mean_confidence"),
+        neighbors=free.get("neighbors_ssl"),
         variety=free.get("answer_nuclear_norm"),
         entropy=free.get("mean_prediction_entropy"),
     )

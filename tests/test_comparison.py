@@ -18,7 +18,7 @@ LADDER = in_force_of("zero_shot", "cde", "alignment", "nola", final="nola")
 
 
 def metrics(top1: dict[str, float], *, labelled: int = 100, split: str = "test", protocol: str = "inductive") -> dict[str, Any]:
-    score = {"answer_nuclear_norm": 0.8, "mean_prediction_entropy": 0.9, "mean_confidence": 0.7, "images": 120}
+    score = {"answer_nuclear_norm": 0.8, "mean_prediction_entropy": 0.9, "neighbors_ssl": 0.7, "images": 120}
     return {
         "in_force": LADDER.values(), "split": split, "protocol": protocol, "images": 120, "labelled": labelled if top1 else 0,
         "methods": {name: {"top1": value} for name, value in top1.items()},
@@ -46,7 +46,7 @@ def test_rows_by_data_set_and_method_with_gains_and_changes() -> None:
     assert final.change("now", "before") == pytest.approx(0.05)
     assert found.measured("pets") and not found.measured("birds")
     bird = found.of("birds")[0].scores["now"]
-    assert (bird.top1, bird.low, bird.agreement, bird.confidence) == (None, None, 0.5, 0.7)
+    assert (bird.top1, bird.low, bird.agreement, bird.neighbors) == (None, None, 0.5, 0.7)
     (note,) = found.notes()
     assert note.startswith("birds has no labels, so no accuracy was measured.")
 

@@ -148,7 +148,7 @@ def _print(comparison: Comparison) -> None:
         score = next(iter(comparison.of(dataset)[0].scores.values()))
         titles = ["method", *(["top-1 %", "95 % interval", "gain"] if measured else [])]
         titles += [title for run in others for title in (run, "change")] if measured else []
-        titles += ["agrees %", *([] if measured else ["confidence %", "variety"])]
+        titles += ["agrees %", *([] if measured else ["neighbors %", "variety"])]
         table = _table(f"{dataset}: {score.images:,} {score.split} images, {score.labelled:,} with a label", titles)
         for row in comparison.of(dataset):
             mine, final = row.scores.get(first), "final" in row.parts
@@ -161,7 +161,7 @@ def _print(comparison: Comparison) -> None:
             cells.append(_percent(_of(mine, "agreement")))
             if not measured:
                 cells += [
-                    _percent(_of(mine, "confidence")),
+                    _percent(_of(mine, "neighbors")),
                     "" if mine is None or mine.variety is None else f"{mine.variety:.3f}",
                 ]
             _add(table, cells, bold=final)
@@ -196,7 +196,7 @@ def _show(table: Table) -> None:
     print()
 
 
-def _of(score: Score | None, name: Literal["top1", "agreement", "confidence"]) -> float | None:
+def _of(score: Score | None, name: Literal["top1", "agreement", "neighbors"]) -> float | None:
     return None if score is None else getattr(score, name)
 
 
