@@ -42,7 +42,13 @@ NEUTRAL = frozenset(
 )
 """Modules that read settings, handle files or print messages. A change there reruns nothing."""
 
-PLUGINS = (f"{NAME}.datasets.readers", f"{NAME}.datasets.catalog", f"{NAME}.backbones.conse", f"{NAME}.methods")
+PLUGINS = (
+    f"{NAME}.datasets.readers",
+    f"{NAME}.datasets.catalog",
+    f"{NAME}.backbones.conse",
+    f"{NAME}.methods",
+    f"{NAME}.students",
+)
 """Modules and packages of which a stage depends on the ones in force alone; `Package.code` is told their names.
 
 Methods: what all share (`SHARED`) always counts. A method of the project is named by the path of its file.

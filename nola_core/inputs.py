@@ -368,6 +368,8 @@ def _code(package: Package, root: Path, stage: str, entry: Mapping[str, Any]) ->
     named = [*entry.get("methods", ()), *(entry[key] for key in ("text_classifier", "teacher") if key in entry)]
     for name, options in dict(entry.get("methods", {})).items():
         method = registry.find(name, root)
+        if method.kind == "student":
+            roots += [f"{NAME}.students.loop", f"{NAME}.students.student"]
         named += method.uses(validate(method.section, options, source=str(FOLDER)))
     for name in dict.fromkeys(named):
         own = registry.own_file(name, root)

@@ -191,7 +191,7 @@ def test_every_method_is_a_plugin_and_the_other_modules_beside_it_are_shared_or_
 
 
 def test_the_student_depends_on_the_decoder_and_on_no_reader_or_other_method() -> None:
-    reached = Package().reached(["nola_core.stages.tune", "nola_core.methods.nola"])
+    reached = Package().reached(["nola_core.stages.tune", "nola_core.methods.nola", "nola_core.students.loop"])
     assert {
         "nola_core.datasets.image",
         "nola_core.students.loop",
