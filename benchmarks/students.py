@@ -150,8 +150,9 @@ def page(table: pd.DataFrame) -> str:
         f"On the mean over {len(by_bed)} beds the student `soft` is {verdict}: {mean:+.1f} points ("
         + ", ".join(f"{name} {value:+.1f}" for name, value in by_bed.items())
         + ").",
-        "That decides little: one seed, 400 test images of CIFAR-10 (ten images make 2.5 points), no Caltech101 although the protocol names",
-        "it, and the default batch size was chosen after test figures of the digits had been seen. On the digits the student is behind.",
+        "That decides little: one seed, 400 test images of CIFAR-10 (ten images make 2.5 points), no Caltech101 although the",
+        "protocol names it, and the default batch size was chosen after test figures of the digits had been seen. On the digits",
+        "the student is behind.",
         "",
         "| collection | variant | student | options | train images | zero-shot | teacher | student | difference |",
         "|---|---|---|---|---|---|---|---|---|",
