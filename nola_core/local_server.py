@@ -19,12 +19,9 @@ from nola_core.errors import NolaError
 from nola_core.text import printable
 
 LOCAL = "127.0.0.1"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+NOTHING_ELSE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " + NOTHING_ELSE
 HEADERS = {
-    "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -39,15 +36,24 @@ class Reply:
 
     Attributes:
         kind: the content type.
+        policy: what the page may load.
+        sent: called once the page has got it.
     """
 
     kind: str
     content: bytes
     status: HTTPStatus = HTTPStatus.OK
+    policy: str = POLICY
+    sent: Callable[[], None] | None = None
 
 
 Answer = Callable[[list[str], Mapping[str, str]], Reply | None]
 """The reply to a path behind the secret, in parts ([""] is the page itself), and the query; None if there is nothing there."""
+
+Told = Callable[[list[str], dict[str, Any]], Reply | None]
+"""The reply to a JSON object that a page has sent to a path; None if nothing listens there."""
+BODY_BYTES = 1 << 16
+"""A page may send as much at a time."""
 
 
 def as_json(value: Any) -> Reply:
@@ -56,15 +62,16 @@ def as_json(value: Any) -> Reply:
 
 
 @contextmanager
-def served(answer: Answer, port: int = 0) -> Iterator[str]:
+def served(answer: Answer, port: int = 0, *, told: Told | None = None) -> Iterator[str]:
     """Serve a page on this machine; yields its address, which holds a secret.
 
     Args:
         answer: called from several threads at once. A NolaError or OSError becomes 404 with its sentence.
         port: 0 takes a free one.
+        told: what the page may send, likewise; its NolaError or OSError becomes 409. None: it may send nothing.
     """
     token = secrets.token_urlsafe(24)
-    server = _Server((LOCAL, port), _handler(answer, token))
+    server = _Server((LOCAL, port), _handler(answer, told, token))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -84,7 +91,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _handler(answer: Answer, token: str) -> type[BaseHTTPRequestHandler]:
+def _handler(answer: Answer, told: Told | None, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         server_version = "nola"
@@ -93,32 +100,68 @@ def _handler(answer: Answer, token: str) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             """What `answer` has for this path."""
-            address = urlsplit(self.path)
-            first, *rest = address.path.split("/")[1:] or [""]
-            if not hmac.compare_digest(first.encode(), token.encode()) or not self._is_ours():
+            parts = self._parts()
+            if parts is None:
                 self._send(_refusal())
                 return
             try:
-                reply = answer(rest, dict(parse_qsl(address.query)))
+                reply = answer(parts, dict(parse_qsl(urlsplit(self.path).query)))
             except (NolaError, OSError) as error:
                 reply = _refusal(str(error))
             self._send(reply or _refusal())
 
-        def _is_ours(self) -> bool:
-            """Whether the request names this machine, and no page of another one has sent it."""
+        def do_POST(self) -> None:
+            """What `told` says to a JSON object."""
+            try:
+                size = int(self.headers.get("Content-Length", ""))
+            except ValueError:
+                size = -1
+            if not 0 <= size <= BODY_BYTES:
+                self.close_connection = True
+                self._send(_refusal(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE))
+                return
+            body, parts = self.rfile.read(size), self._parts()
+            ours = self.headers.get("Content-Type", "").partition(";")[0].strip() == "application/json"  # no form can send that
+            if told is None or parts is None or not ours:
+                self._send(_refusal())
+                return
+            try:
+                said = json.loads(body)
+            except ValueError:
+                said = None
+            if not isinstance(said, dict):
+                self._send(_refusal("no JSON object.", status=HTTPStatus.BAD_REQUEST))
+                return
+            try:
+                reply = told(parts, said)
+            except (NolaError, OSError) as error:
+                reply = _refusal(str(error), status=HTTPStatus.CONFLICT)
+            self._send(reply or _refusal())
+
+        def _parts(self) -> list[str] | None:
+            """The path behind the secret; None if that is wrong, the host is another machine's, or another page asks."""
             try:
                 host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
             except ValueError:
-                return False
-            return host in (LOCAL, "localhost") and self.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+                return None
+            first, *rest = urlsplit(self.path).path.split("/")[1:] or [""]
+            known = hmac.compare_digest(first.encode(), token.encode()) and host in (LOCAL, "localhost")
+            return rest if known and self.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin") else None
 
         def _send(self, reply: Reply) -> None:
+            headers = {
+                "Content-Security-Policy": reply.policy,
+                "Content-Type": reply.kind,
+                "Content-Length": str(len(reply.content)),
+            }
             with suppress(ConnectionError):  # the page has gone on to something else
                 self.send_response(reply.status)
-                for name, value in {**HEADERS, "Content-Type": reply.kind, "Content-Length": str(len(reply.content))}.items():
+                for name, value in {**HEADERS, **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(reply.content)
+            if reply.sent is not None:
+                reply.sent()
 
         def log_message(self, format: str, *arguments: Any) -> None:
             """Nothing: the address holds the secret."""
@@ -126,6 +169,5 @@ def _handler(answer: Answer, token: str) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _refusal(sentence: str = "") -> Reply:
-    text = printable(sentence or HTTPStatus.NOT_FOUND.phrase)
-    return Reply("text/plain; charset=utf-8", text.encode(), HTTPStatus.NOT_FOUND)
+def _refusal(sentence: str = "", *, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> Reply:
+    return Reply("text/plain; charset=utf-8", printable(sentence or status.phrase).encode(), status)

@@ -1,31 +1,25 @@
-"""The page of an audit: a small server on this machine alone, without a framework and without any request to another machine."""
+"""The page of an audit, on the small server of this machine alone."""
 
 from __future__ import annotations
 
-import hmac
 import io
-import json
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from PIL import Image
 
+from nola_core import local_server
 from nola_core.errors import NolaError
-from nola_core.text import printable
+from nola_core.local_server import NOTHING_ELSE, Reply, as_json
 from nola_core.trust.judging import Judging
 
-LOCAL = "127.0.0.1"
 LONGEST_SIDE = 1600
 """Larger images are sent smaller."""
-BODY_BYTES = 1 << 16
-NOTHING_ELSE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PAGE = Path(__file__).with_name("page.html")
 
 
@@ -107,115 +101,32 @@ class Page:
             state["figure"] = {"accuracy": found.accuracy, "low": found.low, "high": found.high}
         return state
 
+    def reply(self, parts: list[str], query: Mapping[str, str]) -> Reply | None:
+        """The page, its state, its classes and its pictures."""
+        match parts:
+            case [""]:
+                nonce = secrets.token_urlsafe(12)
+                content = PAGE.read_text(encoding="utf-8").replace("NONCE", nonce).encode()
+                allowed = f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' data:; connect-src 'self'; "
+                return Reply("text/html; charset=utf-8", content, policy=f"default-src 'none'; {allowed}{NOTHING_ELSE}")
+            case ["state"]:
+                return as_json(self.state())
+            case ["classes"]:
+                return as_json(self.names())
+            case ["image", place] if place.isdecimal():
+                return Reply(*self.picture(int(place)))
+        return None
+
+    def told(self, parts: list[str], said: dict[str, Any]) -> Reply | None:
+        """An answer."""
+        if parts != ["answer"]:
+            return None
+        state = as_json(self.answer(said))
+        return replace(state, sent=self.seen.set) if self.finished else state
+
 
 @contextmanager
 def served(page: Page, port: int = 0) -> Iterator[str]:
     """Serve a page on this machine; yields its address, which holds a secret."""
-    token = secrets.token_urlsafe(24)
-    server = ThreadingHTTPServer((LOCAL, port), _handler(page, token))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{LOCAL}:{server.server_address[1]}/{token}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _handler(page: Page, token: str) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        server_version = "nola"
-        sys_version = ""
-        timeout = 60
-
-        def do_GET(self) -> None:
-            """The page, its state, its classes and its pictures."""
-            parts = self._parts()
-            if parts == [""]:
-                nonce = secrets.token_urlsafe(12)
-                self._send(
-                    "text/html; charset=utf-8", PAGE.read_text(encoding="utf-8").replace("NONCE", nonce).encode(), nonce=nonce
-                )
-            elif parts == ["state"]:
-                self._json(page.state)
-            elif parts == ["classes"]:
-                self._json(page.names)
-            elif parts is not None and len(parts) == 2 and parts[0] == "image" and parts[1].isdecimal():
-                try:
-                    self._send(*page.picture(int(parts[1])))
-                except (NolaError, OSError) as error:
-                    self._refuse(HTTPStatus.NOT_FOUND, str(error))
-            else:
-                self._refuse(HTTPStatus.NOT_FOUND)
-
-        def do_POST(self) -> None:
-            """An answer."""
-            try:
-                size = int(self.headers.get("Content-Length", ""))
-            except ValueError:
-                size = -1
-            if not 0 <= size <= BODY_BYTES:
-                self.close_connection = True
-                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-                return
-            body = self.rfile.read(size)
-            ours = self.headers.get("Content-Type", "").partition(";")[0].strip() == "application/json"  # no form can send that
-            if self._parts() != ["answer"] or not ours:
-                self._refuse(HTTPStatus.NOT_FOUND)
-                return
-            try:
-                said = json.loads(body)
-            except ValueError:
-                said = None
-            if not isinstance(said, dict):
-                self._refuse(HTTPStatus.BAD_REQUEST, "no JSON object.")
-                return
-            self._json(lambda: page.answer(said))
-            if page.finished:
-                page.seen.set()
-
-        def _parts(self) -> list[str] | None:
-            """The path behind the secret; None if the secret is wrong or the name of the host is not this machine's."""
-            host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-            first, *rest = urlsplit(self.path).path.split("/")[1:] or [""]
-            known = hmac.compare_digest(first.encode(), token.encode()) and host in (LOCAL, "localhost")
-            return rest if known else None
-
-        def _json(self, make: Callable[[], Any]) -> None:
-            try:
-                content = json.dumps(make(), allow_nan=False).encode()
-            except (NolaError, OSError) as error:
-                self._refuse(HTTPStatus.CONFLICT, str(error))
-                return
-            self._send("application/json", content)
-
-        def _refuse(self, status: HTTPStatus, sentence: str = "") -> None:
-            self._send("text/plain; charset=utf-8", printable(sentence or status.phrase).encode(), status=status)
-
-        def _send(self, kind: str, content: bytes, *, status: HTTPStatus = HTTPStatus.OK, nonce: str = "") -> None:
-            allowed = (
-                f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' data:; connect-src 'self'; "
-                if nonce
-                else ""
-            )
-            self.send_response(status)
-            for name, value in {
-                "Content-Type": kind,
-                "Content-Length": str(len(content)),
-                "Content-Security-Policy": f"default-src 'none'; {allowed}{NOTHING_ELSE}",
-                "Cache-Control": "no-store",
-                "Referrer-Policy": "no-referrer",
-                "X-Content-Type-Options": "nosniff",
-                "Cross-Origin-Resource-Policy": "same-origin",
-            }.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Nothing: the address holds the secret."""
-
-    return Handler
+    with local_server.served(page.reply, port, told=page.told) as address:
+        yield address
