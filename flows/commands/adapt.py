@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.options import Json, Quiet
+from flows.commands.options import Json, Quiet, Templates
 from flows.commands.output import made, notice, print_json
 from flows.commands.project import complete_pair
 from nola_core.errors import NolaError
@@ -50,14 +50,7 @@ def adapt(
             autocompletion=complete_pair,
         ),
     ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT",
-            help="A text with {} for the class name; may be repeated. Without it: 'a photo of a {}.'",
-            show_default=False,
-        ),
-    ] = None,
+    template: Templates = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Tune CLIP itself, too, as the paper does: for a GPU, or for few images.")
     ] = False,

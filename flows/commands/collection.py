@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.options import Json, Quiet
+from flows.commands.options import Json, Quiet, Templates
 from flows.commands.output import made, notice, print_json
 from flows.commands.project import complete_catalog, complete_dataset, complete_pair, find_project
 
@@ -43,14 +43,7 @@ def add(
         Literal["none", "folders", "reader"] | None,
         typer.Option(help="Where labels are, for evaluation alone. Without it: none, or what the catalog knows."),
     ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT",
-            help="A text with {} for the class name; may be repeated. Without it: 'a photo of a {}.'",
-            show_default=False,
-        ),
-    ] = None,
+    template: Templates = None,
     descriptions: Annotated[str | None, typer.Option(metavar="FILE", help="A table of sentences about the classes.")] = None,
     backbones: Annotated[
         str | None,

@@ -20,6 +20,15 @@ Datasets = Annotated[
         show_default=False,
     ),
 ]
+Templates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template",
+        metavar="TEXT",
+        help="A text with {} for the class name; may be repeated. Without it: 'a photo of a {}.'",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Leave out notices; errors are still shown.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 

@@ -13,6 +13,7 @@ from nola_core.evaluation import SPLITS, truth_of
 from nola_core.methods.method import InForce, Kind, Listed
 from nola_core.report.style import percent, signed
 from nola_core.report.tables import Tables, gain_of, interval_of
+from nola_core.text import enumerated
 from nola_core.trust import names as trust
 from nola_core.trust import ranking
 
@@ -128,9 +129,7 @@ def _several(names: Sequence[str], noun: str, most: int = 8) -> str:
     """`the class zero`, or `12 classes: zero, one, ... and 4 more`."""
     if len(names) == 1:
         return f"the {noun} {names[0]}"
-    shown = ", ".join(names[:most])
-    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return f"{len(names):,} {noun}es: {shown}{rest}"
+    return f"{len(names):,} {noun}es: {enumerated(names, most=most)}"
 
 
 def leaked_images(near_duplicates: pd.DataFrame, split: str) -> int:
