@@ -1,0 +1,292 @@
+"""A home folder with a small finished project, in which the commands and examples of the documentation run.
+
+Everything runs in this process: `nola` by its own entry point, servers until they have answered one request. What does not run
+here is in `ELSEWHERE`, with the reason; its words are parsed all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import typer
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import nola_core
+from flows.cli import app, main
+from flows.starter import make_project
+from tests.descriptions.llm_server import LLMServer
+from tests.project import AFTER_TRUTH, ORDER, ROOT, change, run
+from tests.tiny import write_clip, write_photos, write_ssl
+
+DIGITS = "zero,one,two,three,four,five,six,seven,eight,nine"
+ELSEWHERE = {
+    r"nola run": "tests/flows/test_wheel.py runs it with the same fifty digits; here its results are put in place",
+    r"nola server": "tests/flows/test_server.py starts it: ten seconds",
+    r"nola publish": "tests/flows/test_publish.py: needs a Prefect server",
+    r"nola status": "tests/flows/commands/test_status.py: needs a run by DVC",
+    r"nola catalog (prepare|check)|nola add \w+ \S+ --catalog": "needs a data set of the papers; tests/flows/commands/test_catalog.py",
+    r"nola audit .*--help|nola .* --plot .*gpu": "never",
+    r"dvc ": "tests/test_pipeline.py and tests/flows run DVC; here its own parser reads the words",
+    r"make (demo|test|run|server|lint|setup|site|pictures|starter|docs|lock|clean)$": "minutes, or a server; the target is looked for",
+    r"python3.11 -m venv|\S*pip |source |uv ": "installing: tests/flows/test_wheel.py does it with the wheel",
+    r"(python|torchrun .*) -m (demo|benchmarks|http|flows|nola_core)\b": "minutes; the module is looked for, and its options in its text",
+    r"pytest ": "the named tests run by themselves; their files are looked for",
+    r"git ": "about the history of this repository",
+    r"hf |vllm |ollama ": "programs that are not installed here, and need a network",
+    r"docker ": "no container runtime here; the named target is looked for in the Dockerfile",
+    r"ssh |rsync ": "a second machine; a `nola` command in it is parsed",
+    r"prefect |\S*mkdocs ": "needs a server, or is tests/docs/test_site.py",
+}
+"""Pattern of commands that do not run here -> why not, and what checks them instead."""
+UNCOMPARED = {
+    "nola doctor": "it describes the machine",
+    "nola describe prompts": "long",
+}
+"""Commands that run but whose output is not held against the page, and why."""
+STANDS_FOR = {"0003": "003.png"}
+"""A word of the docs -> what stands for it here: the image ids of the whole digits are others."""
+
+
+def build(home: Path) -> None:
+    """Make the home folder: images, the project `project` with the finished data sets `digits` and `pets`."""
+    root = home / "project"
+    for number, pixels in enumerate(load_digits().images[:60]):
+        picture = Image.fromarray((pixels * 15.9).astype("uint8"))
+        for count, folder in ((50, home / "photographs"), (40, root / "digits")):
+            if number < count:
+                folder.mkdir(parents=True, exist_ok=True)
+                picture.save(folder / f"{number:03d}.png")
+    for number, name in enumerate(("cat", "dog", "guinea pig")):
+        write_photos(home / "photos" / name, count=100, seed=number)
+    for folder in (home / "new-photos", home / "more-photos", home / "others", root / "photos", root / "scans"):
+        write_photos(folder, count=4, seed=9)
+    (home / "others" / "000.png").rename(home / "others" / "0.png")
+    for name in ("scan.png", "new.jpg"):
+        Image.open(root / "scans" / "000.png").save(root / name)
+    write_clip(root / "weights" / "clip")
+    write_ssl(root / "weights" / "ssl")
+    tiny = {role: {"model": f"local-dir:weights/{role}"} for role in ("clip", "ssl")}
+    (root / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    (root / "FILE.json").write_text(json.dumps({name: [f"the shape of a {name}"] for name in DIGITS.split(",")}))
+    make_project(root)
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("epochs: 50", "epochs: 2"))
+    with here(root):
+        template = "a photo of the digit {}."
+        quietly("add", "digits", "../photographs", "--classes", DIGITS, "--template", template, "--backbones", "demo")
+        quietly("add", "pets", "../photos", "--classes", "cat,dog,guinea pig", "--labels", "folders")
+        change(root / "data" / "pets.yaml", "backbones", value=tiny)
+        for dataset in ("digits", "pets"):
+            for stage in (*ORDER, *AFTER_TRUTH):
+                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+                    assert run(root, stage, dataset=dataset) == 0, said.getvalue()
+    change(params, "describe", "provider", value="llm")
+
+
+@contextlib.contextmanager
+def here(folder: Path) -> Iterator[None]:
+    """A context in which this is the working directory."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def quietly(*words: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        assert main(words) == 0, said.getvalue()
+
+
+class Sandbox:
+    """A copy of the home folder for one page; the working directory is the project, or the folder that the page starts in."""
+
+    def __init__(self, home: Path, server: LLMServer) -> None:
+        self.home, self.server = home, server
+        self.names: dict[str, Any] = {"nola_core": _NolaCore(home / "project" / "tiny.yaml")}
+
+    def execute(self, command: str, *, status: int = 0) -> str | None:
+        """Run a command; its output with the folder called /home/me, or None if it is checked without being run."""
+        for pattern in ELSEWHERE:
+            if re.match(pattern, command):
+                self._check(command)
+                return None
+        words = [os.path.expanduser(STANDS_FOR.get(word, word)) for word in shlex.split(command)]
+        first, rest = words[0], words[1:]
+        if first == "export":
+            self._export(*rest)
+            return ""
+        if first == "cd":
+            os.chdir(rest[0])
+            return ""
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            if first == "python" and rest[0] == "-c":
+                exec(rest[1], {"__name__": "__main__"})
+                done = 0
+            elif first == "nola":
+                done = self._nola(rest, output)
+            else:
+                raise AssertionError(f"no way to run `{command}`: see tests/docs/sandbox.py")
+        said = output.getvalue().replace(str(self.home), "/home/me")
+        assert done == status, f"`{command}` ended with {done}:\n{said}"
+        return said
+
+    def _nola(self, words: list[str], output: io.StringIO) -> int:
+        if words[0] == "adapt" and "demo" not in words:  # the pair offline takes a minute; these towers are random and tiny
+            words = [*words, "--backbones", str(self.home / "project" / "tiny.yaml")]
+        if words[0] == "add" and Path("params.yaml").is_file() and words[1] in yaml.safe_load(Path("params.yaml").read_text())["datasets"]:
+            quietly("remove", words[1])  # its results stay
+        if words[0] == "audit" and "--table" in words:
+            _judge(Path(words[words.index("--table") + 1]))
+        if words[0] == "explore" or (words[0] == "audit" and "--table" not in words):
+            return _served(words, output)
+        return main(words)
+
+    def _export(self, assignment: str) -> None:
+        """Set a variable; an address of a language model becomes that of the tests' server."""
+        name, _, value = assignment.partition("=")
+        os.environ[name] = self.server.url if name.endswith("BASE_URL") else "a-key" if value == "..." else value
+
+    def _check(self, command: str) -> None:
+        """What can be said about a command without running it."""
+        words = shlex.split(command, comments=True)
+        if words[0] == "nola":
+            parse(words[1:])
+            if words[1] == "run":
+                self._finish()
+        elif words[0] == "dvc":
+            _parse_dvc(words[1:])
+        elif words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
+        elif words[0] == "pytest":
+            assert all((ROOT / word.partition("::")[0]).exists() for word in words[1:] if not word.startswith("-")), command
+        elif "-m" in words and words[words.index("-m") + 1] not in ("venv",):
+            _check_module(words[words.index("-m") + 1 :])
+        elif words[0] == "docker" and "--target" in words:
+            assert f" AS {words[words.index('--target') + 1]}\n" in (ROOT / "Dockerfile").read_text(), command
+        elif "nola" in words:
+            parse(words[words.index("nola") + 1 :])
+
+    def _finish(self) -> None:
+        """Put the results of the data sets in place, as a run would."""
+        for name in yaml.safe_load(Path("params.yaml").read_text())["datasets"]:
+            place, done = Path("data") / name, self.home / "project" / "data" / name
+            if not place.exists() and done.exists():
+                shutil.copytree(done, place)
+
+
+class _NolaCore:
+    """`nola_core` with an `adapt` that takes its time with nothing: tiny towers instead of real ones, and one epoch."""
+
+    def __init__(self, pair: Path) -> None:
+        self._pair = pair
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(nola_core, name)
+
+    def adapt(self, images: Any, class_names: Any, *, backbones: str, **more: Any) -> Any:
+        tiny = {role: {"model": f"local-dir:{self._pair.parent / 'weights' / role}"} for role in ("clip", "ssl")}
+        more["settings"] = {"nola": {"epochs": 1}, **more.get("settings", {})}
+        return nola_core.adapt(images, class_names, backbones=tiny, quiet=True, **more)
+
+
+def parse(words: list[str]) -> None:
+    """Have the real command line read these words; an unknown command or option, or a missing argument, is an error."""
+    command = typer.main.get_command(app)
+    context = command.make_context("nola", list(words))
+    while hasattr(command, "commands"):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None, words
+        context = command.make_context(name, rest, parent=context)
+
+
+def _parse_dvc(words: list[str]) -> None:
+    from dvc.cli import parse_args
+
+    parse_args(words)
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for word in words:
+        if "@" in word:
+            assert word.partition("@")[0] in stages, f"dvc {' '.join(words)}: there is no stage {word}"
+
+
+def _check_module(words: list[str]) -> None:
+    spec = importlib.util.find_spec(words[0])
+    assert spec is not None and spec.origin, words
+    text = Path(spec.origin).read_text()
+    if words[0].split(".")[0] in ("demo", "benchmarks", "flows"):
+        assert all(f'"{word}"' in text for word in words[1:] if word.startswith("--")), words
+
+
+def _judge(table: Path) -> None:
+    """Fill in the answers of an audit, if its table is there."""
+    if table.is_file():
+        rows = pd.read_csv(table)
+        rows["answer"] = "cat"
+        rows.to_csv(table, index=False)
+
+
+def _served(words: list[str], output: io.StringIO) -> int:
+    """Run a command that serves a page, and be its visitor: an audit is answered, an explorer gets Ctrl-C once it was read."""
+    problems: list[str] = []
+    ended = threading.Event()
+
+    def visit() -> None:
+        while not (found := re.search(r"http://127\.0\.0\.1:\S+", output.getvalue())) and not ended.wait(0.02):
+            pass
+        try:
+            if found:
+                _get(found[0])
+                if words[0] == "audit":
+                    _answer(found[0])
+        except Exception as error:
+            problems.append(repr(error))
+        if problems or words[0] != "audit":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    try:
+        status = main([*words, "--no-browser"])
+    finally:
+        ended.set()
+        visitor.join()
+        signal.signal(signal.SIGINT, before)
+    assert not problems, problems
+    return status
+
+
+def _answer(address: str) -> None:
+    """Judge every image of an audit to be of the first of its five classes."""
+    while question := json.loads(_get(f"{address}state")).get("question"):
+        _post(f"{address}answer", {"place": question["place"], "verdict": "class", "class": question["options"][0][0]})
+    _post(f"{address}answer", {"finish": True})
+
+
+def _get(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=60) as reply:
+        return bytes(reply.read())
+
+
+def _post(address: str, said: dict[str, Any]) -> None:
+    request = urllib.request.Request(address, json.dumps(said).encode(), {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=60).close()
