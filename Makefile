@@ -64,7 +64,7 @@ pictures: $(READY)  ## take the pictures of the pages again, in docs/pictures; n
 	@$(BIN)/python -m docs.site.pictures
 
 site: $(READY)  ## build the documentation into build/site; nothing in it comes from another machine
-	@$(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 	@echo "$(CURDIR)/build/site/index.html; with search: python -m http.server --directory build/site"
 
 lock: $(READY)  ## pin the newest fitting version of every package again

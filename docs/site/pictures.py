@@ -58,7 +58,8 @@ def make_project(root: Path) -> Path:
     images = root.parent / "numbers"
     images.mkdir()
     for number, pixels in enumerate(load_digits().images[:IMAGES]):
-        Image.fromarray((pixels * 15.9).astype("uint8")).save(images / f"{number:03d}.png")
+        picture = Image.fromarray((pixels * 15.9).astype("uint8"))
+        picture.resize((32, 32), Image.Resampling.BICUBIC).save(images / f"{number:03d}.png")  # 8 x 8 pixels would look coarse
     nola(["init", str(root)])
     os.chdir(root)
     words = ["add", "digits", "../numbers", "--classes", ",".join(CLASSES), "--backbones", "demo"]
