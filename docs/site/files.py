@@ -32,4 +32,6 @@ def _paths() -> list[Path]:
     linked = {
         (page.parent / target).resolve() for page in pages for target in LINK.findall(page.read_text()) if "://" not in target
     }
-    return sorted(pages | {path for path in linked if path.is_file() and path.is_relative_to(ROOT)} | {ROOT / "docs/site/wide.css"})
+    return sorted(
+        pages | {path for path in linked if path.is_file() and path.is_relative_to(ROOT)} | {ROOT / "docs/site/wide.css"}
+    )

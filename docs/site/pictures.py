@@ -2,8 +2,8 @@
 
     python -m docs.site.pictures      # or: make pictures
 
-It makes 600 handwritten digits, runs the preset `best` on them, audits fifty of them with scikit-learn's labels as the answers, and
-writes docs/pictures/*.png. Two minutes on two cores; needs Chromium and its driver.
+It takes 600 handwritten digits, runs the preset `best` on them, audits fifty of them with scikit-learn's labels as the answers,
+and writes docs/pictures/*.png. A minute on two quiet cores; needs Chromium and its driver.
 """
 
 from __future__ import annotations
@@ -32,7 +32,18 @@ OUT = Path(__file__).resolve().parents[1] / "pictures"
 ROOT = OUT.parents[1]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 IMAGES, LABELS = 600, 50
-STAGES = ("prepare", "describe", "embed --role clip", "embed --role ssl", "duplicates", "classify", "select", "fit", "tune", "predict")
+STAGES = (
+    "prepare",
+    "describe",
+    "embed --role clip",
+    "embed --role ssl",
+    "duplicates",
+    "classify",
+    "select",
+    "fit",
+    "tune",
+    "predict",
+)
 LARGEST = 250_000
 """Bytes of a picture."""
 COLOURS = (256, 128, 64, 32)
@@ -86,7 +97,10 @@ def stages(root: Path, *names: str) -> None:
 def take_audit(window: Browser, root: Path) -> None:
     """Picture of a question; then every question gets its true answer."""
     truth = load_digits().target
-    with opened(root, "digits", labels=LABELS) as judging, audit_served(Audit(judging, "digits", image_opener(root, "digits"))) as page:
+    with (
+        opened(root, "digits", labels=LABELS) as judging,
+        audit_served(Audit(judging, "digits", image_opener(root, "digits"))) as page,
+    ):
         for _ in range(12):
             question = judging.question
             if question is not None:

@@ -11,7 +11,9 @@ from markdown_it import MarkdownIt
 
 from tests.project import ROOT
 
-PAGES = sorted([ROOT / "README.md", ROOT / "demo" / "README.md", ROOT / "flows" / "starter" / "README.md", *ROOT.glob("docs/*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "demo" / "README.md", ROOT / "flows" / "starter" / "README.md", *ROOT.glob("docs/*.md")]
+)
 PROGRAMS = ("nola", "dvc", "make", "python", "python3.11", "pytest", "export", "source", "git", "pip", "uv", "hf", "vllm", "ssh")
 PROGRAMS += ("docker", "prefect", "mkdocs", "cd", "rsync", "torchrun", "unset")
 """What a block of commands may begin with."""

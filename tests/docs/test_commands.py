@@ -65,14 +65,18 @@ def test_the_blocks_of_a_page_are_true(page: Path, sandbox: Sandbox, monkeypatch
                 said = sandbox.execute(command, status=1 if any(line.startswith("error: ") for line in shown) else 0)
                 outputs.append(said or "")
                 if said is not None and not any(command.startswith(start) for start in UNCOMPARED):
-                    assert not (missing := unseen(shown, said)), f"{block.place}: `{command}` does not print {missing!r} but\n{said}"
+                    assert not (missing := unseen(shown, said)), (
+                        f"{block.place}: `{command}` does not print {missing!r} but\n{said}"
+                    )
         elif block.kind == "yaml":
             check_yaml(block, sandbox.home / "project")
         elif block.kind == "python":
             if page != EXAMPLES:
                 exec(compile(block.text, block.place, "exec"), sandbox.names)
         else:
-            assert any(not unseen(block.text.splitlines(), said) for said in outputs), f"{block.place}: no command here prints this"
+            assert any(not unseen(block.text.splitlines(), said) for said in outputs), (
+                f"{block.place}: no command here prints this"
+            )
 
 
 def unseen(shown: list[str], said: str) -> str:

@@ -31,7 +31,6 @@ from tests.methods.made import features, made
 from tests.project import ROOT
 
 
-
 def examples(language: str) -> list[str]:
     """The fenced blocks of docs/contributing.md in a language."""
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "contributing.md").read_text(), re.DOTALL)

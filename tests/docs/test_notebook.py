@@ -22,7 +22,7 @@ def run(path: Path, folder: Path) -> Any:
 
 
 def outputs(notebook: Any) -> list[list[str]]:
-    """The texts that each cell of code shows. Of probabilities, which depend on the machine in their last bits, one digit is kept."""
+    """The texts that each cell of code shows; of fractions, whose last digits depend on the machine, one digit."""
     found = []
     for cell in notebook.cells:
         if cell.cell_type == "code":

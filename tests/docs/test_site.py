@@ -60,7 +60,12 @@ def test_what_troubleshooting_quotes_is_said() -> None:
     """Each message in bold occurs in the code, up to its `...`; sentences about a result are no messages."""
     code = "".join(path.read_text() for folder in ("nola_core", "flows") for path in (ROOT / folder).rglob("*.py"))
     code = re.sub(r"\"\n\s*f?\"", "", code) + (ROOT / "Makefile").read_text()
-    others = {"Killed", "CUDA out of memory", "No space left on device", "Unable to read RWLock-file"}  # of the system, torch and DVC
+    others = {
+        "Killed",
+        "CUDA out of memory",
+        "No space left on device",
+        "Unable to read RWLock-file",
+    }  # of the system, torch and DVC
     quoted = re.findall(r"(?m)^- \*\*(.+?)\*\*", (ROOT / "docs" / "troubleshooting.md").read_text())
     messages = [one for one in quoted if one not in others and not re.match(r"[A-Z][a-z]+ .*\.$", one)]
     assert len(messages) > 12
