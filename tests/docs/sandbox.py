@@ -27,9 +27,10 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import nola_core
 from flows.cli import app, main
 from flows.starter import make_project
+from nola_core.adaptation import adapt
+from nola_core.backbones.pairs import load_pair
 from tests.descriptions.llm_server import LLMServer
 from tests.project import AFTER_TRUTH, ORDER, ROOT, change, run
 from tests.tiny import write_clip, write_photos, write_ssl
@@ -117,7 +118,8 @@ class Sandbox:
 
     def __init__(self, home: Path, server: LLMServer) -> None:
         self.home, self.server = home, server
-        self.names: dict[str, Any] = {"nola_core": _NolaCore(home / "project" / "tiny.yaml")}
+        self.names: dict[str, Any] = {}
+        """What the Python of the page has defined."""
 
     def execute(self, command: str, *, status: int = 0) -> str | None:
         """Run a command; its output with the folder called /home/me, or None if it is checked without being run."""
@@ -194,19 +196,12 @@ class Sandbox:
                 shutil.copytree(done, place)
 
 
-class _NolaCore:
-    """`nola_core` with an `adapt` that takes its time with nothing: tiny towers instead of real ones, and one epoch."""
-
-    def __init__(self, pair: Path) -> None:
-        self._pair = pair
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(nola_core, name)
-
-    def adapt(self, images: Any, class_names: Any, *, backbones: str, **more: Any) -> Any:
-        tiny = {role: {"model": f"local-dir:{self._pair.parent / 'weights' / role}"} for role in ("clip", "ssl")}
-        more["settings"] = {"nola": {"epochs": 1}, **more.get("settings", {})}
-        return nola_core.adapt(images, class_names, backbones=tiny, quiet=True, **more)
+def quick_adapt(images: Any, class_names: Any, *, backbones: str, **more: Any) -> Any:
+    """`nola_core.adapt` with tiny towers instead of the pair that is named, and with one epoch; call it in the project."""
+    tiny = {role: {"model": f"local-dir:weights/{role}"} for role in ("clip", "ssl")}
+    load_pair(backbones)
+    settings = {"nola": {"epochs": 1}, **more.pop("settings", {})}
+    return adapt(images, class_names, backbones=tiny, settings=settings, quiet=True, **more)
 
 
 def _datasets() -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import nola_core
 from nola_core.backbones.pairs import load_pair
 from nola_core.config import Settings, load
 from nola_core.datasets.definition import check_definition
@@ -18,7 +19,7 @@ from nola_core.descriptions.texts.prompts import load_prompt_set
 from nola_core.files import read_json
 from tests.descriptions.llm_server import LLMServer
 from tests.docs.pages import PAGES, Block, blocks, commands
-from tests.docs.sandbox import UNCOMPARED, Sandbox, build
+from tests.docs.sandbox import UNCOMPARED, Sandbox, build, quick_adapt
 from tests.project import ROOT
 
 EXAMPLES = ROOT / "docs" / "contributing.md"
@@ -46,6 +47,7 @@ def server() -> Iterator[LLMServer]:
 def sandbox(home: Path, server: LLMServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     copy = Path(shutil.copytree(home, tmp_path / "me"))
     monkeypatch.chdir(copy / "project")
+    monkeypatch.setattr(nola_core, "adapt", quick_adapt)
     before = dict(os.environ)
     os.environ.pop("COLUMNS", None)
     os.environ.update(HOME=str(copy), NOLA_LLM_BASE_URL=server.url)
@@ -58,6 +60,8 @@ def sandbox(home: Path, server: LLMServer, tmp_path: Path, monkeypatch: pytest.M
 def test_the_blocks_of_a_page_are_true(page: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     if page.name in STARTS_AT_HOME:
         monkeypatch.chdir(sandbox.home)
+    elif page.parent.name == "demo":
+        monkeypatch.chdir(ROOT)
     outputs: list[str] = []
     for block in blocks(page):
         if block.kind in ("commands", "transcript"):
