@@ -57,7 +57,8 @@ def kind_of(text: str) -> str:
     if re.match(r"[\w./-]+", first) and re.split(r"[\s=]", first)[0].rsplit("/", 1)[-1] in PROGRAMS:
         return "commands"
     try:
-        if isinstance(yaml.safe_load(text), dict):
+        values = yaml.safe_load(text)
+        if isinstance(values, dict) and all(re.fullmatch(r"[\w./-]+", str(key)) for key in values):
             return "yaml"
     except yaml.YAMLError:
         pass

@@ -49,8 +49,7 @@ def sandbox(home: Path, server: LLMServer, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(copy / "project")
     monkeypatch.setattr(nola_core, "adapt", quick_adapt)
     before = dict(os.environ)
-    os.environ.pop("COLUMNS", None)
-    os.environ.update(HOME=str(copy), NOLA_LLM_BASE_URL=server.url)
+    os.environ.update(HOME=str(copy), NOLA_LLM_BASE_URL=server.url, COLUMNS="250")
     yield Sandbox(copy, server)
     os.environ.clear()
     os.environ.update(before)
@@ -134,8 +133,8 @@ def check_yaml(block: Block, root: Path) -> None:
         elif values.keys() <= SETTINGS:
             check_settings(values, root)
         else:
-            base = yaml.safe_load((root / "data" / "pets.yaml").read_text())
-            assert check_definition({**base, **values}, name="pets", root=root), block.place
+            base = yaml.safe_load((root / "data" / "digits.yaml").read_text())
+            assert check_definition({**base, **values}, name="digits", root=root), block.place
             load_pair(values.get("backbones") or "paper")
 
 
