@@ -56,6 +56,7 @@ def main() -> None:
         root = make_project(Path(folder) / "my-project")
         os.chdir(root)
         with browser() as window:
+            window.hide_scrollbars()
             take_audit(window, root)
             stages(root, "evaluate", "report")
             take_explorer(window, root)
@@ -130,7 +131,7 @@ def take_explorer(window: Browser, root: Path) -> None:
 
 def take_report(window: Browser, root: Path) -> None:
     """Picture of the first screens of the report."""
-    window.emulate(width=1100, height=1500)
+    window.emulate(width=1100, height=1000)
     window.open((root / "data" / "digits" / "report.html").as_uri())
     window.wait("return document.readyState === 'complete'")
     save("report", window.picture())
