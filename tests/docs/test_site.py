@@ -12,7 +12,8 @@ import pytest
 from tests.browser import browser, needs_browser
 from tests.project import ROOT
 
-MOVED = re.compile(r"https?://(?!127\.0\.0\.1)")
+OTHERS = ("Killed", "CUDA out of memory", "No space left on device", "Unable to read RWLock-file")
+"""Messages of the system, of torch and of DVC."""
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +61,8 @@ def test_what_troubleshooting_quotes_is_said() -> None:
     """Each message in bold occurs in the code, up to its `...`; sentences about a result are no messages."""
     code = "".join(path.read_text() for folder in ("nola_core", "flows") for path in (ROOT / folder).rglob("*.py"))
     code = re.sub(r"\"\n\s*f?\"", "", code) + (ROOT / "Makefile").read_text()
-    others = {
-        "Killed",
-        "CUDA out of memory",
-        "No space left on device",
-        "Unable to read RWLock-file",
-    }  # of the system, torch and DVC
     quoted = re.findall(r"(?m)^- \*\*(.+?)\*\*", (ROOT / "docs" / "troubleshooting.md").read_text())
-    messages = [one for one in quoted if one not in others and not re.match(r"[A-Z][a-z]+ .*\.$", one)]
+    messages = [one for one in quoted if one not in OTHERS and not re.match(r"[A-Z][a-z]+ .*\.$", one)]
     assert len(messages) > 12
     for message in messages:
         for part in filter(None, (piece.strip() for piece in message.split("..."))):
