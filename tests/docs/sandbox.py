@@ -31,8 +31,9 @@ from flows.cli import app, main
 from flows.starter import make_project
 from nola_core.adaptation import adapt
 from nola_core.backbones.pairs import load_pair
+from nola_core.stages.__main__ import main as run_stage
 from tests.descriptions.llm_server import LLMServer
-from tests.project import ORDER, ROOT, change, run
+from tests.project import ORDER, ROOT, change
 from tests.tiny import write_clip, write_photos, write_ssl
 
 DIGITS = "zero,one,two,three,four,five,six,seven,eight,nine"
@@ -66,18 +67,16 @@ STANDS_FOR = {"0003": "003.png"}
 
 def build(home: Path) -> None:
     """Make the home folder: images, the project `project` with the finished data sets `digits` and `pets`."""
-    root = home / "project"
-    for number, pixels in enumerate(load_digits().images[:60]):
-        picture = Image.fromarray((pixels * 15.9).astype("uint8"))
-        for count, folder in ((50, home / "photographs"), (40, root / "digits")):
-            if number < count:
-                folder.mkdir(parents=True, exist_ok=True)
-                picture.save(folder / f"{number:03d}.png")
+    root, images = home / "project", load_digits().images
+    for folder, numbers in ((home / "photographs", range(50)), (root / "digits", range(40)), (home / "others", range(50, 54))):
+        folder.mkdir(parents=True)
+        for number in numbers:
+            picture = Image.fromarray((images[number] * 15.9).astype("uint8"))
+            picture.save(folder / (f"{number - 50}.png" if folder.name == "others" else f"{number:03d}.png"))
     for number, name in enumerate(("cat", "dog", "guinea pig")):
         write_photos(home / "photos" / name, count=100, seed=number)
-    for folder in (home / "new-photos", home / "more-photos", home / "others", root / "photos", root / "scans"):
+    for folder in (home / "new-photos", home / "more-photos", root / "photos", root / "scans"):
         write_photos(folder, count=4, seed=9)
-    (home / "others" / "000.png").rename(home / "others" / "0.png")
     for name in ("scan.png", "new.jpg"):
         Image.open(root / "scans" / "000.png").save(root / name)
     write_clip(root / "weights" / "clip")
@@ -92,10 +91,12 @@ def build(home: Path) -> None:
         quietly("add", "digits", "../photographs", "--classes", DIGITS, "--template", template, "--backbones", "demo")
         quietly("add", "pets", "../photos", "--classes", "cat,dog,guinea pig", "--labels", "folders")
         change(root / "data" / "pets.yaml", "backbones", value=tiny)
+        run("resolve")
         for dataset in ("digits", "pets"):
-            for stage in (*ORDER, "evaluate"):
-                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
-                    assert run(root, stage, dataset=dataset) == 0, said.getvalue()
+            for stage in ORDER:
+                name, *role = stage.split()
+                run(name, "--dataset", dataset, *(["--role", *role] if role else []))
+            run("evaluate", "--dataset", dataset)
     change(params, "describe", "provider", value="llm")
     change(params, "describe", "rounds", value=1)
 
@@ -114,6 +115,12 @@ def here(folder: Path) -> Iterator[None]:
 def quietly(*words: str) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         assert main(words) == 0, said.getvalue()
+
+
+def run(*words: str) -> None:
+    """Run a stage in the working directory."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        assert run_stage(words) == 0, said.getvalue()
 
 
 class Sandbox:
