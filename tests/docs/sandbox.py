@@ -85,7 +85,7 @@ def build(home: Path) -> None:
     (root / "FILE.json").write_text(json.dumps({name: [f"the shape of a {name}"] for name in DIGITS.split(",")}))
     make_project(root)
     params = root / "params.yaml"
-    params.write_text(params.read_text().replace("epochs: 50", "epochs: 2"))
+    change(params, "nola", "epochs", value=2)
     with here(root):
         template = "a photo of the digit {}."
         quietly("add", "digits", "../photographs", "--classes", DIGITS, "--template", template, "--backbones", "demo")
