@@ -59,7 +59,6 @@ ELSEWHERE = {
 """Pattern of commands that do not run here -> why not, and what checks them instead. Every other command runs."""
 UNCOMPARED = {
     "nola doctor": "it describes the machine",
-    "nola describe prompts": "long",
 }
 """Commands that run but whose output is not held against the page, and why."""
 STANDS_FOR = {"0003": "003.png"}
