@@ -120,7 +120,7 @@ def quietly(*words: str) -> None:
 def run(*words: str) -> None:
     """Run a stage in the working directory."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
-        assert run_stage(words) == 0, said.getvalue()
+        assert run_stage(list(words)) == 0, said.getvalue()
 
 
 class Sandbox:
@@ -232,7 +232,7 @@ def _at_home(word: str) -> str:
 
 def parse(words: list[str]) -> None:
     """Have the real command line read these words; an unknown command or option, or a missing argument, is an error."""
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     context = command.make_context("nola", list(words))
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
