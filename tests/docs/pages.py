@@ -14,9 +14,10 @@ from tests.project import ROOT
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "demo" / "README.md", ROOT / "flows" / "starter" / "README.md", *ROOT.glob("docs/*.md")]
 )
-PROGRAMS = frozenset(
-    "nola dvc make python python3.11 pip pytest export source cd git ssh hf vllm docker".split()  # `pip` of any environment
-)
+PROGRAMS = {
+    *("nola", "dvc", "make", "python", "python3.11", "pip", "pytest", "docker", "ssh", "hf", "vllm"),
+    *("export", "source", "cd", "git"),
+}
 """What a block of commands may begin with."""
 
 

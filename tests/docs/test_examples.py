@@ -108,8 +108,9 @@ def test_every_file_a_page_links_to_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_and_option_in_a_sentence_exists(page: Path) -> None:
     """`nola WORDS` in backticks: each subcommand and each option is one that there is. Blocks are run by test_commands.py."""
+    root = typer.main.get_command(app)
     for words in re.findall(r"`nola ([^`|]+)`", page.read_text()):
-        command = typer.main.get_command(app)
+        command = root
         rest = words.split()
         while hasattr(command, "commands") and rest and re.fullmatch(r"[a-z-]+", rest[0]) and not rest[0].startswith("-"):
             assert rest[0] in command.commands, f"{page.name}: nola {words}"
