@@ -4,10 +4,10 @@
     python -m benchmarks.scale_methods --rows 10000 100000 --methods evidence  # some
     python -m benchmarks.scale_methods --page                                  # run nothing; write page and picture again
 
-Every method and size runs in a process of its own: it is fitted on all images, and then asked about all of them. `together` runs
-all training-free methods after each other in one process, as stage `fit` does: what one searched the next need not. The features are
-made once and read as memory maps; a smaller collection is the first rows of the largest. Rows that are measured again replace the
-earlier ones in benchmarks/results/scale-methods.csv; scale-methods.md and .png are made of it.
+Every method and size runs in a process of its own: it is fitted on all images, and then asked about all of them. `together`
+runs all training-free methods after each other in one process, as stage `fit` does: what one searched the next need not. The
+features are made once and read as memory maps; a smaller collection is the first rows of the largest. Rows that are measured
+again replace the earlier ones in benchmarks/results/scale-methods.csv; scale-methods.md and .png are made of it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nola_core.text import enumerated, printable
+from nola_core.text import enumerated, markdown_safe, printable
 
 LICENCES = frozenset(
     {"mit", "apache-2.0", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0"}
@@ -34,10 +34,10 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
         **_results(about),
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", ""]
-    lines += [f"# {_text(about['title'])} for {_text(about['dataset'])}", ""]
+    lines += [f"# {markdown_safe(about['title'])} for {markdown_safe(about['dataset'])}", ""]
     lines += [
         f"An image classifier for {len(names):,} classes, made by NoLA {about['nola']} without any label.",
-        f"{_text(about['title'])}: {_text(about['summary'])}.",
+        f"{markdown_safe(about['title'])}: {markdown_safe(about['summary'])}.",
         "",
         "## Use",
         "",
@@ -56,15 +56,15 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
         "",
         "## Classes",
         "",
-        enumerated(map(_text, names), most=SHOWN),
+        enumerated(map(markdown_safe, names), most=SHOWN),
         "",
         "## Made with",
         "",
-        f"- method: {_text(about['title'])} (`{about['method']}`), preset `{about['preset']}`, options "
+        f"- method: {markdown_safe(about['title'])} (`{about['method']}`), preset `{about['preset']}`, options "
         f"{_code(json.dumps(about['options']))}",
     ]
     if about["paper"]:
-        lines.append(f"- paper: {_text(about['paper'])}")
+        lines.append(f"- paper: {markdown_safe(about['paper'])}")
     kept = "included in this folder" if include_weights else "referenced by name and hash, not included"
     lines += [f"- frozen weights: {', '.join(base)}; {kept}"]
     lines += ["- templates: " + "; ".join(_code(template) for template in about["templates"]), ""]
@@ -117,7 +117,7 @@ def _measured(measured: Mapping[str, Any] | None) -> str:
 def _weights(backbone: Mapping[str, Any]) -> str:
     spec = backbone["spec"]
     name = " ".join(str(spec[key]) for key in ("model", "pretrained", "checkpoint") if spec.get(key))
-    licence = _text(backbone["licence"]) if backbone.get("licence") else "not recorded, see where the weights come from"
+    licence = markdown_safe(backbone["licence"]) if backbone.get("licence") else "not recorded, see where the weights come from"
     return f"{_code(name)} (licence: {licence})"
 
 
@@ -125,8 +125,3 @@ def _code(text: str) -> str:
     """A code span, whatever the text holds."""
     fence = "``" if "`" in text else "`"
     return f"{fence}{printable(text)}{fence}"
-
-
-def _text(text: str) -> str:
-    """Text of others, in one line, that Markdown shows as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|!&" else letter for letter in printable(text))
