@@ -88,7 +88,10 @@ def _results(about: Mapping[str, Any]) -> dict[str, Any]:
     if not measured:
         return {}
     dataset = {"name": about["dataset"], "type": about["dataset"], "split": measured["split"]}
-    metrics = [{"type": "accuracy", "name": "Top-1 accuracy", "value": round(float(measured["top1"]), 4)}]
+    audit = measured.get("audit")
+    value = measured["top1"] if "top1" in measured else audit["accuracy"]
+    name = "Top-1 accuracy" if "top1" in measured else f"Top-1 accuracy, by an audit of {audit['labels']:,} images"
+    metrics = [{"type": "accuracy", "name": name, "value": round(float(value), 4)}]
     result = {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": metrics}
     name = f"{about['title']} for {about['dataset']}"
     return {"metrics": ["accuracy"], "model-index": [{"name": name, "results": [result]}]}

@@ -10,7 +10,7 @@ import typer
 from flows.commands.models import dataset_model, model_folder
 from flows.commands.options import Dataset, Quiet
 from flows.commands.output import made, notice
-from flows.commands.project import find_project
+from flows.commands.place import WORK, Place, find_place
 from nola_core.errors import NolaError
 
 To = Literal["model", "csv", "parquet", "imagefolder", "huggingface", "label-studio", "fiftyone", "cleanlab", "onnx", "open_clip"]
@@ -50,14 +50,14 @@ def export(
     if to in CHECKED_FORMATS:
         _export_checked(dataset, output, images, to=to, quiet=quiet)
         return
-    root = find_project()
+    place = find_place(dataset)
     if to == "model":
-        _export_model(root, dataset, output, include_weights=include_weights, quiet=quiet)
+        _export_model(place, output, include_weights=include_weights, quiet=quiet)
         return
 
     from nola_core.exports import formats
 
-    count = formats.export(root, dataset, to=to, out=output, method=method, link=link)
+    count = formats.export(place.root, place.dataset, to=to, out=output, method=method, link=link)
     notice(f"{count:,} {'image' if count == 1 else 'images'}", quiet=quiet)
     made(output)
 
@@ -75,11 +75,10 @@ def _check_options(to: str, *, method: str | None, link: bool, images: Path | No
 
 
 def _export_checked(model: str, output: Path, images: Path | None, *, to: str, quiet: bool) -> None:
-    folder = model_folder(model)
+    folder, root, dataset = _model(model)
     if images is not None and not images.exists():
         raise NolaError(f"{images} does not exist.")
-    of_dataset = folder.name == "model" and folder.parent.parent.name == "data" and folder.parent.name == model
-    if images is None and not of_dataset:
+    if images is None and root is None:
         raise NolaError(f"{folder} has no images to check the export on; give some with --images FOLDER.")
 
     from nola_core.exports import checking, onnx, openclip
@@ -87,7 +86,7 @@ def _export_checked(model: str, output: Path, images: Path | None, *, to: str, q
     from nola_core.model_folder import load
 
     check_place(output, suffix="", to=to)
-    found = checking.readable(images) if images is not None else checking.collection(folder.parent.parent.parent, model)
+    found = checking.readable(images) if images is not None else checking.collection(root or Path(), dataset)
     check = (onnx if to == "onnx" else openclip).write(load(folder), output, found)
     notice(
         f"{CHECKED_FORMATS[to]} gives the same answer as NoLA for all {check['images']:,} images it was checked on; "
@@ -97,14 +96,24 @@ def _export_checked(model: str, output: Path, images: Path | None, *, to: str, q
     made(output)
 
 
-def _export_model(root: Path, dataset: str, output: Path, *, include_weights: bool, quiet: bool) -> None:
+def _model(wanted: str) -> tuple[Path, Path | None, str]:
+    """A model folder; where its data set lies, if it is known, and what that is called."""
+    if (Path(wanted) / WORK / "run.json").is_file():
+        place = find_place(wanted)
+        return dataset_model(place.root, place.dataset), place.root, place.dataset
+    folder = model_folder(wanted)
+    of_dataset = folder.name == "model" and folder.parent.parent.name == "data" and folder.parent.name == wanted
+    return folder, folder.parent.parent.parent if of_dataset else None, wanted
+
+
+def _export_model(place: Place, output: Path, *, include_weights: bool, quiet: bool) -> None:
     from dataclasses import replace
 
     from nola_core.files import read_json
     from nola_core.model_folder import load
 
-    folder = dataset_model(root, dataset)
-    classifier = load(folder, root=root)
+    folder = dataset_model(place.root, place.dataset)
+    classifier = load(folder, root=place.root)
     metrics = folder.parent / "metrics.json"
     measured = _measured(read_json(metrics), classifier.method) if metrics.is_file() else None
     if measured is None:

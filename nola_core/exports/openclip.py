@@ -81,7 +81,8 @@ def write(classifier: Classifier, out: Path, images: Iterable[Image.Image]) -> d
             through open_clip, or no image to check them on.
     """
     student, about = classifier.fitted, classifier.about
-    if not isinstance(student, TunedStudent) or classifier.clip is None:
+    clip = classifier.clip
+    if not isinstance(student, TunedStudent) or clip is None:
         raise NolaError(
             f"{about['title']} answers from features, which open_clip's weights cannot hold; set `final` in params.yaml to a "
             "student, or export the model folder or --to onnx."
@@ -97,7 +98,7 @@ def write(classifier: Classifier, out: Path, images: Iterable[Image.Image]) -> d
     student.merge()
     with replacing(out) as scratch:
         _towers(about, scratch)
-        state = {name: value.contiguous() for name, value in classifier.clip.model.state_dict().items()}
+        state = {name: value.contiguous() for name, value in clip.model.state_dict().items()}
         save_file(state, scratch / WEIGHTS[0], metadata={"format": "pt"})
         classes, scale = _classes(student)
         save_file({"classes": classes}, scratch / "classes.safetensors")

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ import yaml
 import nola_core
 from flows.cli import main
 from flows.commands import adapt
+from flows.commands.place import WORK, find_place
 from nola_core.estimate import Estimate
+from nola_core.explore.collection import read
 from tests.project import ROOT
 from tests.tiny import write_clip, write_photos, write_ssl
 
@@ -91,12 +94,35 @@ def test_it_makes_the_table_the_model_and_the_page(here: Path, made: tuple[Path,
     assert "params.yaml" not in err and ".nola-run" not in err
 
 
+def test_its_folder_can_be_explored_audited_and_exported(
+    here: Path, made: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    assert "next: nola explore out shows the images, nola audit out measures the accuracy" in made[2]
+    assert main(["audit", "out", "--labels", "10", "--table", "judge.csv"]) == 0
+    sheet = pd.read_csv("judge.csv", dtype=str, keep_default_na=False)
+    sheet["answer"] = ["(none)"] * 5 + ["bird"] * (len(sheet) - 5)
+    sheet.to_csv("judge.csv", index=False)
+    capsys.readouterr()
+    assert main(["audit", "out", "--labels", "10", "--table", "judge.csv"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("accuracy ") and "measured on 10 images" in captured.out
+    assert "the report has it now: out/report.html" in captured.err
+    assert "measured on 10 images by a person" in (here / "out" / "report.html").read_text()
+    assert main(["export", "out", "-o", "audited"]) == main(["export", "out", "--to", "csv", "-o", "table.csv"]) == 0
+    assert "measured by a person on 10 of them" in (here / "audited" / "README.md").read_text()
+    shown = find_place("out")
+    assert len(read(shown.root, shown.dataset).ids) == 14 and find_place("out/model") == shown
+    for name in ("judge.csv", "table.csv"):
+        (here / name).unlink()
+    for name in ("judge-images", "audited"):
+        shutil.rmtree(here / name)
+
+
 def test_other_names_embed_nothing_again(
     here: Path, made: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(here)
-    kept = {path.name for path in (here / "out" / adapt.WORK).rglob("*") if path.is_file()}
-    assert all(name.endswith(".safetensors") or name in ("run.json", "run.lock") for name in kept)
     (here / "names.csv").write_text("number,class\n1,owl\n2,newt\n")
     changed = [*words("out", "--json")]
     changed[3] = "names.csv"
@@ -121,7 +147,7 @@ def test_killed_and_interrupted_it_ends_in_the_same_bits(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tuned = ("--tune", "--epochs", "40")
-    work = here / "broken" / adapt.WORK
+    work = here / "broken" / WORK
     killed = start(here, *words("broken", *tuned))
     waiting(killed, (work / "data" / "photos" / "features" / "clip").exists)
     killed.send_signal(signal.SIGKILL)
