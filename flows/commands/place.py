@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.commands.project import find_project
+from flows.project import is_project, project_root
 from nola_core.errors import NolaError
 from nola_core.lookup import dataset_folder
 
@@ -42,10 +43,22 @@ def find_place(wanted: str) -> Place:
     for output in (folder, folder.parent):
         if (output / WORK / "run.json").is_file():
             return _adapted(output)
+    if not is_project(project_root()) and (outputs := _outputs(wanted)):
+        if len(outputs) > 1:
+            raise NolaError(f"'{wanted}' was adapted in {' and '.join(map(str, outputs))}; name one of these folders.")
+        return _adapted(outputs[0])
     root = find_project()
     dataset = _dataset(root, wanted)
     dataset_folder(root, dataset)
     return Place(root, dataset)
+
+
+def _outputs(dataset: str) -> list[Path]:
+    """Folders here that `nola adapt` has written about a data set, which its report names without a folder."""
+    from nola_core.files import read_json
+
+    found = sorted(Path().glob(f"*/{WORK}/run.json"))
+    return [path.parent.parent for path in found if read_json(path).get("dataset") == dataset]
 
 
 def _adapted(output: Path) -> Place:

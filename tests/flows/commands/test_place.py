@@ -36,5 +36,10 @@ def test_the_folder_of_adapt_needs_no_project(tmp_path: Path, monkeypatch: pytes
     record.write_text(json.dumps({"images": "photos", "dataset": "photos", "agreed": None}))
     expected = Place(Path("out") / WORK, "photos", Path("out"))
     assert find_place("out") == find_place("out/model") == expected and expected.name == "out"
+    assert find_place("photos") == expected, "the name that its report has for it"
+    (Path("copy") / WORK).mkdir(parents=True)
+    (Path("copy") / WORK / "run.json").write_text(record.read_text())
+    with pytest.raises(NolaError, match="'photos' was adapted in copy and out; name one of these folders"):
+        find_place("photos")
     with pytest.raises(NolaError, match="not inside a NoLA project"):
         find_place("elsewhere")
