@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from flows.artifact_key import artifact_key
+from nola_core.corrections import sentence
 from nola_core.errors import NolaError
 from nola_core.evaluation import read_metrics
 from nola_core.files import read_json, read_table
@@ -48,6 +49,8 @@ def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
     split = metrics["split"]
     counts = f"{metrics['images']} images of the {split} split, {metrics['classes']} classes"
     about = f"{dataset}: {counts} ({metrics['protocol']})"
+    if metrics.get("corrections"):
+        about += f". {sentence(metrics['corrections'])}"
     if metrics["methods"]:
         gain = f"Gain: points of top-1 accuracy over the baseline, {in_force[in_force.baseline].title}."
         yield _table(dataset, "metrics", metrics_rows(metrics["methods"], in_force), f"{about}. {gain}")

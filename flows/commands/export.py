@@ -50,10 +50,16 @@ def export(
         _export_model(root, dataset, output, include_weights=include_weights, quiet=quiet)
         return
 
+    from nola_core.corrections import sentence
     from nola_core.exports import formats
+    from nola_core.files import read_json
 
     count = formats.export(root, dataset, to=to, out=output, method=method, link=link)
     notice(f"{count:,} {'image' if count == 1 else 'images'}", quiet=quiet)
+    path = root / "data" / dataset / "metrics.json"
+    given = read_json(path).get("corrections") if path.is_file() else None
+    if given:
+        notice(sentence(given), quiet=quiet)
     made(output)
 
 
@@ -95,6 +101,7 @@ def _export_graph(model: str, output: Path, images: Path | None, *, quiet: bool)
 def _export_model(root: Path, dataset: str, output: Path, *, include_weights: bool, quiet: bool) -> None:
     from dataclasses import replace
 
+    from nola_core.corrections import sentence
     from nola_core.files import read_json
     from nola_core.model_folder import load
 
@@ -104,6 +111,8 @@ def _export_model(root: Path, dataset: str, output: Path, *, include_weights: bo
     measured = _measured(read_json(metrics), classifier.method) if metrics.is_file() else None
     if measured is None:
         notice("no accuracy was measured: the collection has no labels and no audit, or has not been evaluated", quiet=quiet)
+    if given := classifier.about.get("corrections"):
+        notice(sentence(given), quiet=quiet)
     classifier = replace(classifier, about={**classifier.about, "measured": measured})
     made(classifier.save(output, include_weights=include_weights))
 
