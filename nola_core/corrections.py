@@ -151,9 +151,10 @@ class Corrections:
             row = next(iter(missing.values()))
             raise NolaError(f"{self._place(row)}: there is no image '{printable(row.name)}'; correct the name or delete the row.")
 
-    def with_row(self, row: Row) -> Corrections:
-        """These and another one, which replaces what was said about the same thing."""
-        return Corrections((*(one for one in self.rows if one.key != row.key), row), self.source)
+    def with_rows(self, *rows: Row) -> Corrections:
+        """These and others, which replace what was said about the same things."""
+        new = {row.key for row in rows}
+        return Corrections((*(one for one in self.rows if one.key not in new), *rows), self.source)
 
     def without(self, keys: Iterable[tuple[str, str]]) -> Corrections:
         """These without some rows, by their keys; with a new class go the images and merges that name it."""

@@ -160,7 +160,7 @@ def predictions(
     columns, given = ["image_id", "split", "class", "probability"], Predictions.open(folder / "predictions.parquet").given()
     if given:
         said = table["image_id"].map(given)
-        named = said.map({**_names(folder), NO_CLASS: NONE})
+        named = said.map({**_names(folder).to_dict(), NO_CLASS: NONE})
         table = table.assign(
             **{"class": named.fillna(table["class"])},
             probability=table["probability"].where(said.isna(), (said != NO_CLASS).astype("float32")),
