@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from nola_core.datasets.classes import check_names, reading
+from nola_core.datasets.classes import check_names, class_list, reading
 from nola_core.errors import NolaError
 from nola_core.files import replacing
 from nola_core.lookup import known
@@ -238,16 +238,6 @@ def _row(cells: Sequence[str], source: str, line: int) -> Row:
     if not full:
         raise NolaError(f"{source}, line {line}: a row '{kind}' takes {wanted[kind]}; put names that hold a comma in quotes.")
     return Row(kind, name, target, line)
-
-
-def class_list(names: Sequence[str], changes: Mapping[str, Any]) -> list[str]:
-    """The class names after corrections: those of the definition, then the new ones, without those that were merged away.
-
-    Args:
-        names: of the definition.
-        changes: `Corrections.of_classes`.
-    """
-    return [name for name in [*names, *changes.get("classes", ())] if name not in changes.get("merges", {})]
 
 
 def sentence(counts: Mapping[str, int]) -> str:

@@ -252,8 +252,7 @@ class _Resolver:
         shown = {key: value for key, value in self.settings.model_dump(mode="json").items() if value != {}}  # no empty headings
         known, given = self.definition, self.given
         shown["embed"]["backbones"] = self._choice
-        if given is None:
-            del shown["corrections"]  # which then says nothing
+        del shown["corrections"]  # metrics.json says whether there were any
         paths = {"source": known.source, "descriptions": known.descriptions}
         shown["datasets"] = {known.name: {key: self._as_written(path) for key, path in paths.items()}}
         texts = {"templates": known.templates, "report": {"settings": shown, "overrides": self.settings.overrides()}}

@@ -55,7 +55,7 @@ def select(
     makes do with another of its own, so that as many classes as possible have a pseudo-label.
 
     An image that a correction gives to a class is a pseudo-label of it, before all others and beyond the k, and a candidate of no
-    class otherwise; one that is of no class is no candidate at all.
+    other class; one that is of no class is no candidate at all. A class with a given image takes no second or third answers.
 
     Args:
         predictions: prediction table rows of one method on the images to choose from.
@@ -79,11 +79,13 @@ def select(
     top_classes = matrix(predictions["top_classes"])
     top = matrix(predictions["top_probabilities"])
     members = [_members(top_classes[:, place], len(names)) for place in range(min(len(ORDINALS), top_classes.shape[1]))]
-    image_ids = predictions["image_id"].to_numpy()
+    image_ids, having = predictions["image_id"].to_numpy(), set(pinned["class_id"])
     parts = []
     for class_id in range(len(names)):
         for place, rows_of in enumerate(members):
             rows = rows_of[class_id]
+            if place and class_id in having:
+                break  # it need not make do with second answers
             if len(rows):
                 parts.append(_candidates(class_id, place, image_ids[rows], top[rows], k))
                 break
@@ -92,7 +94,7 @@ def select(
     twice = chosen.index[chosen.duplicated("image_id")]
     table.loc[twice, "selected"] = False
     table.loc[twice, "why"] = "not selected: another class has this image with higher confidence"
-    _one_for_each(table, having=set(pinned["class_id"]))
+    _one_for_each(table, having=having)
     table = table.drop(columns="answer")
     if len(pinned):
         table["rank"] += table["class_id"].map(pinned["class_id"].value_counts()).fillna(0).astype(int)

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nola_core.corrections import class_list
-from nola_core.datasets.classes import ClassName, check_names, class_names, reading
+from nola_core.datasets.classes import ClassName, check_names, class_list, class_names, reading
 from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.image import decode
 from nola_core.datasets.listing import ahead, batched, survey

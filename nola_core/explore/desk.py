@@ -11,7 +11,7 @@ from typing import Any
 from nola_core import corrections, files
 from nola_core.config import load
 from nola_core.corrections import NO_CLASS, NONE, Corrections, Row
-from nola_core.datasets.classes import class_names
+from nola_core.datasets.classes import class_list, class_names
 from nola_core.datasets.definition import load_definition
 from nola_core.datasets.readers import open_reader
 from nola_core.errors import NolaError
@@ -55,7 +55,7 @@ class Desk:
         found = self._read()
         return {
             "classes": self._classes,
-            "names": corrections.class_list(self._names, found.of_classes),
+            "names": class_list(self._names, found.of_classes),
             "given": {str(self._rows[one]): name for one, name in found.images.items() if one in self._rows},
             "lines": self._lines(found),
             "pending": self._pending(found),
@@ -127,5 +127,5 @@ class Desk:
         """Corrections that the results on the page do not have, and those that they have and the table has no more."""
         images = sum(self._used.get(one, NONE) != name for one, name in found.images.items())
         images += len(self._used.keys() - found.images.keys())
-        listed = corrections.class_list(self._names, found.of_classes)
+        listed = class_list(self._names, found.of_classes)
         return images + len(set(listed) ^ set(self._classes))
