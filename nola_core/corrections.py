@@ -231,7 +231,9 @@ def _row(cells: Sequence[str], source: str, line: int) -> Row:
     what, name, target, *more = [as_written(cell) for cell in [*cells, "", ""][: max(3, len(cells))]]
     kinds = get_args(What)
     if what.strip() not in kinds:
-        raise NolaError(f"{source}, line {line} begins with '{printable(what)}'; it must be {', '.join(kinds[:-1])} or {kinds[-1]}.")
+        raise NolaError(
+            f"{source}, line {line} begins with '{printable(what)}'; it must be {', '.join(kinds[:-1])} or {kinds[-1]}."
+        )
     kind: What = kinds[kinds.index(what.strip())]
     wanted = {"image": "an image and its class", "merge": "a class and the one it is part of", "class": "the name of a new class"}
     full = bool(name.strip()) and bool(target.strip()) == (kind != "class") and not any(cell.strip() for cell in more)
@@ -241,7 +243,7 @@ def _row(cells: Sequence[str], source: str, line: int) -> Row:
 
 
 def sentence(counts: Mapping[str, int]) -> str:
-    """What every figure made with corrections says of them: `3 corrections were given (2 images, 1 new class): not label-free`."""
+    """What every figure made with corrections says: `3 corrections were given (2 images, 1 new class): not label-free`."""
     nouns = {"images": ("image", "images"), "merges": ("merged class", "merged classes"), "classes": ("new class", "new classes")}
     parts = [f"{count:,} {nouns[kind][count != 1]}" for kind, count in counts.items() if kind in nouns and count]
     total = sum(counts[kind] for kind in nouns)

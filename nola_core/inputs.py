@@ -51,8 +51,8 @@ class Inputs:
 
     Attributes:
         values: the entry.
-        texts: what is too long for an entry, which has its digest: `templates`, `report` (settings and overrides) and, where there
-            are any, `corrections` (image id -> class name, null for none) and those of the split train, `taught`.
+        texts: what is too long for an entry, which has its digest: `templates`, `report` (settings and overrides) and, where
+            there are any, `corrections` (image id -> class name, null for none) and those of the split train, `taught`.
     """
 
     values: Mapping[str, Any]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOP = 5
 GIVEN_SCHEMA = PREDICTION_SCHEMA.append(pa.field("given", pa.int32()))
-"""Of predictions.parquet where people corrected images: the class they gave, `NO_CLASS` for none, null where they said nothing."""
+"""Of predictions.parquet where people corrected images: the class they gave, `NO_CLASS` for none, null for other images."""
 CHUNK_CELLS = 1 << 23
 """Probabilities computed at once: 32 MB as float32."""
 

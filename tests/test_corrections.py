@@ -74,7 +74,10 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, said: st
 def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path) -> None:
     path = path_of(tmp_path, "toy")
     path.parent.mkdir()
-    for content, said in ((b"image,1.png,ant\n", "must begin with the line what,name,class"), (b"\xff\xfe", "is no CSV in UTF-8")):
+    for content, said in (
+        (b"image,1.png,ant\n", "must begin with the line what,name,class"),
+        (b"\xff\xfe", "is no CSV in UTF-8"),
+    ):
         path.write_bytes(content)
         with pytest.raises(NolaError, match=said):
             read(tmp_path, "toy")

@@ -57,7 +57,7 @@ def check_names(names: Sequence[str], *, where: str) -> list[ClassName]:
 
 
 def class_list(names: Sequence[str], changes: Mapping[str, Any]) -> list[str]:
-    """The class names after corrections (`nola_core.corrections`): those of the definition, then the new ones, without those that were merged away.
+    """The class names after corrections: those of the definition, then the new ones, without those that were merged away.
 
     Args:
         names: of the definition.

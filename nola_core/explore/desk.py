@@ -46,8 +46,9 @@ class Desk:
     def state(self) -> dict[str, Any]:
         """What the page shows.
 
-        `classes`: the names by class id, `names`: those to choose from; `given`: row -> class or null, of the images shown; `lines`: what can be undone, `what, name,
-        images, pending`; `pending`: how many corrections the results do not have; `command`, `off` and `file`.
+        `classes`: the names by class id; `names`: those to choose from; `given`: row -> class or null, of the images shown;
+        `lines`: what can be undone, `what, name, images, pending`, of a merge `into`; `pending`: how many corrections the results
+        do not have; `off`: whether they are switched off; `command`; `file`.
 
         Raises:
             NolaError: the table is wrong.

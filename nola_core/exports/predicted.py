@@ -29,9 +29,8 @@ class Piece:
     """Some images of one split.
 
     Attributes:
-        images: the manifest's `image_id`, `ok`, `reason` and what else was asked for, n rows. An image that a correction says to be
-            of no class is not `ok`, and the reason says so. `corrected`: whether a correction gave the answer; there only where
-            people corrected images.
+        images: the manifest's `image_id`, `ok`, `reason` and what else was asked for, n rows. An image that is of no class by a
+            correction is not `ok`, and the reason says so. Where people corrected images, `corrected` says which.
         split: of all of them.
         classes: int32 [n, K], the K best class ids of each image, best first; -1 where it could not be read.
         probabilities: float32 [n, K], theirs; NaN where it could not be read.

@@ -11,9 +11,9 @@ from nola_core import text_classifier
 from nola_core.algebra import temperature
 from nola_core.backbones.clip import Clip, load_clip
 from nola_core.batches import image_batch, in_batches
+from nola_core.corrections import NO_CLASS
 from nola_core.datasets.opener import image_opener
 from nola_core.device import device
-from nola_core.corrections import NO_CLASS
 from nola_core.errors import NolaError
 from nola_core.extraction import loaded_batches
 from nola_core.features import FeatureStore

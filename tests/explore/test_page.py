@@ -252,7 +252,10 @@ def test_what_the_results_have_is_not_pending_and_what_was_taken_back_is(tmp_pat
     path_of(tmp_path, "toy").write_text("what,name,class\nimage,000.png,bee\nimage,001.png,(none)\n")
     with page(tmp_path, mapped=False) as (address, found):
         assert json.loads(get(address + "corrections"))["pending"] == 0
-        assert found.collection.methods["evidence"].classes[0, 0] == 1 and found.collection.methods["evidence"].probabilities[0, 0] == 1
+        assert (
+            found.collection.methods["evidence"].classes[0, 0] == 1
+            and found.collection.methods["evidence"].probabilities[0, 0] == 1
+        )
         assert tell(address, undo=[0])["pending"] == 1
 
 
@@ -279,7 +282,9 @@ def test_a_person_corrects(tmp_path: Path, window: Browser) -> None:
         window.run("document.querySelector('#all .is-new').click()")
         window.wait("return document.getElementById('corrections').textContent.includes('4 images: drone')")
         set_to(window, "unknown", "")
-        window.run("document.querySelectorAll('#classes button')[0].click(); document.querySelectorAll('#classes button')[1].click()")
+        window.run(
+            "document.querySelectorAll('#classes button')[0].click(); document.querySelectorAll('#classes button')[1].click()"
+        )
         pair = window.run("return [...document.querySelectorAll('#merging button')].map(one => one.textContent)")
         window.run("document.querySelector('#merging button').click()")
         window.wait("return document.getElementById('corrections').textContent.includes(' is ')")

@@ -17,7 +17,14 @@ from tests.stages.children import Stages
 
 AFTER = ("select", "fit", "tune", "predict", "evaluate", "report")
 CHANGED = ("prepare", "describe", "classify", *AFTER)
-RESULTS = ("classes.parquet", "labels.parquet", "pseudo_labels.parquet", "predictions.parquet", "metrics.json", "model/model.json")
+RESULTS = (
+    "classes.parquet",
+    "labels.parquet",
+    "pseudo_labels.parquet",
+    "predictions.parquet",
+    "metrics.json",
+    "model/model.json",
+)
 
 
 def correct(root: Path, *rows: str) -> None:
@@ -94,7 +101,9 @@ def test_a_correction_alone_makes_no_figure_higher(project: Path, stages: Stages
     correct(project, *(f"image,{row.image_id},{row.actual}" for row in wrong.itertuples()))
     run(stages, project, "predict", "evaluate")
     after = read_json(folder / "metrics.json")
-    assert after.pop("corrections")["reported"] == len(wrong) and after == before
+    assert after.pop("corrections")["reported"] == len(wrong)
+    figures = before.keys() - {"unknown", "names"}  # these say which images and names are known, and a person knows better
+    assert {key: after[key] for key in figures} == {key: before[key] for key in figures}
 
 
 def test_images_that_were_learnt_from_are_no_test(project: Path, stages: Stages) -> None:
