@@ -127,7 +127,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         lambda p: correct(p, "image,cat/000.png,dog"),
         {"select", "fit", "tune", "predict", "evaluate"},
     ),
-    "a corrected test image": (lambda p: correct(p, "image,cat/003.png,dog"), {"predict", "evaluate"}),
+    "a corrected test image": (lambda p: correct(p, "image,cat/001.png,dog"), {"predict", "evaluate"}),
     "a merged class": (lambda p: correct(p, "merge,cat,dog"), {"prepare", "describe", "predict", "evaluate"}),
     "a new class": (lambda p: correct(p, "class,fox,"), {"prepare", "describe", "predict", "evaluate"}),
     "corrections that are switched off": (

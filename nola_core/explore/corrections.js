@@ -41,7 +41,8 @@ export class Corrections {
   box(rows) {
     if (this.state.why_not) return el("p", { className: "soft", textContent: this.state.why_not });
     const one = rows.length === 1, said = one ? this.saying(rows[0]) : undefined;
-    const name = el("input", { type: "search", placeholder: "Class", autocomplete: "off", ariaLabel: "Class" });
+    const asked = one ? "Which class is it?" : "Which class are they?";
+    const name = el("input", { type: "search", placeholder: asked, autocomplete: "off", ariaLabel: asked });
     name.setAttribute("list", "class-names");
     const button = (textContent, className, act) => {
       const node = el("button", { type: "button", textContent, className });
@@ -54,7 +55,7 @@ export class Corrections {
     const parts = [
       name,
       button(one ? "It is of this class" : "They are of this class", "is-class", set),
-      button("A new class: call it so", "is-new", named((value) => this.about(rows, { new: value }))),
+      button("A new class of this name", "is-new", named((value) => this.about(rows, { new: value }))),
       button("None of the classes", "is-none", () => this.about(rows, { class: NONE })),
     ];
     const given = rows.filter((row) => this.of(row) !== undefined);

@@ -46,5 +46,5 @@ def frame(piece: Piece, names: np.ndarray) -> pd.DataFrame:
         columns[f"probability{suffix}"] = pd.Series(piece.probabilities[:, place], dtype="float32")
     columns["reason"] = piece.images["reason"].where(~piece.images["ok"], None).astype("str")
     if "corrected" in piece.images:
-        columns["corrected"] = pd.Series(np.where(piece.images["corrected"], "yes", None), piece.images.index, dtype="str")
+        columns["corrected"] = piece.images["corrected"].map({True: "yes", False: None}).astype("str")
     return pd.DataFrame(columns)

@@ -72,20 +72,23 @@ def labels_used(metrics: Mapping[str, Any]) -> str:
     return f"{corrections.sentence(given)}." if given else "No label was used."
 
 
-def corrected(given: Mapping[str, int]) -> str:
+def corrected(given: Mapping[str, int], *, measured: bool) -> str:
     """What corrections do to the figures.
 
     Args:
         given: `corrections` of metrics.json.
+        measured: whether there is an accuracy.
     """
     found = f"{corrections.sentence(given)}."
+    if not measured:
+        return found
     if given["left_out"]:
         one = given["left_out"] == 1
         found += (
             f" {given['left_out']:,} {'image was' if one else 'images were'} given and learnt from, and {'is' if one else 'are'} "
             "left out of the accuracy. It is about the others alone: do not compare it with the accuracy before."
         )
-    elif given["images"]:
+    elif given["reported"]:
         found += " The corrected images of the measured split were not learnt from, and count by the methods' own answers."
     if given["merges"] or given["classes"]:
         found += " The class list is not the one of before, so accuracies are not comparable."
@@ -114,7 +117,7 @@ def notices(tables: Tables) -> list[str]:
     found: list[str] = []
     split, final = tables.metrics["split"], tables.title(tables.final)
     if given := tables.metrics.get("corrections"):
-        found.append(corrected(given))
+        found.append(corrected(given, measured=bool(tables.metrics["methods"] or tables.metrics.get("audit"))))
     warning = tables.warnings().get(tables.final)
     if warning:
         found.append(f"{warning} Consider the predictions of the teacher, {tables.title(tables.in_force.teacher)}, instead.")

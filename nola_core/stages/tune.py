@@ -133,7 +133,8 @@ def _lesson(paths: Paths, inputs: Inputs, clip: Clip, *, captioned: bool) -> Les
 
 
 def _top(table: pd.DataFrame, given: Mapping[str, int]) -> TopClasses:
-    classes, probabilities = corrected(table["image_id"], *(matrix(table[column]) for column in TOP), given)
+    classes, probabilities = (matrix(table[column]) for column in TOP)
+    classes, probabilities = corrected(table["image_id"], classes, probabilities, given)
     return TopClasses(torch.from_numpy(classes).long(), torch.from_numpy(probabilities).float())
 
 
