@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from flows.artifact_key import PICTURES, artifact_key
+from nola_core.corrections import sentence
 from nola_core.errors import NolaError
 from nola_core.evaluation import read_metrics
 from nola_core.files import read_json, read_table
@@ -49,6 +50,8 @@ def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
         raise NolaError(f"{report} does not exist: run `report`.")
     split = metrics["split"]
     about = f"{metrics['images']:,} images of the {split} split, {metrics['classes']} classes ({metrics['protocol']})"
+    if metrics.get("corrections"):
+        about += f". {sentence(metrics['corrections'])}"
     if metrics["methods"]:
         gain = f"Gain: points of top-1 accuracy over the baseline, {in_force[in_force.baseline].title}."
         yield _table(dataset, "metrics", metrics_rows(metrics["methods"], in_force), f"{dataset}: {about}. {gain}")

@@ -26,6 +26,7 @@ _PLAIN = {
     "table": "the table of descriptions changed",
     "prompts": "the prompts changed",
     "captions": "the captions changed",
+    "corrections": "the corrections changed",
     "classes": "the class names changed",
     "catalog": "the catalog's entry changed",
     "settings": "settings that the report shows changed",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nola_core.corrections import sentence
 from nola_core.methods.method import InForce
 
 QUANTILE = 1.959963984540054
@@ -30,6 +31,7 @@ class Score:
         variety: nuclear norm of the predicted classes; 1 if all classes are predicted equally often.
         entropy: of the mean prediction, over log C.
         audited: whether the accuracy is that of an audit.
+        corrections: what people gave before the methods were fitted, in words; empty for a label-free result.
     """
 
     top1: float | None
@@ -44,6 +46,7 @@ class Score:
     variety: float | None
     entropy: float | None
     audited: bool = False
+    corrections: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,10 @@ class Comparison:
                 )
             elif first.transductive:
                 found.append(f"{dataset} has no test images: its accuracies are on the images the methods were fitted on.")
+            for run in self.runs:
+                told = next((row.scores[run].corrections for row in self.of(dataset) if run in row.scores), "")
+                if told:
+                    found.append(f"{dataset}{'' if run == self.runs[0] else f', {run}'}: {told}.")
             others = {(score.split, score.labelled) for row in self.of(dataset) for score in row.scores.values()}
             if len(others) > 1:
                 found.append(f"{dataset}: the runs were measured on different images, so their accuracies are not subtracted.")
@@ -199,6 +206,7 @@ def _score(metrics: Mapping[str, Any], method: str) -> Score:
         variety=free.get("answer_nuclear_norm"),
         entropy=free.get("mean_prediction_entropy"),
         audited=audited,
+        corrections=sentence(metrics["corrections"]) if metrics.get("corrections") else "",
     )
 
 

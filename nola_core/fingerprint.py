@@ -21,6 +21,8 @@ NEUTRAL = frozenset(
         "backbones.hub",
         "backbones.pairs",  # the pair it resolves is an input itself
         "config",  # likewise
+        "corrections",  # likewise
+        "datasets.corrected",  # likewise
         "datasets.definition",  # likewise
         "datasets.source",
         "device",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nola_core.corrections import sentence
 from nola_core.text import enumerated, markdown_safe, printable
 
 LICENCES = frozenset(
@@ -29,14 +30,14 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
     front = {
         "library_name": "nola",
         "pipeline_tag": "image-classification" if about["method"] != "zero_shot" else "zero-shot-image-classification",
-        "tags": list(dict.fromkeys(["nola", "clip", "label-free", about["method"]])),
+        "tags": list(dict.fromkeys(["nola", "clip", *([] if about.get("corrections") else ["label-free"]), about["method"]])),
         **_licence(about["backbones"].values()),
         **_results(about),
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", ""]
     lines += [f"# {markdown_safe(about['title'])} for {markdown_safe(about['dataset'])}", ""]
     lines += [
-        f"An image classifier for {len(names):,} classes, made by NoLA {about['nola']} without any label.",
+        f"An image classifier for {len(names):,} classes, made by NoLA {about['nola']}{_labels(about)}.",
         f"{markdown_safe(about['title'])}: {markdown_safe(about['summary'])}.",
         "",
         "## Use",
@@ -69,6 +70,11 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
     lines += [f"- frozen weights: {', '.join(base)}; {kept}"]
     lines += ["- templates: " + "; ".join(_code(template) for template in about["templates"]), ""]
     return "\n".join(lines)
+
+
+def _labels(about: Mapping[str, Any]) -> str:
+    given = about.get("corrections")
+    return f". {sentence(given)}" if given else " without any label"
 
 
 def _licence(backbones: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -87,6 +87,10 @@ def write_audit(root: Path) -> None:
         file.write("{}\n")
 
 
+def correct(root: Path, *rows: str) -> None:
+    (root / "data" / "blobs.corrections.csv").write_text("\n".join(["what,name,class", *rows]) + "\n")
+
+
 OF_CLIP = {"embed clip", "classify", "tune", "predict"}
 OPENS_IMAGES = {"prepare", "embed clip", "embed ssl", "tune", "predict", "report"}
 EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
@@ -119,6 +123,21 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         set(),
     ),
     "an answer of an audit": (lambda p: write_audit(p), {"evaluate"}),
+    "a corrected train image": (
+        lambda p: correct(p, "image,cat/000.png,dog"),
+        {"select", "fit", "tune", "predict", "evaluate"},
+    ),
+    "a corrected test image": (lambda p: correct(p, "image,cat/001.png,dog"), {"predict", "evaluate"}),
+    "a merged class": (lambda p: correct(p, "merge,cat,dog"), {"prepare", "describe", "predict", "evaluate"}),
+    "a new class": (lambda p: correct(p, "class,fox,"), {"prepare", "describe", "predict", "evaluate"}),
+    "corrections that are switched off": (
+        lambda p: (correct(p, "merge,cat,dog"), change(p / "data/blobs.yaml", "corrections", value=False)),
+        set(),
+    ),
+    "corrections that are switched off for all": (
+        lambda p: (correct(p, "no such table"), change(p / "params.yaml", "corrections", value=False)),
+        set(),
+    ),
     "labels: folders -> none": (lambda p: change(p / "data/blobs.yaml", "images", "labels", value="none"), {"prepare"}),
     "the class file": (lambda p: (p / "names.txt").write_text("cat\ndog\nsparrow\n"), {"prepare"}),
     "CLIP's weights": (new_weights, OF_CLIP),

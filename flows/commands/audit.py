@@ -62,7 +62,7 @@ def audit(
         if ready:
             _print(judging, as_json=as_json)
     if ready and place.output is None:
-        notice(f"next: nola run --dataset {place.dataset} puts it into the metrics and the report", quiet=quiet)
+        notice(f"next: {place.again} puts it into the metrics and the report", quiet=quiet)
     elif ready:
         from flows.commands.delivery import audited
 

@@ -35,7 +35,8 @@ def explore(
 
     Similar images lie close together on the map. Filters choose by class, confidence, disagreement between methods, near
     duplicates and images that fit no name. A click shows what every method predicts, similar images, and the descriptions that
-    speak for and against. The page is for this machine alone and needs no network; it reads no labels. Ctrl-C ends it.
+    speak for and against. What is wrong can be corrected there; corrections count in the next run. The page is for this machine
+    alone and needs no network; it reads no labels. Ctrl-C ends it.
     """
     place = find_place(dataset)
     root, name = place.root, place.dataset
@@ -48,10 +49,10 @@ def explore(
     from nola_core.stages.paths import Paths
 
     shown = read(root, name, images=images)
-    page = Page(shown, image_opener(root, name), Paths(root, name).cache / "maps")
+    page = Page(shown, image_opener(root, name), Paths(root, name).cache / "maps", root=root, command=place.again)
     some = "" if len(shown.ids) == shown.whole else f" of {shown.whole:,}, drawn at random; --images shows more"
     notice(f"{len(shown.ids):,} images{some}", quiet=quiet)
-    with served(page.answer, port) as address:
+    with served(page.answer, port, told=page.told) as address:
         print(address, flush=True)
         notice("open this page on this machine; Ctrl-C ends it", quiet=quiet)
         if not no_browser and _has_screen():

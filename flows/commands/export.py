@@ -55,10 +55,16 @@ def export(
         _export_model(place, output, include_weights=include_weights, quiet=quiet)
         return
 
+    from nola_core.corrections import sentence
     from nola_core.exports import formats
+    from nola_core.files import read_json
 
     count = formats.export(place.root, place.dataset, to=to, out=output, method=method, link=link)
     notice(f"{count:,} {'image' if count == 1 else 'images'}", quiet=quiet)
+    path = place.root / "data" / place.dataset / "metrics.json"
+    given = read_json(path).get("corrections") if path.is_file() else None
+    if given:
+        notice(sentence(given), quiet=quiet)
     made(output)
 
 
@@ -109,6 +115,7 @@ def _model(wanted: str) -> tuple[Path, Path | None, str]:
 def _export_model(place: Place, output: Path, *, include_weights: bool, quiet: bool) -> None:
     from dataclasses import replace
 
+    from nola_core.corrections import sentence
     from nola_core.files import read_json
     from nola_core.model_folder import load
 
@@ -118,6 +125,8 @@ def _export_model(place: Place, output: Path, *, include_weights: bool, quiet: b
     measured = _measured(read_json(metrics), classifier.method) if metrics.is_file() else None
     if measured is None:
         notice("no accuracy was measured: the collection has no labels and no audit, or has not been evaluated", quiet=quiet)
+    if given := classifier.about.get("corrections"):
+        notice(sentence(given), quiet=quiet)
     classifier = replace(classifier, about={**classifier.about, "measured": measured})
     made(classifier.save(output, include_weights=include_weights))
 

@@ -28,6 +28,11 @@ class Place:
     output: Path | None = None
 
     @property
+    def again(self) -> str:
+        """The command that makes the next run."""
+        return f"nola run --dataset {self.dataset}" if self.output is None else f"nola adapt ... -o {self.output}, as before"
+
+    @property
     def name(self) -> str:
         """As a user types it."""
         return str(self.output or self.dataset)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from nola_core import corrections
 from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.evaluation import SPLITS, truth_of
 from nola_core.methods.method import InForce, Kind, Listed
@@ -36,6 +37,8 @@ def result(tables: Tables) -> list[str]:
     gain = gain_of(tables, tables.final)
     if gain is None:
         sentences = [f"{final} sorts {metrics['images']:,} {kind} into {metrics['classes']:,} classes.", audited(metrics)]
+        if metrics.get("corrections"):
+            sentences.append(labels_used(metrics))
         if tables.final != tables.baseline:
             changed = float((tables.answers[tables.final] != tables.answers[tables.baseline]).mean())
             sentences.append(f"{percent(changed)} of its predictions differ from those of {baseline}.")
@@ -45,14 +48,14 @@ def result(tables: Tables) -> list[str]:
     after, before = (percent(metrics["methods"][method]["top1"]) for method in (tables.final, tables.baseline))
     by_audit = [f"By audit: {audited(metrics)}"] if metrics.get("audit") else []
     if tables.final == tables.baseline:
-        return [f"{final} classifies {after} of {images} correctly.", "No label was used.", *by_audit]
+        return [f"{final} classifies {after} of {images} correctly.", labels_used(metrics), *by_audit]
     if gain.mean == 0:
         first = f"No gain: {final} and {baseline}, both classify {after} of {images} correctly."
     elif gain.mean < 0:
         first = f"{final} is worse than {baseline}: it classifies {after} of {images} correctly, the baseline {before}."
     else:
         first = f"{final} classifies {after} of {images} correctly; {baseline}, {before}."
-    sentences = [first, "No label was used.", *by_audit]
+    sentences = [first, labels_used(metrics), *by_audit]
     if gain.mean != 0:
         p = f"p = {gain.p:.3f}" if gain.p >= 0.0005 else "p < 0.001"
         doubt = ", so it could be chance" if gain.may_be_chance else ""
@@ -61,6 +64,35 @@ def result(tables: Tables) -> list[str]:
             f"{gain.won:,} images won, {gain.lost:,} lost, exact McNemar {p}{doubt})."
         )
     return sentences
+
+
+def labels_used(metrics: Mapping[str, Any]) -> str:
+    """Whether the result is label-free, and if not, what people gave."""
+    given = metrics.get("corrections")
+    return f"{corrections.sentence(given)}." if given else "No label was used."
+
+
+def corrected(given: Mapping[str, int], *, measured: bool) -> str:
+    """What corrections do to the figures.
+
+    Args:
+        given: `corrections` of metrics.json.
+        measured: whether there is an accuracy.
+    """
+    found = f"{corrections.sentence(given)}."
+    if not measured:
+        return found
+    if given["left_out"]:
+        one = given["left_out"] == 1
+        found += (
+            f" {given['left_out']:,} {'image was' if one else 'images were'} given and learnt from, and {'is' if one else 'are'} "
+            "left out of the accuracy. It is about the others alone: do not compare it with the accuracy before."
+        )
+    elif given["reported"]:
+        found += " The corrected images of the measured split were not learnt from, and count by the methods' own answers."
+    if given["merges"] or given["classes"]:
+        found += " The class list is not the one of before, so accuracies are not comparable."
+    return found
 
 
 def audited(metrics: Mapping[str, Any]) -> str:
@@ -84,6 +116,8 @@ def notices(tables: Tables) -> list[str]:
     """Whatever a reader must know before trusting the figures; empty if there is nothing."""
     found: list[str] = []
     split, final = tables.metrics["split"], tables.title(tables.final)
+    if given := tables.metrics.get("corrections"):
+        found.append(corrected(given, measured=bool(tables.metrics["methods"] or tables.metrics.get("audit"))))
     warning = tables.warnings().get(tables.final)
     if warning:
         found.append(f"{warning} Consider the predictions of the teacher, {tables.title(tables.in_force.teacher)}, instead.")

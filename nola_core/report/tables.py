@@ -121,11 +121,14 @@ def load(folder: Path) -> Tables:
     stores: dict[str, dict[str, dict[str, Any]]] = {}
     for path in sorted(folder.glob("features/[!.]*/[!.]*/meta.json")):  # hidden folders are scratch
         stores.setdefault(path.parent.parent.name, {})[path.parent.name] = files.read_json(path)
+    taught = list(predictions.given("train"))  # no test of the methods, see the stage evaluate
+    labels = files.read_table(folder / "labels.parquet")
+    labels = labels[~labels["image_id"].isin(taught)] if taught else labels
     return Tables(
         metrics=metrics,
         manifest=manifest,
         classes=classes,
-        truth=check_labels(files.read_table(folder / "labels.parquet"), manifest, classes),
+        truth=check_labels(labels, manifest, classes),
         descriptions=files.read_table(folder / "descriptions.parquet"),
         quality=files.read_table(folder / "description_quality.parquet"),
         near_duplicates=files.read_table(folder / "near_duplicates.parquet"),

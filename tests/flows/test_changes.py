@@ -123,6 +123,18 @@ def test_the_inputs_are_compared_as_a_run_would_write_them(committed: Path) -> N
     assert cannot.startswith("it cannot run: data/blobs.yaml: the source ") and cannot.endswith("correct `source`.")
 
 
+def test_corrections_are_named(committed: Path) -> None:
+    table = read_table(committed / "data" / "blobs" / "manifest.parquet")
+    train = table.loc[table["split"] == "train", "image_id"].iloc[0]
+    file = committed / "data" / "blobs.corrections.csv"
+    file.write_text(f"what,name,class\nimage,{train},dog\n")
+    assert reasons(committed) == dict.fromkeys(("select@blobs", "tune@blobs"), ("the corrections changed",))
+    file.write_text("what,name,class\nmerge,cat,dog\n")
+    assert reasons(committed)["prepare@blobs"] == ("the corrections changed",)
+    change(committed / "params.yaml", "corrections", value=False)
+    assert reasons(committed) == {}
+
+
 def test_words_for_every_key_of_an_entry(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old entries are put into dvc.lock's place by changing what a run would write now."""
     now = read_json(committed / "data" / "inputs" / "blobs.json")

@@ -36,6 +36,7 @@ def test_the_folder_of_adapt_needs_no_project(tmp_path: Path, monkeypatch: pytes
     record.write_text(json.dumps({"images": "photos", "dataset": "photos", "agreed": None}))
     expected = Place(Path("out") / WORK, "photos", Path("out"))
     assert find_place("out") == find_place("out/model") == expected and expected.name == "out"
+    assert expected.again == "nola adapt ... -o out, as before"
     assert find_place("photos") == expected, "the name that its report has for it"
     (Path("copy") / WORK).mkdir(parents=True)
     (Path("copy") / WORK / "run.json").write_text(record.read_text())
