@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Score:
         variety: nuclear norm of the predicted classes; 1 if all classes are predicted equally often.
         entropy: of the mean prediction, over log C.
         audited: whether the accuracy is that of an audit.
-        corrections: what people gave before the methods were fitted, in words; empty for a label-free result.
+        corrections: how many corrections of each kind people gave before the methods were fitted; empty for a label-free result.
     """
 
     top1: float | None
@@ -46,7 +46,12 @@ class Score:
     variety: float | None
     entropy: float | None
     audited: bool = False
-    corrections: str = ""
+    corrections: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def measured_on(self) -> tuple[object, ...]:
+        """Accuracies are comparable where this is the same: the images, and the class list as far as it was corrected."""
+        return self.split, self.labelled, *(self.corrections.get(kind, 0) for kind in ("merges", "classes"))
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Row:
         mine, theirs = self.scores.get(run), self.scores.get(since)
         if mine is None or theirs is None or mine.audited or theirs.audited:
             return None
-        same = (mine.split, mine.labelled) == (theirs.split, theirs.labelled)
+        same = mine.measured_on == theirs.measured_on
         return _difference(mine, theirs) if same else None
 
     def values(self) -> dict[str, Any]:
@@ -153,12 +158,13 @@ class Comparison:
             elif first.transductive:
                 found.append(f"{dataset} has no test images: its accuracies are on the images the methods were fitted on.")
             for run in self.runs:
-                told = next((row.scores[run].corrections for row in self.of(dataset) if run in row.scores), "")
+                told = next((row.scores[run].corrections for row in self.of(dataset) if run in row.scores), {})
                 if told:
-                    found.append(f"{dataset}{'' if run == self.runs[0] else f', {run}'}: {told}.")
-            others = {(score.split, score.labelled) for row in self.of(dataset) for score in row.scores.values()}
+                    found.append(f"{dataset}{'' if run == self.runs[0] else f', {run}'}: {sentence(told)}.")
+            others = {score.measured_on for row in self.of(dataset) for score in row.scores.values()}
             if len(others) > 1:
-                found.append(f"{dataset}: the runs were measured on different images, so their accuracies are not subtracted.")
+                what = "images" if len({one[:2] for one in others}) > 1 else "class lists"
+                found.append(f"{dataset}: the runs were measured on different {what}, so their accuracies are not subtracted.")
         return found
 
 
@@ -206,7 +212,7 @@ def _score(metrics: Mapping[str, Any], method: str) -> Score:
         variety=free.get("answer_nuclear_norm"),
         entropy=free.get("mean_prediction_entropy"),
         audited=audited,
-        corrections=sentence(metrics["corrections"]) if metrics.get("corrections") else "",
+        corrections=metrics.get("corrections") or {},
     )
 
 

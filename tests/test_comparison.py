@@ -71,6 +71,20 @@ def test_accuracies_on_other_images_are_not_subtracted() -> None:
     assert found.notes() == ["pets: the runs were measured on different images, so their accuracies are not subtracted."]
 
 
+def test_corrections_are_said_and_another_class_list_is_not_compared() -> None:
+    corrected = {**metrics(FULL), "corrections": {"images": 3, "merges": 0, "classes": 0, "left_out": 0}}
+    found = compare({"now": {"pets": corrected}, "before": {"pets": metrics(FULL)}})
+    assert found.rows[0].change("now", "before") == 0
+    assert found.notes() == ["pets: 3 corrections were given (3 images): not label-free."]
+    corrected["corrections"]["merges"] = 1
+    found = compare({"now": {"pets": metrics(FULL)}, "before": {"pets": corrected}})
+    assert found.rows[0].change("now", "before") is None
+    assert found.notes() == [
+        "pets, before: 4 corrections were given (3 images, 1 merged class): not label-free.",
+        "pets: the runs were measured on different class lists, so their accuracies are not subtracted.",
+    ]
+
+
 def test_a_data_set_that_only_the_other_run_has() -> None:
     found = compare({"now": {}, "before": {"pets": metrics(FULL, split="train", protocol="transductive")}})
     assert [set(row.scores) for row in found.rows] == [{"before"}] * 4
