@@ -13,7 +13,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PREFECT_HOME ?= $(CURDIR)/.prefect
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test run server lint starter docs lock clean
+.PHONY: help setup demo test run server lint starter docs pictures site lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -59,6 +59,13 @@ starter:  ## copy the pipeline and its settings into what `nola init` writes
 
 docs: $(READY)  ## write the entries of docs/methods.md from the methods and their results
 	@$(BIN)/python -m benchmarks.methods_docs
+
+pictures: $(READY)  ## take the pictures of the pages again, in docs/pictures; needs Chromium and its driver
+	@$(BIN)/python -m docs.site.pictures
+
+site: $(READY)  ## build the documentation into build/site; nothing in it comes from another machine
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@echo "$(CURDIR)/build/site/index.html; with search: python -m http.server --directory build/site"
 
 lock: $(READY)  ## pin the newest fitting version of every package again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-emit-index-url \

@@ -73,6 +73,10 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._devtools("Emulation.setEmulatedMedia", {"features": [scheme]})
 
+    def hide_scrollbars(self) -> None:
+        """For pictures."""
+        self._devtools("Emulation.setScrollbarsHidden", {"hidden": True})
+
     def requests(self) -> list[str]:
         """The addresses of all requests since the last call."""
         events = (json.loads(entry["message"])["message"] for entry in self._call("/se/log", {"type": "performance"}))
