@@ -45,7 +45,7 @@ def find_place(wanted: str) -> Place:
         NolaError: it is none of them, or there are no results yet.
     """
     folder = Path(wanted)
-    for output in (folder, folder.parent):
+    for output in (folder, folder.parent) if folder.name == "model" else (folder,):
         if (output / WORK / "run.json").is_file():
             return _adapted(output)
     if not is_project(project_root()) and (outputs := _outputs(wanted)):

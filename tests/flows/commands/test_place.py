@@ -42,5 +42,9 @@ def test_the_folder_of_adapt_needs_no_project(tmp_path: Path, monkeypatch: pytes
     (Path("copy") / WORK / "run.json").write_text(record.read_text())
     with pytest.raises(NolaError, match="'photos' was adapted in copy and out; name one of these folders"):
         find_place("photos")
+    write_explored(Path("out"), pictures=False)
+    monkeypatch.chdir("out")
+    assert find_place("toy") == Place(Path(), "toy"), "a project in that folder has data sets of its own"
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(NolaError, match="not inside a NoLA project"):
         find_place("elsewhere")
