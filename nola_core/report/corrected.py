@@ -29,8 +29,8 @@ def notice(metrics: Mapping[str, Any]) -> str:
     if given["left_out"]:
         one = given["left_out"] == 1
         found.append(
-            f"{given['left_out']:,} {'image was' if one else 'images were'} given and learnt from, and {'is' if one else 'are'} left "
-            "out of the accuracy. It is about the others alone: do not compare it with the accuracy before."
+            f"{given['left_out']:,} {'image was' if one else 'images were'} given and learnt from, and {'is' if one else 'are'} "
+            "left out of the accuracy. It is about the others alone: do not compare it with the accuracy before."
         )
     elif given["reported"]:
         found.append("The corrected images of the measured split were not learnt from, and count by the methods' own answers.")
