@@ -27,10 +27,8 @@ def notice(metrics: Mapping[str, Any]) -> str:
     if not metrics["methods"] and not metrics.get("audit"):
         return found[0]
     if given["left_out"]:
-        one = given["left_out"] == 1
         found.append(
-            f"{given['left_out']:,} {'image was' if one else 'images were'} given and learnt from, and {'is' if one else 'are'} "
-            "left out of the accuracy. It is about the others alone: do not compare it with the accuracy before."
+            "They were learnt from. The accuracy is about the other images alone: do not compare it with the one before."
         )
     elif given["reported"]:
         found.append("The corrected images of the measured split were not learnt from, and count by the methods' own answers.")
