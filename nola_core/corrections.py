@@ -243,8 +243,14 @@ def _row(cells: Sequence[str], source: str, line: int) -> Row:
 
 
 def sentence(counts: Mapping[str, int]) -> str:
-    """What every figure made with corrections says: `3 corrections were given (2 images, 1 new class): not label-free`."""
+    """What every figure made with corrections says: `3 corrections were given (2 images, 1 new class): not label-free`.
+
+    Args:
+        counts: `Corrections.counts`, and in metrics.json `left_out`, the images that the accuracies are not about.
+    """
     nouns = {"images": ("image", "images"), "merges": ("merged class", "merged classes"), "classes": ("new class", "new classes")}
     parts = [f"{count:,} {nouns[kind][count != 1]}" for kind, count in counts.items() if kind in nouns and count]
     total = sum(counts[kind] for kind in nouns)
-    return f"{total:,} {'correction was' if total == 1 else 'corrections were'} given ({', '.join(parts)}): not label-free"
+    given = f"{total:,} {'correction was' if total == 1 else 'corrections were'} given ({', '.join(parts)}): not label-free"
+    left = counts.get("left_out", 0)
+    return given + (f", and {left:,} {'image is' if left == 1 else 'images are'} left out of the accuracy" if left else "")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from nola_core import corrections
 from nola_core.datasets.names import changed_names, telling_nothing
 from nola_core.evaluation import SPLITS, truth_of
 from nola_core.methods.method import InForce, Kind, Listed
+from nola_core.report.corrected import labels_used, notice
 from nola_core.report.style import percent, signed
 from nola_core.report.tables import Tables, gain_of, interval_of
 from nola_core.text import enumerated
@@ -66,35 +66,6 @@ def result(tables: Tables) -> list[str]:
     return sentences
 
 
-def labels_used(metrics: Mapping[str, Any]) -> str:
-    """Whether the result is label-free, and if not, what people gave."""
-    given = metrics.get("corrections")
-    return f"{corrections.sentence(given)}." if given else "No label was used."
-
-
-def corrected(given: Mapping[str, int], *, measured: bool) -> str:
-    """What corrections do to the figures.
-
-    Args:
-        given: `corrections` of metrics.json.
-        measured: whether there is an accuracy.
-    """
-    found = f"{corrections.sentence(given)}."
-    if not measured:
-        return found
-    if given["left_out"]:
-        one = given["left_out"] == 1
-        found += (
-            f" {given['left_out']:,} {'image was' if one else 'images were'} given and learnt from, and {'is' if one else 'are'} "
-            "left out of the accuracy. It is about the others alone: do not compare it with the accuracy before."
-        )
-    elif given["reported"]:
-        found += " The corrected images of the measured split were not learnt from, and count by the methods' own answers."
-    if given["merges"] or given["classes"]:
-        found += " The class list is not the one of before, so accuracies are not comparable."
-    return found
-
-
 def audited(metrics: Mapping[str, Any]) -> str:
     """What a person measured; without an audit, that nobody did, and how to."""
     audit = metrics.get("audit")
@@ -116,8 +87,8 @@ def notices(tables: Tables) -> list[str]:
     """Whatever a reader must know before trusting the figures; empty if there is nothing."""
     found: list[str] = []
     split, final = tables.metrics["split"], tables.title(tables.final)
-    if given := tables.metrics.get("corrections"):
-        found.append(corrected(given, measured=bool(tables.metrics["methods"] or tables.metrics.get("audit"))))
+    if told := notice(tables.metrics):
+        found.append(told)
     warning = tables.warnings().get(tables.final)
     if warning:
         found.append(f"{warning} Consider the predictions of the teacher, {tables.title(tables.in_force.teacher)}, instead.")
