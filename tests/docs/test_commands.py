@@ -20,7 +20,7 @@ from nola_core.descriptions.texts.prompts import load_prompt_set
 from nola_core.files import read_json
 from tests.descriptions.llm_server import LLMServer
 from tests.docs.pages import PAGES, Block, blocks, commands
-from tests.docs.sandbox import UNCOMPARED, Sandbox, build, quick_adapt
+from tests.docs.sandbox import ELSEWHERE, UNCOMPARED, Sandbox, build, quick_adapt
 from tests.project import ROOT
 
 EXAMPLES = ROOT / "docs" / "contributing.md"
@@ -85,6 +85,33 @@ def test_the_blocks_of_a_page_are_true(page: Path, sandbox: Sandbox, monkeypatch
             assert any(not unseen(block.text.splitlines(), said) for said in outputs), (
                 f"{block.place}: no command here prints this"
             )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "nola run --datset pets",
+        "nola status --dataset",
+        "dvc repo",
+        "dvc repro tine@digits",
+        "make everything",
+        "python -m benchmarks.accuracy --sead 1",
+        "python -m benchmarks.nothing",
+        "pytest tests/test_nothing.py",
+        "docker build --target tpu .",
+        "ssh -L 1:127.0.0.1:1 machine nola explor digits",
+        "cat params.yaml",
+    ],
+)
+def test_wrong_words_are_found_in_what_does_not_run(wrong: str) -> None:
+    with pytest.raises(Exception, match=r"."):
+        Sandbox(Path(), None).execute(wrong)  # type: ignore[arg-type]
+
+
+def test_what_does_not_run_is_on_some_page() -> None:
+    shown = [command for page in PAGES for block in blocks(page) for command, _ in commands(block)]
+    for pattern in (*ELSEWHERE, *UNCOMPARED):
+        assert any(re.match(pattern, command) for command in shown), f"{pattern}: no page has it; remove it from sandbox.py"
 
 
 def unseen(shown: list[str], said: str) -> str:
