@@ -138,7 +138,7 @@ def waiting(run: Run, reached: Callable[[], bool]) -> None:
 def test_killed_and_interrupted_it_ends_in_the_same_bits(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tuned = ("--tune", "--epochs", "15")
+    tuned = ("--tune", "--epochs", "40")
     work = here / "broken" / adapt.WORK
     killed = Run(here, tmp_path, *words("broken", *tuned))
     waiting(killed, (work / "data" / "photos" / "features" / "clip").exists)
