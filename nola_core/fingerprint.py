@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -152,9 +153,17 @@ class _Module(NamedTuple):
 @lru_cache(maxsize=1024)
 def _parsed(text: str) -> _Module:
     """By its text, so that a process that looks again, as a stage does at its end, parses only what has changed."""
-    tree = ast.parse(text)
+    tree = _tree(text)
     imports = tuple(node for node in _statements(tree) if isinstance(node, ast.Import | ast.ImportFrom))
     return _Module(imports, hashlib.sha256(ast.dump(_Bare().visit(tree)).encode()).hexdigest())  # _Bare edits the tree
+
+
+def _tree(text: str) -> ast.Module:
+    """`ast.parse`, again where it fails because another thread parses, too: Python 3.11 counts both in one depth (cpython#106905)."""
+    for _ in range(9):
+        with suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
 
 
 class _Bare(ast.NodeTransformer):
