@@ -159,7 +159,7 @@ def _parsed(text: str) -> _Module:
 
 
 def _tree(text: str) -> ast.Module:
-    """`ast.parse`, again where it fails because another thread parses, too: Python 3.11 counts both in one depth (cpython#106905)."""
+    """`ast.parse`, tried again where it fails because another thread parses at the same time (Python 3.11; cpython#106905)."""
     for _ in range(9):
         with suppress(SystemError):
             return ast.parse(text)
