@@ -3,8 +3,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +27,12 @@ KINDS = st.sampled_from(["metrics", "label_free", "pseudo_labels", "per_class", 
 
 
 def fill(root: Path, *datasets: str) -> None:
-    """The outputs of the stages, without DVC."""
+    """The outputs of the stages, without DVC. One stands in the project."""
     for dataset in datasets:
         for stage in ("prepare", "select", "evaluate", "report"):
-            subprocess.run([sys.executable, "stages.py", stage, dataset], cwd=root, check=True, capture_output=True)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "argv", ["stages.py", stage, dataset])
+                runpy.run_path(str(root / "stages.py"))
 
 
 def stored(key: str) -> list[dict[str, Any]]:
