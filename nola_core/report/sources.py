@@ -47,7 +47,14 @@ def duplicate_rows(tables: Tables) -> list[dict[str, Any]]:
     """The most similar pairs."""
     first = tables.near_duplicates.sort_values("similarity", ascending=False, kind="stable").head(LISTED)
     return [
-        {**row, "image_id": shown(row["image_id"], PATH), "other_id": shown(row["other_id"], PATH)}
+        {
+            "image_id": shown(row["image_id"], PATH),
+            "split": str(row["split"]),
+            "other_id": shown(row["other_id"], PATH),
+            "other_split": str(row["other_split"]),
+            "similarity": float(row["similarity"]),
+            "exact": bool(row["exact"]),
+        }
         for row in first.to_dict("records")
     ]
 
