@@ -29,15 +29,15 @@ class Tile:
     """A picture with its caption.
 
     Attributes:
-        title: the first line, the predicted class.
-        number: shown beside it, a probability or a score.
+        number: a probability.
+        title: before it in the first line, the predicted class; empty where a heading names it.
         note: a second line.
         mark: whether the prediction is right; empty where no label tells.
     """
 
     image_id: str
-    title: str
     number: str = ""
+    title: str = ""
     note: str = ""
     mark: Mark = ""
 

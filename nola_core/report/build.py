@@ -35,12 +35,14 @@ from nola_core.report import (
 )
 from nola_core.report.album import ROOM, Album
 from nola_core.report.notices import listed, notices
-from nola_core.report.style import inlined, percent, save
+from nola_core.report.style import inlined, percent, probability, save
 from nola_core.report.tables import Tables, interval_of, load
 
 PAGE = Path(__file__).parent / "page"
 PAGE_BYTES = 10_000_000
 """The page is never larger, so that it fits a mail."""
+OWN = ("accuracy", "class_counts")
+"""Plots that the page draws itself, as bars that fit a phone."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def build(run: Run, *, folder: Path, image_of: Callable[[str], Image.Image], out
         plots = {}
         for name, figure in draw(tables, judged, int(run.settings["evaluate"]["calibration_bins"])).items():
             save(figure, scratch / f"{name}.png")
-            plots[name] = inlined(figure, name)
+            if name not in OWN:
+                figure.set_layout_engine("none")  # everything has its place already, and finding it takes longest
+                plots[name] = inlined(figure, name)
         shown = {**_content(run, tables, folder, judged, scratch), "plots": plots}
         page = _fitted(shown, album)
     with files.replacing(output) as scratch:
@@ -158,6 +162,7 @@ def _content(run: Run, tables: Tables, folder: Path, judged: pd.DataFrame, pictu
         "dataset": run.dataset,
         "metrics": tables.metrics,
         "percent": percent,
+        "probability": probability,
         # the top
         "verdict": headline.verdict(tables),
         "done": headline.done(tables, settings.get("preset"), len(run.overrides)),

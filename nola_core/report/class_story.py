@@ -190,7 +190,7 @@ def stories(tables: Tables, folder: Path, found: Sequence[Row], *, images: int) 
             why=why,
             measured=measured(tables.confusion, tables.names[class_id]),
             text=texts[slot],
-            tiles=[tile(tables, int(row)) for row in tables.answers.index.get_indexer(pd.Index(pictures[slot]))],
+            tiles=[tile(tables, int(row), named=False) for row in tables.answers.index.get_indexer(pd.Index(pictures[slot]))],
         )
         for slot, (class_id, why) in enumerate(told)
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nola_core.report.album import Mark, Tile
-from nola_core.report.style import percent, shown
+from nola_core.report.style import probability, shown
 from nola_core.report.tables import Tables
 
 SHOWN = 12
@@ -53,8 +53,8 @@ def disagreements(tables: Tables, count: int = SHOWN) -> Disagreements | None:
     order = differ[np.argsort(-both, kind="stable")]
     tiles = []
     for row in varied(order, mine.classes[:, 0], count):
-        named = f"{tables.title(rival)}: {shown(tables.names[other.classes[row, 0]])} {percent(other.probabilities[row, 0], 0)}"
-        tiles.append(tile(tables, row, note=named))
+        theirs = f"{tables.title(rival)}: {shown(tables.names[other.classes[row, 0]])} {probability(other.probabilities[row, 0])}"
+        tiles.append(tile(tables, row, note=theirs))
     return Disagreements(_counted(tables, rival, differ), tiles)
 
 
@@ -82,17 +82,23 @@ def varied(order: np.ndarray, classes: np.ndarray, count: int, *, least: int = 1
     return [int(order[place]) for place in sorted([*first, *rest[: count - len(first)]])]
 
 
-def tile(tables: Tables, row: int, *, second: bool = False, note: str = "") -> Tile:
-    """The picture of a row of `Tables.answers` with what the final method predicts; wrong ones also say what it is."""
+def tile(tables: Tables, row: int, *, named: bool = True, second: bool = False, note: str = "") -> Tile:
+    """The picture of a row of `Tables.answers` with what the final method predicts; wrong ones also say what it is.
+
+    Args:
+        named: with the class; a heading may have it already.
+        second: with the second choice, too.
+        note: put before both.
+    """
     classes, probabilities = tables.top.classes[row], tables.top.probabilities[row]
     mark = mark_of(int(classes[0]), int(tables.actual[row]))
     lines = [note] if note else []
     if second and len(classes) > 1 and probabilities[1] >= LEAST:
-        lines.append(f"or {shown(tables.names[classes[1]])} {percent(probabilities[1], 0)}")
+        lines.append(f"or {shown(tables.names[classes[1]])} {probability(probabilities[1])}")
     if mark == "wrong":
         lines.append(f"is {shown(tables.names[tables.actual[row]])}")
-    name = shown(tables.names[classes[0]])
-    return Tile(str(tables.answers.index[row]), name, percent(probabilities[0], 0), "; ".join(lines), mark)
+    name = shown(tables.names[classes[0]]) if named else ""
+    return Tile(str(tables.answers.index[row]), probability(probabilities[0]), name, "; ".join(lines), mark)
 
 
 def mark_of(predicted: int, actual: int) -> Mark:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nola_core.report.album import Tile
-from nola_core.report.style import percent, shown
+from nola_core.report.style import probability, shown
 
 SAMPLED_CLASSES = 20
 """At most this many classes are shown."""
@@ -79,18 +79,18 @@ def chosen(candidates: pd.DataFrame, names: list[str], count: int) -> list[Class
 
 
 def tiles(some: pd.DataFrame, names: list[str]) -> list[Tile]:
-    """Rows of `judged` with pseudo-label and confidence, and the true name if it is wrong."""
+    """Rows of `judged` of one class with their confidence, and the true name of the wrong ones."""
     found = []
-    for image_id, class_id, confidence, right, actual in zip(
-        some["image_id"], some["class_id"], some["confidence"], some["right"], some["actual"], strict=True
+    for image_id, confidence, right, actual in zip(
+        some["image_id"], some["confidence"], some["right"], some["actual"], strict=True
     ):
-        name, number = shown(names[class_id]), percent(confidence, 0)
+        number = probability(confidence)
         if right is pd.NA:
-            found.append(Tile(str(image_id), name, number))
+            found.append(Tile(str(image_id), number))
         elif right:
-            found.append(Tile(str(image_id), name, number, mark="right"))
+            found.append(Tile(str(image_id), number, mark="right"))
         else:
-            found.append(Tile(str(image_id), name, number, f"is {shown(names[actual])}", "wrong"))
+            found.append(Tile(str(image_id), number, note=f"is {shown(names[actual])}", mark="wrong"))
     return found
 
 

@@ -103,6 +103,11 @@ def percent(fraction: float, digits: int = 1) -> str:
     return f"{100 * fraction:.{digits}f}\u00a0%"
 
 
+def probability(fraction: float) -> str:
+    """`83 %`; what would be rounded to a certainty is shown as more than 99."""
+    return ">\u00a099\u00a0%" if fraction > 0.995 else percent(fraction, 0)
+
+
 def signed(fraction: float, digits: int = 1) -> str:
     """0.105 -> `+10.5` and -0.02 -> `−2.0`: points of a change, with a true minus sign."""
     return f"{100 * fraction:+.{digits}f}".replace("-", "\u2212")

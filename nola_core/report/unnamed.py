@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nola_core.files import read_table
 from nola_core.report.album import Tile
-from nola_core.report.style import percent, shown
+from nola_core.report.style import percent, probability, shown
 from nola_core.trust import groups, proportions
 
 LISTED = 10
@@ -60,7 +60,7 @@ def read(folder: Path, names: Sequence[str]) -> Unnamed:
     samples = []
     for row in table.head(LISTED).to_dict("records"):
         near = [f"{shown(names[one])} {percent(share, 0)}" for one, share in zip(row["class_ids"], row["shares"], strict=True)]
-        tiles = [Tile(str(image_id), "") for image_id in row["image_ids"][:SHOWN]]
+        tiles = [Tile(str(image_id)) for image_id in row["image_ids"][:SHOWN]]
         samples.append(GroupSample(f"Group {row['group']}: {row['images']:,} images", ", ".join(near), tiles))
     shares = read_table(folder / "class_proportions.parquet")
     absent = proportions.sentence(shares.assign(**{"class": [shown(name) for name in shares["class"]]}))
@@ -71,7 +71,7 @@ def _highest(folder: Path, names: Sequence[str]) -> list[Tile]:
     columns = ["image_id", "score", "class_id", "probability"]
     rows = read_table(folder / "unknown.parquet", columns).nlargest(SHOWN, "score")
     return [
-        Tile(str(image_id), shown(names[one]), percent(p, 0), f"score {score:.2f}")
+        Tile(str(image_id), probability(p), shown(names[one]), f"score {score:.2f}")
         for image_id, score, one, p in zip(rows["image_id"], rows["score"], rows["class_id"], rows["probability"], strict=True)
     ]
 

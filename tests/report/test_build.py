@@ -153,7 +153,7 @@ def test_a_method_is_shown_by_what_is_listed_of_it(tmp_path: Path) -> None:
     assert "NoLA Student: CLIP with visual prompts" in text
     assert "Nearest <k> is not the most accurate method here: NoLA 90.0 %." in text
     assert "Errors of Nearest <k>" in text
-    assert "Predictions of Nearest <k> on the test split, each with its probability." in text
+    assert "Predictions of Nearest <k> on the test split, each with its probability," in text
     assert "<k>" not in page, "a title is text, not markup"
     assert "80.0 % 80.0 %" in text.split("Top-1 accuracy on every split")[1], "its row of splits"
 
@@ -306,7 +306,7 @@ def test_without_ground_truth_and_descriptions(tmp_path: Path) -> None:
     assert "97 % of them are nearer to a name than to as many nouns taken at random." in text
     assert "80.0 % of the images are predicted to be what most of their ten nearest neighbours are predicted to be" in text
     assert "NoLA and Zero-shot predict different classes for 12 of 30 images. Below" in text
-    assert "40.0 % of its predictions differ from those of the baseline, Zero-shot." in text
+    assert "40.0 % of the predictions differ from those of the baseline, Zero-shot." in text
     assert "Student, final method: CLIP with visual prompts" in text
     assert "Top-1" not in text
     assert not re.search(r"[✓✗]|\d right|of them right", text)
