@@ -158,8 +158,8 @@ def attention(found: Sequence[Row], most: int = STORIES) -> list[tuple[int, str]
     nobody = [row for row in found if not row.predicted]
     for row in sorted(nobody, key=lambda row: -row.images)[:UNPREDICTED]:
         chosen[row.class_id] = "no image is predicted to be of it"
-    measured = sorted((row for row in found if row.accuracy is not None and row.predicted), key=lambda row: row.accuracy or 0)
-    for row in measured[: (most - len(chosen)) // 2]:
+    wrong = [row for row in found if row.accuracy is not None and row.accuracy < 1 and row.predicted]
+    for row in sorted(wrong, key=lambda row: row.accuracy or 0)[: (most - len(chosen)) // 2]:
         chosen[row.class_id] = "among the lowest accuracies"
     doubted = sorted((row for row in found if row.confidence is not None), key=lambda row: row.confidence or 0)
     for row in doubted:
@@ -207,8 +207,8 @@ def measured(confusion: pd.DataFrame, name: str) -> str:
     others = confusion.loc[(confusion["predicted"] == name) & (confusion["actual"] != name), "actual"].value_counts()
     sentences = []
     if len(mine):
-        rest = f"; the others as {_some(wrong)}" if len(wrong) else ""
-        sentences.append(f"{len(mine) - int(wrong.sum()):,} of its {len(mine):,} labelled images are predicted right{rest}.")
+        rest = f"; the others are predicted as {_some(wrong)}" if len(wrong) else ""
+        sentences.append(f"Right: {len(mine) - int(wrong.sum()):,} of {len(mine):,} labelled images{rest}.")
     if len(others):
         sentences.append(f"Predicted as it, but of another class: {_some(others)}.")
     return " ".join(sentences)

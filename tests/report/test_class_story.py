@@ -61,11 +61,10 @@ def test_of_many_classes_those_that_deserve_attention_are_told() -> None:
 
 def test_labels_tell_both_kinds_of_errors() -> None:
     confusion = pd.DataFrame({"actual": ["a", "a", "a", "b", "c"], "predicted": ["a", "b", "b", "a", "c"]})
-    assert (
-        measured(confusion, "a")
-        == "1 of its 3 labelled images are predicted right; the others as b (2). Predicted as it, but of another class: b (1)."
+    assert measured(confusion, "a") == (
+        "Right: 1 of 3 labelled images; the others are predicted as b (2). Predicted as it, but of another class: b (1)."
     )
-    assert measured(confusion, "c") == "1 of its 1 labelled images are predicted right."
+    assert measured(confusion, "c") == "Right: 1 of 1 labelled images."
     assert measured(confusion.iloc[:0], "a") == ""
 
 
