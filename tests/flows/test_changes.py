@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from flows.changes import differences, label, pending
-from flows.durations import durations, record
 from nola_core import inputs
+from nola_core.durations import record
 from nola_core.errors import NolaError
-from nola_core.files import read_json, read_table, write_json
+from nola_core.files import read_json, read_table
 from tests.project import ROOT, change, make_project, run, write_definition
 from tests.tiny import write_photos
 
@@ -178,13 +178,3 @@ def test_a_role_is_told_from_a_data_set_of_that_name(make_repo: Callable[..., Pa
     labels = {address: label(stage) for address, stage in graph.stages.items()}
     assert labels["embed@digits-clip-clip"] == labels["embed@digits-clip"] == "embed clip"
     assert labels["select@digits-clip"] == "select"
-
-
-def test_a_damaged_record_of_durations_is_none(tmp_path: Path) -> None:
-    (tmp_path / ".nola").mkdir()
-    (tmp_path / ".nola" / "durations.json").write_text("[broken")
-    assert durations(tmp_path) == {}
-    record(tmp_path, "tune@digits", 3.14159)
-    assert durations(tmp_path) == {"tune@digits": 3.1}
-    write_json(tmp_path / ".nola" / "durations.json", {"a": "soon", "b": 2})
-    assert durations(tmp_path) == {"b": 2.0}

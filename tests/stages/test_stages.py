@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from nola_core.datasets.manifest import LABELS_SCHEMA
+from nola_core.durations import durations
 from nola_core.files import read_json, read_table, write_table
 from tests.project import AFTER_TRUTH, CLASSES, ORDER, ROOT, TINY, change, run, write_definition
 from tests.tiny import write_clip, write_photos
@@ -143,6 +144,12 @@ def test_the_report_names_the_pair_in_force(finished: Path) -> None:
     assert yaml.safe_load((finished / "params.yaml").read_text())["embed"]["backbones"] == "paper"
     shown = "<dt>backbones</dt><dd>clip model local-dir:demo/clip, ssl model local-dir:demo/ssl</dd>"
     assert shown in (finished / "data" / "blobs" / "report.html").read_text()
+
+
+def test_every_stage_writes_down_its_time_and_the_report_shows_it(finished: Path) -> None:
+    assert {address.partition("@")[0] for address in durations(finished)} == {*ORDER, *AFTER_TRUTH, "duplicates"}
+    page = (finished / "data" / "blobs" / "report.html").read_text()
+    assert "embed clip" in page and "not recorded" not in page
 
 
 def broken(finished: Path, tmp_path: Path) -> Path:
