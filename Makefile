@@ -41,11 +41,11 @@ run: $(READY)  ## the same as a Prefect flow over all data sets of params.yaml
 server: $(READY)  ## the Prefect UI at http://127.0.0.1:4200, offline
 	@$(BIN)/nola server
 
-test: $(READY)  ## lint and all tests
+test: $(READY)  ## lint, types (beside the tests, which take longer) and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest; tests=$$?; \
+		wait $$types || { echo "mypy found errors: make lint shows them"; exit 1; }; exit $$tests
 
 lint: $(READY)  ## ruff and mypy alone
 	$(BIN)/ruff check --fix .

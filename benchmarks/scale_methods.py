@@ -4,9 +4,10 @@
     python -m benchmarks.scale_methods --rows 10000 100000 --methods evidence  # some
     python -m benchmarks.scale_methods --page                                  # run nothing; write page and picture again
 
-Every method and size runs in a process of its own: it is fitted on all images, and then asked about all of them. The features are
-made once and read as memory maps; a smaller collection is the first rows of the largest. Rows that are measured again replace the
-earlier ones in benchmarks/results/scale-methods.csv; scale-methods.md and .png are made of it.
+Every method and size runs in a process of its own: it is fitted on all images, and then asked about all of them. `together`
+runs all training-free methods after each other in one process, as stage `fit` does: what one searched the next need not. The
+features are made once and read as memory maps; a smaller collection is the first rows of the largest. Rows that are measured
+again replace the earlier ones in benchmarks/results/scale-methods.csv; scale-methods.md and .png are made of it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ CONFUSION = 0.8
 """Length of a text's deviation from its class centre."""
 TRAINED = ("amu", "turtle")
 """Methods that take gradient steps, a fixed number of them; measured, and listed apart."""
+TOGETHER = "together"
+SUMMED = ("fit_seconds", "answer_seconds", "seconds", "cpu_seconds", "us_per_image")
 LEFT_OUT = ("alignment", "ensemble")
 """Train a head in epochs over the pseudo-labels, or contain one that does."""
 PATTERNS = ["a photo of a {}.", "art of a {}."]
@@ -117,11 +120,21 @@ def collection(folder: Path, rows: int) -> Collection:
 
 
 def measure(folder: Path, name: str, rows: int) -> dict[str, Any]:
-    """Fit a method on `rows` images and ask it about all of them; a row of the table."""
-    method, given, labels = registry.find(name), collection(folder, rows), np.load(folder / "labels.npy", mmap_mode="r")
-    said = io.StringIO()
+    """Fit a method on `rows` images and ask it about all of them, or all training-free methods; a row of the table."""
+    given, labels = collection(folder, rows), np.load(folder / "labels.npy", mmap_mode="r")
     keep_memory()  # as the stages do
     forget_peak()
+    if name == TOGETHER:
+        parts = [_measured(part, given, labels) for part in known() if part not in (*TRAINED, *LEFT_OUT)]
+        row = parts[0] | {key: round(sum(part[key] for part in parts), 2) for key in SUMMED}
+        row |= {"recall": np.nan, "top1": np.nan, "top1_transductive": np.nan}
+    else:
+        row = _measured(name, given, labels)
+    return row | {"method": name, "peak_mb": round(peak())}
+
+
+def _measured(name: str, given: Collection, labels: np.ndarray) -> dict[str, Any]:
+    method, said, rows = registry.find(name), io.StringIO(), len(given.image_ids)
     start, cpu = time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
         if isinstance(method, TextMethod):
@@ -139,14 +152,12 @@ def measure(folder: Path, name: str, rows: int) -> dict[str, Any]:
     end, cpu = time.perf_counter(), time.process_time() - cpu
     recall = re.search(r"finds ([\d.]+)% of the nearest", said.getvalue())
     return {
-        "method": name,
         "rows": rows,
         "fit_seconds": round(between - start, 2),
         "answer_seconds": round(end - between, 2),
         "seconds": round(end - start, 2),
         "cpu_seconds": round(cpu, 2),
         "us_per_image": round(1e6 * (end - start) / rows, 1),
-        "peak_mb": round(peak()),
         "recall": float(recall[1]) if recall else np.nan,
         "top1": round(100 * right / rows, 1),
         "top1_transductive": np.nan
@@ -196,7 +207,8 @@ def run(sizes: Sequence[int], methods: Sequence[str], *, folder: Path, results: 
                 raise SystemExit(f"{name} failed on {rows:,} images") from None
             process.join()
             cost = f"{row['seconds']:8.2f} s ({row['cpu_seconds']:.2f} of CPU) {row['peak_mb']:6,} MB"
-            print(f"{rows:>9,} {name:18} {cost}  top-1 {row['top1']:.1f}", flush=True)
+            told = "" if name == TOGETHER else f"  top-1 {row['top1']:.1f}"
+            print(f"{rows:>9,} {name:18} {cost}{told}", flush=True)
             write([row], results)
 
 
@@ -204,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure, then write page and picture."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale_methods", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
-    parser.add_argument("--methods", nargs="+", default=[name for name in known() if name not in LEFT_OUT])
+    parser.add_argument("--methods", nargs="+", default=[*(name for name in known() if name not in LEFT_OUT), TOGETHER])
     parser.add_argument("--folder", type=Path, help="keep the features here for later runs; default: a temporary folder")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", action="store_true", help="run nothing")
@@ -218,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
                 results=arguments.results,
             )
     table = write([], arguments.results)
-    print(scale_methods_page.write(table, arguments.results, trained=TRAINED, left_out=LEFT_OUT))
+    print(scale_methods_page.write(table, arguments.results, trained=TRAINED, left_out=LEFT_OUT, together=TOGETHER))
     return 0
 
 

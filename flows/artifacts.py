@@ -13,12 +13,15 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from flows.artifact_key import artifact_key
+from flows.artifact_key import PICTURES, artifact_key
+from nola_core.corrections import sentence
 from nola_core.errors import NolaError
 from nola_core.evaluation import read_metrics
 from nola_core.files import read_json, read_table
 from nola_core.methods.method import InForce
-from nola_core.text import as_written
+from nola_core.report.headline import audited
+from nola_core.text import as_written, markdown_safe
+from nola_core.trust.names import verdict
 
 MAX_ROWS = 200
 MAX_PICTURE_BYTES = 220_000  # a third more once it is base64
@@ -46,25 +49,52 @@ def dataset_artifacts(root: Path, dataset: str) -> Iterator[Artifact]:
     if not report.is_file():
         raise NolaError(f"{report} does not exist: run `report`.")
     split = metrics["split"]
-    counts = f"{metrics['images']} images of the {split} split, {metrics['classes']} classes"
-    about = f"{dataset}: {counts} ({metrics['protocol']})"
+    about = f"{metrics['images']:,} images of the {split} split, {metrics['classes']} classes ({metrics['protocol']})"
+    if metrics.get("corrections"):
+        about += f". {sentence(metrics['corrections'])}"
     if metrics["methods"]:
         gain = f"Gain: points of top-1 accuracy over the baseline, {in_force[in_force.baseline].title}."
-        yield _table(dataset, "metrics", metrics_rows(metrics["methods"], in_force), f"{about}. {gain}")
-    scores = read_json(folder / "label_free.json")
-    yield _table(
-        dataset, "label_free", _label_free_rows(scores, in_force), f"{dataset}: signals that need no labels. None is an accuracy."
-    )
-    yield _pseudo_labels(folder, dataset)
-    if metrics["methods"]:
+        yield _table(dataset, "metrics", metrics_rows(metrics["methods"], in_force), f"{dataset}: {about}. {gain}")
         yield _per_class(folder / "per_class.csv", dataset, split, in_force)
-    for picture in sorted((folder / "figures").glob("*.png")):
-        title = picture.stem.replace("_", " ")
+    else:
+        rows = _label_free_rows(read_json(folder / "label_free.json"), in_force)
+        yield _table(dataset, "label_free", rows, f"{dataset}: signals that need no labels. None is an accuracy.")
+    yield _pseudo_labels(folder, dataset)
+    yield Artifact(
+        artifact_key(dataset, "summary"), "markdown", summary(root, dataset, about), f"{dataset}: result and next steps"
+    )
+
+
+def summary(root: Path, dataset: str, about: str) -> str:
+    """What came out, the picture of it, where the report is and what to do next, as markdown.
+
+    Args:
+        about: the images, classes and protocol in a line.
+    """
+    folder = root / "data" / dataset
+    metrics, in_force = read_metrics(folder / "metrics.json")
+    final = in_force[in_force.final].title
+    lines = [f"# {markdown_safe(dataset)}", "", about, ""]
+    told = verdict(read_json(folder / "names.json"))
+    if told:
+        lines += [f"**{markdown_safe(told)}**", ""]
+    if metrics["methods"]:
+        after, before = (_percent(metrics["methods"][one]["top1"]) for one in (in_force.final, in_force.baseline))
+        baseline = markdown_safe(in_force[in_force.baseline].title)
+        lines += [f"**{markdown_safe(final)} classifies {after} correctly**; the baseline, {baseline}, {before}.", ""]
+    if not metrics["methods"] or metrics.get("audit"):
+        lines += [markdown_safe(audited(metrics)), ""]
+    picture = next((file for name in PICTURES if (file := folder / "figures" / f"{name}.png").is_file()), None)
+    if picture:
         # An `image` artifact would print the whole address below the picture.
-        shown = f"![{title}]({_data_uri(picture)})"
-        yield Artifact(artifact_key(dataset, f"figure_{picture.stem}"), "markdown", shown, f"{dataset}: {title}")
-    text = f"# {dataset}\n\n{about}\n\nOpen the report in a browser: `{report}`\n"
-    yield Artifact(artifact_key(dataset, "report"), "markdown", text, f"{dataset}: where the report is")
+        lines += [f"![{picture.stem.replace('_', ' ')}]({_data_uri(picture)})", ""]
+    lines += [
+        f"- Report, to open in a browser: `{folder / 'report.html'}`",
+        f"- Images on a map: `nola explore {dataset}`",
+        f"- Accuracy from fifty images that you judge: `nola audit {dataset}`",
+        f"- Predictions as a table: `nola export {dataset} --to csv -o {dataset}.csv`",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def metrics_rows(scores: dict[str, dict[str, float]], in_force: InForce) -> list[dict[str, str]]:

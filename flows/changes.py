@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.durations import durations
 from flows.graph import DATA, Graph, Stage, read_graph
 from flows.inputs import FIRST_STEP
 from flows.locking import Notify
 from nola_core import inputs
+from nola_core.durations import durations
 from nola_core.errors import NolaError
 from nola_core.files import json_text, read_table
 
@@ -26,6 +26,7 @@ _PLAIN = {
     "table": "the table of descriptions changed",
     "prompts": "the prompts changed",
     "captions": "the captions changed",
+    "corrections": "the corrections changed",
     "classes": "the class names changed",
     "catalog": "the catalog's entry changed",
     "settings": "settings that the report shows changed",

@@ -27,13 +27,13 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 
 from flows.arguments import add_dataset_argument, guarded
-from flows.artifact_key import artifact_key
+from flows.artifact_key import PICTURES, artifact_key
 from flows.project import dataset_names
 from flows.server import use_server
 from nola_core.errors import NolaError
 
-FILES = ("metrics.json", "label_free.json", "pseudo_labels.parquet", "classes.parquet", "per_class.csv")
-"""What the artifacts of a data set are made of, beside its figures."""
+FILES = ("metrics.json", "label_free.json", "names.json", "pseudo_labels.parquet", "classes.parquet", "per_class.csv")
+"""What the artifacts of a data set are made of, beside the picture of its summary."""
 MARK = "fingerprint"
 PAGE = 200  # more the server does not send at once
 
@@ -50,16 +50,16 @@ def publish_dataset(root: Path, dataset: str) -> int:
     artifacts = list(dataset_artifacts(root, dataset))
     with get_client(sync_client=True) as client:
         latest = _latest(client, [artifact.key for artifact in artifacts])
-        report = artifact_key(dataset, "report")
+        summary = artifact_key(dataset, "summary")
         changed = [
             artifact
             for artifact in artifacts
             if latest.get(artifact.key, {}).get("data") != artifact.data
             or latest[artifact.key]["type"] != artifact.type
-            or (artifact.key == report and _mark(latest[report]) != mark)
+            or (artifact.key == summary and _mark(latest[summary]) != mark)
         ]
-        for artifact in sorted(changed, key=lambda artifact: artifact.key == report):  # the mark after all it stands for
-            metadata = {MARK: mark} if artifact.key == report and mark else None
+        for artifact in sorted(changed, key=lambda artifact: artifact.key == summary):  # the mark after all it stands for
+            metadata = {MARK: mark} if artifact.key == summary and mark else None
             client.create_artifact(request(artifact.key, artifact.type, artifact.data, artifact.description, metadata))
     return len(changed)
 
@@ -70,8 +70,8 @@ def published(client: SyncPrefectClient, root: Path, datasets: Iterable[str]) ->
     An artifact that somebody deleted in the interface is not missed here; `nola publish` brings it back.
     """
     marks = {dataset: mark for dataset in datasets if (mark := fingerprint(root, dataset)) is not None}
-    latest = _latest(client, [artifact_key(dataset, "report") for dataset in marks])
-    return {dataset for dataset, mark in marks.items() if _mark(latest.get(artifact_key(dataset, "report"), {})) == mark}
+    latest = _latest(client, [artifact_key(dataset, "summary") for dataset in marks])
+    return {dataset for dataset, mark in marks.items() if _mark(latest.get(artifact_key(dataset, "summary"), {})) == mark}
 
 
 def fingerprint(root: Path, dataset: str) -> str | None:
@@ -79,7 +79,7 @@ def fingerprint(root: Path, dataset: str) -> str | None:
     folder = root / "data" / dataset
     if not (folder / "report.html").is_file():
         return None
-    figures = sorted((folder / "figures").glob("*.png"))
+    figures = [picture for name in PICTURES if (picture := folder / "figures" / f"{name}.png").is_file()]
     digest = hashlib.sha256(str(folder).encode())
     try:
         for path in (Path(__file__).with_name("artifacts.py"), *(folder / name for name in FILES), *figures):

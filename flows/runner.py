@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psutil
 
-from flows.durations import record
 from flows.dvc_locks import Patience, await_repository, blocking_pids
 from flows.environment import child_environment
 from flows.locking import StoppedError
+from nola_core.durations import record
 from nola_core.errors import NolaError
 
 GRACE_SECONDS = 20.0

@@ -37,6 +37,10 @@ def print_summary(root: Path, results: Results, console: Console | None = None) 
         if told:
             console.print(printable(f"warning: {dataset}: {told}"), highlight=False, markup=False)
     for dataset in datasets:
+        told = _corrections(root / "data" / dataset / "metrics.json")
+        if told:
+            console.print(printable(f"{dataset}: {told}"), highlight=False, markup=False)
+    for dataset in datasets:
         report = root / "data" / dataset / "report.html"
         if report.is_file():
             console.print(str(report.absolute()), highlight=False, markup=False)
@@ -50,6 +54,16 @@ def _verdict(path: Path) -> str | None:
         return verdict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _corrections(path: Path) -> str:
+    """What people gave; empty for a label-free result, or none."""
+    from nola_core.corrections import sentence
+
+    try:
+        return sentence(json.loads(path.read_text(encoding="utf-8"))["corrections"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _top1(path: Path) -> dict[str, float]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nola_core.corrections import sentence
 from nola_core.methods.method import InForce
 
 QUANTILE = 1.959963984540054
@@ -19,9 +20,9 @@ class Score:
     """What one run says of one method on one data set; shares in [0, 1], None where it was not measured.
 
     Attributes:
-        top1: accuracy on the labelled images.
-        low, high: its 95 % interval (Wilson).
-        labelled: images the accuracy was measured on.
+        top1: accuracy on the labelled images; without any, of all images by an audit.
+        low, high: its 95 % interval: Wilson's, or that of the audit.
+        labelled: images the accuracy was measured on; those that a person judged in an audit.
         images: all of the split.
         split: the reported split.
         transductive: whether the methods were fitted on these very images.
@@ -29,6 +30,8 @@ class Score:
         neighbors: share of images predicted to be what most of their neighbours in the self-supervised features are.
         variety: nuclear norm of the predicted classes; 1 if all classes are predicted equally often.
         entropy: of the mean prediction, over log C.
+        audited: whether the accuracy is that of an audit.
+        corrections: how many corrections of each kind people gave before the methods were fitted; empty for a label-free result.
     """
 
     top1: float | None
@@ -42,6 +45,13 @@ class Score:
     neighbors: float | None
     variety: float | None
     entropy: float | None
+    audited: bool = False
+    corrections: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def measured_on(self) -> tuple[object, ...]:
+        """Accuracies are comparable where this is the same: the images, and the class list as far as it was corrected."""
+        return self.split, self.labelled, *(self.corrections.get(kind, 0) for kind in ("merges", "classes"))
 
 
 @dataclass(frozen=True)
@@ -65,9 +75,11 @@ class Row:
         return _difference(self.scores.get(run), None if over is None else over.scores.get(run))
 
     def change(self, run: str, since: str) -> float | None:
-        """Top-1 of a run less that of another run; None where one was not measured, or they were measured on other images."""
+        """Top-1 of a run less that of another run; None where one was not measured, or on other images, or by an audit."""
         mine, theirs = self.scores.get(run), self.scores.get(since)
-        same = mine is not None and theirs is not None and (mine.split, mine.labelled) == (theirs.split, theirs.labelled)
+        if mine is None or theirs is None or mine.audited or theirs.audited:
+            return None
+        same = mine.measured_on == theirs.measured_on
         return _difference(mine, theirs) if same else None
 
     def values(self) -> dict[str, Any]:
@@ -115,7 +127,11 @@ class Comparison:
         datasets = []
         for dataset in self.datasets:
             scores = {row.title: row.scores[run] for row in self.of(dataset) if run in row.scores}
-            top1 = {title: score.top1 for title, score in scores.items() if score.top1 is not None and not score.transductive}
+            top1 = {
+                title: score.top1
+                for title, score in scores.items()
+                if score.top1 is not None and not (score.transductive or score.audited)
+            }
             if top1:
                 datasets.append(dataset)
             for title, value in top1.items():
@@ -132,13 +148,23 @@ class Comparison:
             if not self.measured(dataset):
                 found.append(
                     f"{dataset} has no labels, so no accuracy was measured. Agreement, neighbors and variety are signals: "
-                    "a high value is no high accuracy."
+                    f"a high value is no high accuracy. nola audit {dataset} measures it."
+                )
+            elif first.audited:
+                found.append(
+                    f"{dataset}: the accuracies are those of an audit of {first.labelled:,} images. The best of several looks "
+                    "better than it is."
                 )
             elif first.transductive:
                 found.append(f"{dataset} has no test images: its accuracies are on the images the methods were fitted on.")
-            others = {(score.split, score.labelled) for row in self.of(dataset) for score in row.scores.values()}
+            for run in self.runs:
+                told = next((row.scores[run].corrections for row in self.of(dataset) if run in row.scores), {})
+                if told:
+                    found.append(f"{dataset}{'' if run == self.runs[0] else f', {run}'}: {sentence(told)}.")
+            others = {score.measured_on for row in self.of(dataset) for score in row.scores.values()}
             if len(others) > 1:
-                found.append(f"{dataset}: the runs were measured on different images, so their accuracies are not subtracted.")
+                what = "images" if len({one[:2] for one in others}) > 1 else "class lists"
+                found.append(f"{dataset}: the runs were measured on different {what}, so their accuracies are not subtracted.")
         return found
 
 
@@ -168,6 +194,11 @@ def _score(metrics: Mapping[str, Any], method: str) -> Score:
     free = metrics["label_free"].get(metrics["split"], {}).get(method, {})
     top1, labelled = metrics["methods"].get(method, {}).get("top1"), int(metrics["labelled"])
     low, high = (None, None) if top1 is None else interval(top1, labelled)
+    audit = metrics.get("audit") or {}
+    audited = not metrics["methods"] and method in audit.get("methods", {})
+    if audited:
+        top1, low, high = (audit["methods"][method][key] for key in ("accuracy", "low", "high"))
+        labelled = int(audit["labels"])
     return Score(
         top1=top1,
         low=low,
@@ -180,6 +211,8 @@ def _score(metrics: Mapping[str, Any], method: str) -> Score:
         neighbors=free.get("neighbors_ssl"),
         variety=free.get("answer_nuclear_norm"),
         entropy=free.get("mean_prediction_entropy"),
+        audited=audited,
+        corrections=metrics.get("corrections") or {},
     )
 
 
@@ -247,7 +280,7 @@ def draw(comparison: Comparison, path: Path) -> None:
             axes.grid(axis="x")
             score = next(iter(rows[0].scores.values()))
             axes.set_title(short(dataset, 40))
-            images = f"{score.labelled:,} {score.split} images"
+            images = f"audit of {score.labelled:,} images" if score.audited else f"{score.labelled:,} {score.split} images"
             axes.set_xlabel(f"top-1 accuracy, {images}" if measured else "agrees with the final method (no labels)")
         if len(comparison.runs) > 1:
             handles = [

@@ -120,6 +120,8 @@ class Settings(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7777
     datasets: list[str] = Field(default_factory=list)
     """Names; `data/<name>.yaml` defines each."""
+    corrections: bool = True
+    """Whether `data/<name>.corrections.csv` counts; false gives the result without the file."""
     methods: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: list(METHODS))
     """The methods that run, in the order of all tables."""
     text_classifier: str = "cde"

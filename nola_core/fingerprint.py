@@ -9,7 +9,10 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 NAME = "nola_core"
 ROOT = Path(__file__).parent
@@ -21,9 +24,12 @@ NEUTRAL = frozenset(
         "backbones.hub",
         "backbones.pairs",  # the pair it resolves is an input itself
         "config",  # likewise
+        "corrections",  # likewise
+        "datasets.corrected",  # likewise
         "datasets.definition",  # likewise
         "datasets.source",
         "device",
+        "durations",
         "errors",
         "files",
         "fingerprint",
@@ -69,8 +75,7 @@ class Package:
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
-        self._trees: dict[str, ast.Module] = {}
-        self._digests: dict[str, str] = {}
+        self._modules: dict[str, _Module] = {}
         self._imported: dict[str, set[str]] = {}
 
     def code(self, roots: Iterable[str], *, files: Iterable[str] = ()) -> str:
@@ -79,12 +84,12 @@ class Package:
         Args:
             roots: modules by their dotted names, and Python files outside of the package by their paths. They count even where
                 `NEUTRAL` or `PLUGINS` names them.
-            files: further files the code reads, relative to the package, such as `report/template.html`.
+            files: further files the code reads, relative to the package, such as `report/page/page.html`.
         """
         digest = hashlib.sha256()
         for name in sorted(self.reached(roots)):
             shown = Path(name).name if name.endswith(".py") else name
-            digest.update(f"{shown}:{self._digest(name)};".encode())
+            digest.update(f"{shown}:{self._module(name).digest};".encode())
         for name in sorted(files):
             digest.update(f"{name}:".encode() + (self._root / name).read_bytes())
         return digest.hexdigest()
@@ -101,28 +106,21 @@ class Package:
                 todo += [other for other in self._imports(name) if other not in NEUTRAL and (inside or not _is_plugin(other))]
         return seen
 
-    def _digest(self, name: str) -> str:
-        """Digest of the module's syntax tree without docstrings and positions."""
-        if name not in self._digests:
-            self._imports(name)  # must see the whole tree, before it is stripped
-            self._digests[name] = hashlib.sha256(ast.dump(_Bare().visit(self._tree(name))).encode()).hexdigest()
-        return self._digests[name]
-
-    def _tree(self, name: str) -> ast.Module:
-        if name not in self._trees:
-            self._trees[name] = ast.parse(self._file(name).read_text(encoding="utf-8"))
-        return self._trees[name]
+    def _module(self, name: str) -> _Module:
+        if name not in self._modules:
+            self._modules[name] = _parsed(self._file(name).read_text(encoding="utf-8"))
+        return self._modules[name]
 
     def _imports(self, name: str) -> set[str]:
         """The modules of the package that a module imports anywhere, except imports for type checkers only."""
         if name not in self._imported:
-            self._imported[name] = {found for node in _statements(self._tree(name)) for found in self._named(node)}
+            self._imported[name] = {found for node in self._module(name).imports for found in self._named(node)}
         return self._imported[name]
 
-    def _named(self, node: ast.AST) -> Iterator[str]:
+    def _named(self, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if self._has(alias.name))
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and self._has(node.module or ""):
+        elif node.level == 0 and self._has(node.module or ""):
             for alias in node.names:
                 yield self._defining(str(node.module), alias.name)
 
@@ -131,7 +129,7 @@ class Package:
         if self._has(f"{module}.{name}"):
             return f"{module}.{name}"
         if self._file(module).name == "__init__.py":
-            for node in _statements(self._tree(module)):
+            for node in self._module(module).imports:
                 if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
                     return self._defining(str(node.module), name)
         return module
@@ -146,6 +144,29 @@ class Package:
         base = self._root.joinpath(*name.split(".")[1:])
         package = base / "__init__.py"
         return package if package.is_file() else base.with_suffix(".py")
+
+
+class _Module(NamedTuple):
+    """A module's import statements, except those for type checkers, and the digest of its code."""
+
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    digest: str
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> _Module:
+    """By its text, so that a process that looks again, as a stage does at its end, parses only what has changed."""
+    tree = _tree(text)
+    imports = tuple(node for node in _statements(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return _Module(imports, hashlib.sha256(ast.dump(_Bare().visit(tree)).encode()).hexdigest())  # _Bare edits the tree
+
+
+def _tree(text: str) -> ast.Module:
+    """`ast.parse`, tried again where it fails because another thread parses at the same time (Python 3.11; cpython#106905)."""
+    for _ in range(9):
+        with suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
 
 
 class _Bare(ast.NodeTransformer):

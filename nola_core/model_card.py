@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nola_core.text import enumerated, printable
+from nola_core.corrections import sentence
+from nola_core.text import enumerated, markdown_safe, printable
 
 LICENCES = frozenset(
     {"mit", "apache-2.0", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0"}
@@ -29,15 +30,15 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
     front = {
         "library_name": "nola",
         "pipeline_tag": "image-classification" if about["method"] != "zero_shot" else "zero-shot-image-classification",
-        "tags": list(dict.fromkeys(["nola", "clip", "label-free", about["method"]])),
+        "tags": list(dict.fromkeys(["nola", "clip", *([] if about.get("corrections") else ["label-free"]), about["method"]])),
         **_licence(about["backbones"].values()),
         **_results(about),
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", ""]
-    lines += [f"# {_text(about['title'])} for {_text(about['dataset'])}", ""]
+    lines += [f"# {markdown_safe(about['title'])} for {markdown_safe(about['dataset'])}", ""]
     lines += [
-        f"An image classifier for {len(names):,} classes, made by NoLA {about['nola']} without any label.",
-        f"{_text(about['title'])}: {_text(about['summary'])}.",
+        f"An image classifier for {len(names):,} classes, made by NoLA {about['nola']}{_labels(about)}.",
+        f"{markdown_safe(about['title'])}: {markdown_safe(about['summary'])}.",
         "",
         "## Use",
         "",
@@ -56,19 +57,24 @@ def card(about: Mapping[str, Any], *, include_weights: bool) -> str:
         "",
         "## Classes",
         "",
-        enumerated(map(_text, names), most=SHOWN),
+        enumerated(map(markdown_safe, names), most=SHOWN),
         "",
         "## Made with",
         "",
-        f"- method: {_text(about['title'])} (`{about['method']}`), preset `{about['preset']}`, options "
+        f"- method: {markdown_safe(about['title'])} (`{about['method']}`), preset `{about['preset']}`, options "
         f"{_code(json.dumps(about['options']))}",
     ]
     if about["paper"]:
-        lines.append(f"- paper: {_text(about['paper'])}")
+        lines.append(f"- paper: {markdown_safe(about['paper'])}")
     kept = "included in this folder" if include_weights else "referenced by name and hash, not included"
     lines += [f"- frozen weights: {', '.join(base)}; {kept}"]
     lines += ["- templates: " + "; ".join(_code(template) for template in about["templates"]), ""]
     return "\n".join(lines)
+
+
+def _labels(about: Mapping[str, Any]) -> str:
+    given = about.get("corrections")
+    return f". {sentence(given)}" if given else " without any label"
 
 
 def _licence(backbones: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -88,7 +94,10 @@ def _results(about: Mapping[str, Any]) -> dict[str, Any]:
     if not measured:
         return {}
     dataset = {"name": about["dataset"], "type": about["dataset"], "split": measured["split"]}
-    metrics = [{"type": "accuracy", "name": "Top-1 accuracy", "value": round(float(measured["top1"]), 4)}]
+    audit = measured.get("audit")
+    value = measured["top1"] if "top1" in measured else audit["accuracy"]
+    name = "Top-1 accuracy" if "top1" in measured else f"Top-1 accuracy, by an audit of {audit['labels']:,} images"
+    metrics = [{"type": "accuracy", "name": name, "value": round(float(value), 4)}]
     result = {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": metrics}
     name = f"{about['title']} for {about['dataset']}"
     return {"metrics": ["accuracy"], "model-index": [{"name": name, "results": [result]}]}
@@ -117,7 +126,7 @@ def _measured(measured: Mapping[str, Any] | None) -> str:
 def _weights(backbone: Mapping[str, Any]) -> str:
     spec = backbone["spec"]
     name = " ".join(str(spec[key]) for key in ("model", "pretrained", "checkpoint") if spec.get(key))
-    licence = _text(backbone["licence"]) if backbone.get("licence") else "not recorded, see where the weights come from"
+    licence = markdown_safe(backbone["licence"]) if backbone.get("licence") else "not recorded, see where the weights come from"
     return f"{_code(name)} (licence: {licence})"
 
 
@@ -125,8 +134,3 @@ def _code(text: str) -> str:
     """A code span, whatever the text holds."""
     fence = "``" if "`" in text else "`"
     return f"{fence}{printable(text)}{fence}"
-
-
-def _text(text: str) -> str:
-    """Text of others, in one line, that Markdown shows as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|!&" else letter for letter in printable(text))

@@ -74,6 +74,8 @@ class About(Section):
     """Estimated share of every class among the images; null: not estimated."""
     measured: dict[str, Any] | None = None
     """What `evaluate` measured with labels: `split, images, top1, ...`, and `audit`; null: not measured."""
+    corrections: dict[str, int] | None = None
+    """How many corrections people gave before the methods were fitted: `images, merges, classes`; null: none."""
     files: dict[str, str] = {}  # noqa: RUF012  (pydantic copies it)
     """File of this folder -> SHA-256."""
 
@@ -104,7 +106,8 @@ def save(classifier: Classifier, folder: Path, *, include_weights: bool = False)
             path.relative_to(scratch).as_posix(): sha256_file(path) for path in sorted(scratch.rglob("*")) if path.is_file()
         }
         checked = validate(About, about, source=MODEL)
-        write_json(scratch / MODEL, checked.model_dump(mode="json"))
+        unsaid = {"corrections"} if checked.corrections is None else None
+        write_json(scratch / MODEL, checked.model_dump(mode="json", exclude=unsaid))
         (scratch / "README.md").write_text(card(about, include_weights=include_weights), encoding="utf-8")
     return folder
 

@@ -5,7 +5,7 @@ They are written in chunks and read one split and method at a time, so that memo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from nola_core.corrections import NO_CLASS
 from nola_core.errors import NolaError
 from nola_core.files import PREDICTION_SCHEMA
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor  # a stage that only reads tables runs without torch, whose import takes seconds
 
 TOP = 5
+GIVEN_SCHEMA = PREDICTION_SCHEMA.append(pa.field("given", pa.int32()))
+"""Of predictions.parquet where people corrected images: the class they gave, `NO_CLASS` for none, null for other images."""
 CHUNK_CELLS = 1 << 23
 """Probabilities computed at once: 32 MB as float32."""
 
@@ -111,6 +114,39 @@ def predict(
         yield prediction_table(image_ids.iloc[start:stop], p, split=split, method=method), p
 
 
+def with_given(table: pa.Table, given: Mapping[str, int]) -> pa.Table:
+    """A prediction table with the column `given`; the method's own answers stay as they are.
+
+    Args:
+        given: image id -> class id, or `NO_CLASS`.
+    """
+    column = [given.get(image_id) for image_id in table["image_id"].to_pylist()]
+    return table.append_column(GIVEN_SCHEMA.field("given"), pa.array(column, pa.int32()))
+
+
+def corrected(
+    image_ids: Iterable[str], classes: np.ndarray, probabilities: np.ndarray, given: Mapping[str, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best classes of images and their probabilities, with probability 1 for the class that a correction gives.
+
+    Args:
+        image_ids: of the n rows.
+        classes: int [n, t], best first.
+        probabilities: float [n, t].
+        given: image id -> class id; images that are of `NO_CLASS` keep the method's answer.
+    """
+    if not given:
+        return classes, probabilities
+    classes, probabilities = classes.copy(), probabilities.copy()
+    for row, image_id in enumerate(image_ids):
+        own = given.get(image_id, NO_CLASS)
+        if own != NO_CLASS:
+            others = [one for one in classes[row] if one != own]
+            classes[row] = [own, *others][: classes.shape[1]]
+            probabilities[row] = np.arange(classes.shape[1]) == 0
+    return classes, probabilities
+
+
 @dataclass(frozen=True)
 class Predictions:
     """A prediction table on disk or in memory."""
@@ -148,6 +184,15 @@ class Predictions:
             pairs = pa.table(batch).group_by(["split", "method"]).aggregate([])
             seen.update(dict.fromkeys(zip(pairs["split"].to_pylist(), pairs["method"].to_pylist(), strict=True)))
         return list(seen)
+
+    def given(self, split: str | None = None) -> dict[str, int]:
+        """Image id -> the class that a correction gives it, or `NO_CLASS`; of one split, None for all."""
+        if "given" not in self.source.schema.names:
+            return {}
+        wanted = pc.field("given").is_valid()
+        wanted = wanted if split is None else wanted & (pc.field("split") == split)
+        table = self.source.to_table(columns=["image_id", "given"], filter=wanted)
+        return dict(zip(table["image_id"].to_pylist(), table["given"].to_pylist(), strict=True))
 
     def read(self, split: str, method: str | None, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of the rows of one split and method, None for all methods; lists stay Arrow arrays, see `matrix`."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping, Set
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from nola_core.corrections import NO_CLASS
 from nola_core.errors import NolaError
 from nola_core.prediction import matrix
 from nola_core.text import enumerated
@@ -25,6 +27,8 @@ SCHEMA = pa.schema(
         ("why", pa.string()),
     ]
 )
+GIVEN = "given: a correction"
+"""The reason for a pseudo-label that a person gave."""
 ORDINALS = ("first", "second", "third")
 
 
@@ -40,6 +44,7 @@ def select(
     *,
     k: int,
     unpredicted: Literal["error", "skip"],
+    given: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """The k most confident images of every class.
 
@@ -49,12 +54,16 @@ def select(
     keeps one: its most confident candidate that is no other class's best. Where there is no such candidate, one of those classes
     makes do with another of its own, so that as many classes as possible have a pseudo-label.
 
+    An image that a correction gives to a class is a pseudo-label of it, before all others and beyond the k, and a candidate of no
+    other class; one that is of no class is no candidate at all. A class with a given image takes no second or third answers.
+
     Args:
         predictions: prediction table rows of one method on the images to choose from.
         names: class names by class id.
         k: images a class, see `per_class`.
         unpredicted: what to do about a class that ends without any: it is among nobody's first three answers, or each image it is
             an answer for is the only one of another class. `skip` leaves it out; `classes_without` names it.
+        given: image id -> class id, `corrections.NO_CLASS` for none; images without a prediction are ignored.
 
     Returns:
         Every candidate with `class_id, confidence, margin, rank` (from 1, inside its class), `selected` and `why`.
@@ -63,24 +72,33 @@ def select(
     Raises:
         NolaError: there is such a class, with `unpredicted="error"`.
     """
+    given = given or {}
+    pinned = _given(predictions["image_id"], given)
+    if given:
+        predictions = predictions[~predictions["image_id"].isin(list(given))]
     top_classes = matrix(predictions["top_classes"])
     top = matrix(predictions["top_probabilities"])
     members = [_members(top_classes[:, place], len(names)) for place in range(min(len(ORDINALS), top_classes.shape[1]))]
-    image_ids = predictions["image_id"].to_numpy()
+    image_ids, having = predictions["image_id"].to_numpy(), set(pinned["class_id"])
     parts = []
     for class_id in range(len(names)):
         for place, rows_of in enumerate(members):
             rows = rows_of[class_id]
+            if place and class_id in having:
+                break  # it need not make do with second answers
             if len(rows):
                 parts.append(_candidates(class_id, place, image_ids[rows], top[rows], k))
                 break
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True) if parts else pinned.head(0).assign(answer="")
     chosen = table[table["selected"]].sort_values(["confidence", "class_id"], ascending=[False, True], kind="stable")
     twice = chosen.index[chosen.duplicated("image_id")]
     table.loc[twice, "selected"] = False
     table.loc[twice, "why"] = "not selected: another class has this image with higher confidence"
-    _one_for_each(table)
+    _one_for_each(table, having=having)
     table = table.drop(columns="answer")
+    if len(pinned):
+        table["rank"] += table["class_id"].map(pinned["class_id"].value_counts()).fillna(0).astype(int)
+        table = pd.concat([pinned, table], ignore_index=True).sort_values(["class_id", "rank"], kind="stable", ignore_index=True)
     empty = classes_without(table, names)
     if empty and unpredicted == "error":
         raise NolaError(
@@ -102,16 +120,28 @@ def named(some: list[str], total: int, most: int = 5) -> str:
     return f"{len(some):,} of {total:,} classes: " + enumerated((f"'{name}'" for name in some), most=most)
 
 
-def _one_for_each(table: pd.DataFrame) -> None:
+def _given(image_ids: pd.Series[str], given: Mapping[str, int]) -> pd.DataFrame:
+    """The rows of the images that corrections give to a class, in order of the images."""
+    mine = [(image_id, given[image_id]) for image_id in image_ids if given.get(image_id, NO_CLASS) != NO_CLASS]
+    table = pd.DataFrame(mine, columns=["image_id", "class_id"]).astype({"image_id": "str", "class_id": "int64"})
+    return table.assign(
+        confidence=np.float32(1), margin=np.float32(1), rank=table.groupby("class_id").cumcount() + 1, selected=True, why=GIVEN
+    )
+
+
+def _one_for_each(table: pd.DataFrame, having: Set[int]) -> None:
     """Give, in place, one candidate to every class that has candidates and none selected, as far as there are enough images.
 
     A maximum matching of classes and images by augmenting paths. It begins with every class at its best selected image.
+
+    Args:
+        having: classes that need none.
     """
     classes, images = table["class_id"].to_numpy(), pd.factorize(table["image_id"])[0]
     selected = np.flatnonzero(table["selected"])
     holder = dict(zip(images[selected], selected, strict=True))
     own = {classes[row]: row for row in selected[::-1]}  # each class's best one: its rows stand in order of rank
-    starved = [class_id for class_id in np.unique(classes) if class_id not in own]
+    starved = [class_id for class_id in np.unique(classes) if class_id not in own and class_id not in having]
     if not starved:
         return
     owner = {images[row]: row for row in own.values()}

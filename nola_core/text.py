@@ -27,6 +27,11 @@ def enumerated(items: Iterable[object], *, most: int = 5) -> str:
     return ", ".join(found[:most]) + rest
 
 
+def markdown_safe(text: str) -> str:
+    """`text` in one line, so that Markdown shows it as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|!&" else letter for letter in printable(text))
+
+
 def spreadsheet_safe(value: T) -> T:
     """A text, or a frame of texts, changed so that a spreadsheet does not treat any text as a formula; numbers do not change.
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -13,9 +14,31 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
-LONGEST = "tests/test_pipeline.py"
+UNITS = (
+    ("tests/flows/test_wheel.py",),
+    ("tests/test_pipeline.py",),
+    ("tests/flows/test_", "tests/flows/commands/test_run.py"),  # which share a Prefect server
+    ("tests/stages/",),  # which share a finished project
+)
+"""Beginnings of the names of tests that one process runs one after the other, the longest units first; any other file is one."""
+
+
+def unit(nodeid: str) -> str:
+    return next((found[0] for found in UNITS if nodeid.startswith(found)), nodeid.split("::")[0])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: two processes take a file at a time, and neither shall wait for the other at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    """The longest units first: no process shall wait for the other at the end."""
+    order = [found[0] for found in UNITS]
+    items.sort(key=lambda item: order.index(found) if (found := unit(item.nodeid)) in order else len(order))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    return Scheduling(config, log)

@@ -51,10 +51,38 @@ def test_rows_by_data_set_and_method_with_gains_and_changes() -> None:
     assert note.startswith("birds has no labels, so no accuracy was measured.")
 
 
+def test_without_labels_the_accuracy_is_that_of_an_audit() -> None:
+    figures = {"accuracy": 0.9, "low": 0.8, "high": 0.95}
+    audit = {"labels": 50, "methods": {"nola": figures, "zero_shot": {**figures, "accuracy": 0.84}}}
+    found = compare({"now": {"birds": metrics({}) | {"audit": audit}}, "before": {"birds": metrics({}) | {"audit": audit}}})
+    final = found.of("birds")[-1]
+    score = final.scores["now"]
+    assert (score.top1, score.low, score.high, score.labelled, score.audited) == (0.9, 0.8, 0.95, 50, True)
+    assert final.gain("now", found.baseline("birds")) == pytest.approx(0.06) and final.change("now", "before") is None
+    assert found.measured("birds") and found.means("now") == ([], {})
+    assert found.notes()[0].startswith("birds: the accuracies are those of an audit of 50 images.")
+    labelled = compare({"now": {"pets": metrics(FULL) | {"audit": audit}}}).of("pets")[-1].scores["now"]
+    assert (labelled.top1, labelled.labelled, labelled.audited) == (0.8, 100, False)
+
+
 def test_accuracies_on_other_images_are_not_subtracted() -> None:
     found = compare({"now": {"pets": metrics(FULL)}, "before": {"pets": metrics(FULL, labelled=50)}})
     assert found.rows[0].change("now", "before") is None
     assert found.notes() == ["pets: the runs were measured on different images, so their accuracies are not subtracted."]
+
+
+def test_corrections_are_said_and_another_class_list_is_not_compared() -> None:
+    corrected = {**metrics(FULL), "corrections": {"images": 3, "merges": 0, "classes": 0, "left_out": 0}}
+    found = compare({"now": {"pets": corrected}, "before": {"pets": metrics(FULL)}})
+    assert found.rows[0].change("now", "before") == 0
+    assert found.notes() == ["pets: 3 corrections were given (3 images): not label-free."]
+    corrected["corrections"]["merges"] = 1
+    found = compare({"now": {"pets": metrics(FULL)}, "before": {"pets": corrected}})
+    assert found.rows[0].change("now", "before") is None
+    assert found.notes() == [
+        "pets, before: 4 corrections were given (3 images, 1 merged class): not label-free.",
+        "pets: the runs were measured on different class lists, so their accuracies are not subtracted.",
+    ]
 
 
 def test_a_data_set_that_only_the_other_run_has() -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from tests.test_inputs import EDITS
+
 ROOT = Path(__file__).parent.parent
 STAGES: dict[str, dict[str, Any]] = {
     name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
@@ -63,3 +65,17 @@ def test_the_first_step_runs_every_time_and_writes_the_entries() -> None:
     assert list(stages) == ["resolve"]
     assert stages["resolve"]["always_changed"] and stages["resolve"]["wdir"] == ".."
     assert paths(stages["resolve"]["outs"]) == ["data/inputs"]
+
+
+def test_corrections_reach_training_through_the_entries_of_these_stages_alone() -> None:
+    """They are labels that a person gave to train on: declared, a file of their own, and never those of `labels.parquet`."""
+    for name, stage in STAGES.items():
+        touched = [path for kind in ("deps", "outs", "metrics", "plots") for path in paths(stage.get(kind, []))]
+        assert not [path for path in touched if "corrections" in path], f"{name} reads them past its entry"
+    told = {
+        stage
+        for edit, (_, stages) in EDITS.items()
+        if edit.startswith(("a corrected", "a merged", "a new class"))
+        for stage in stages
+    }
+    assert told == {"prepare", "describe", "select", "fit", "tune", "predict", "evaluate"}

@@ -1,10 +1,11 @@
 """Fingerprints of code for small hand-written packages."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
-from nola_core.fingerprint import NEUTRAL, PLUGINS, SHARED, Package
+from nola_core.fingerprint import NEUTRAL, PLUGINS, SHARED, Package, _parsed
 from nola_core.methods.registry import PARTS, names
 
 STAGE = """
@@ -91,6 +92,21 @@ def test_what_can_change_a_result_counts(package: Path, file: str, old: str, new
     assert old in text
     (package / file).write_text(text.replace(old, new))
     assert code(package) != before
+
+
+def test_another_thread_that_parses_does_no_harm(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, real, calls = code(package), ast.parse, 0
+
+    def parse(text: str) -> ast.Module:  # as Python 3.11 fails now and then; see cpython#106905
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            raise SystemError("AST constructor recursion depth mismatch (before=93, after=76)")
+        return real(text)
+
+    monkeypatch.setattr(ast, "parse", parse)
+    _parsed.cache_clear()
+    assert code(package) == before and calls > 2
 
 
 def test_a_plugin_counts_with_all_it_imports_once_it_is_named(package: Path) -> None:

@@ -39,6 +39,11 @@ def test_the_hub_reads_the_accuracy_only_where_it_was_measured() -> None:
     (result,) = data.eval_results
     assert (result.task_type, result.metric_type, result.metric_value) == ("image-classification", "accuracy", 0.8765)
     assert result.dataset_name == 'pets: "my" #1' and result.dataset_split == "test" and data.metrics == ["accuracy"]
+    audit = {"accuracy": 0.9, "low": 0.8, "high": 0.96, "labels": 50}
+    text = card(about("MIT", "MIT", measured={"split": "train", "audit": audit}), include_weights=False)
+    (result,) = ModelCard(text).data.eval_results
+    assert (result.metric_name, result.metric_value) == ("Top-1 accuracy, by an audit of 50 images", 0.9)
+    assert "Accuracy 90.0% (95 % interval 80.0% to 96.0%)" in text and "labelled images" not in text
     data = ModelCard(card(about("MIT", "MIT"), include_weights=False)).data
     assert data.eval_results is None and data.get("metrics") is None
 

@@ -52,6 +52,21 @@ def test_a_class_that_is_nobodys_first_answer_takes_its_second_answers_then_its_
     assert 3 not in chosen.index
 
 
+def test_given_images_come_first_beyond_the_k_and_are_candidates_of_no_other_class() -> None:
+    p = [[0.7, 0.2, 0.1], [0.9, 0.1, 0.0], [0.5, 0.4, 0.1], [0.1, 0.8, 0.1], [0.6, 0.2, 0.2]]
+    chosen = select(table(p), ["a", "b", "c"], k=1, unpredicted="error", given={"i1": 1, "i4": -1, "i2": 2, "gone": 0})
+    rows = chosen[chosen["selected"]][["class_id", "image_id", "rank"]]
+    assert rows.to_numpy().tolist() == [[0, "i0", 1], [1, "i1", 1], [1, "i3", 2], [2, "i2", 1]]
+    assert chosen["confidence"].tolist() == pytest.approx([0.7, 1, 0.8, 1])
+    assert chosen.loc[chosen["image_id"] == "i1", "why"].tolist() == ["given: a correction"]
+    assert not (chosen["image_id"] == "i4").any() and len(chosen) == len(rows)
+
+
+def test_all_images_given_leaves_nothing_to_choose() -> None:
+    chosen = select(table([[0.7, 0.3], [0.9, 0.1]]), ["a", "b"], k=1, unpredicted="error", given={"i0": 0, "i1": 1})
+    assert chosen["image_id"].tolist() == ["i0", "i1"] and chosen["selected"].all()
+
+
 def test_a_class_nobody_predicts_is_named() -> None:
     p = [[0.4, 0.3, 0.2, 0.1, 0.0]] * 4
     names = ["a", "b", "c", "dodo", "emu"]
@@ -90,7 +105,7 @@ def test_two_classes_that_would_be_empty_both_get_an_image_where_there_are_two()
     assert classes_without(chosen, ["a", "b", "c", "d"]) == ["d"], "its only image is the only one of b"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 12), st.integers(1, 30), st.integers(1, 8), st.floats(0, 6))
 def test_as_many_classes_as_possible_have_a_pseudo_label_and_none_ends_empty_in_silence(
     seed: int, classes: int, images: int, k: int, bias: float

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.commands.delivery import MODEL, PAGE, TABLE, deliver
 from flows.commands.options import Json, Quiet, Templates
 from flows.commands.output import made, notice, print_json
+from flows.commands.place import WORK
 from flows.commands.project import complete_pair
 from nola_core.errors import NolaError
 from nola_core.text import enumerated
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from nola_core.adaptation import Work
     from nola_core.estimate import Estimate
 
-WORK = ".nola-run"
-"""In the output folder: what an interrupted run goes on from, and, after a run, the features."""
-TABLE, MODEL, PAGE = "predictions.csv", "model", "report.html"
 ASK_SECONDS = 60.0
 """Longer runs ask before they start, where somebody can answer."""
 LONGEST_SECONDS = 600.0
@@ -106,15 +105,16 @@ def adapt(
         with _stages(quiet=quiet):
             for step in STEPS + PAGE_STEPS:
                 job.run(*step)
-        counts = _deliver(job, output)
+        counts = deliver(job, output)
         findings = _findings(job, counts)
-        _tidy(work, str(images))
+        write_json(work / "run.json", {"images": str(images), "dataset": job.name, "agreed": None})
     paths = {"predictions": output / TABLE, "model": output / MODEL, "report": output / PAGE}
     if as_json:
         print_json({**{key: str(path) for key, path in paths.items()}, **counts, "findings": findings})
         return
     for line in [_counted(counts), *findings]:
         notice(line, quiet=quiet)
+    notice(f"next: nola explore {output} shows the images, nola audit {output} measures the accuracy", quiet=quiet)
     for path in paths.values():
         made(path)
 
@@ -311,22 +311,6 @@ def _resumable(*, quiet: bool) -> Iterator[None]:
         raise
 
 
-def _deliver(job: Work, output: Path) -> dict[str, Any]:
-    """Write the three results; returns `images`, `unreadable` and the images of each class."""
-    from nola_core.files import replacing
-    from nola_core.sinks import opened
-
-    table = job.predictions({})
-    with opened(output / TABLE) as write:
-        write(table)
-    with replacing(output / MODEL) as scratch:
-        shutil.copytree(job.paths["model"], scratch)
-    with replacing(output / PAGE) as scratch:
-        shutil.copyfile(job.paths["report.html"], scratch)
-    classes = {str(name): int(count) for name, count in table["class"].value_counts().items()}
-    return {"images": len(table), "unreadable": int(table["reason"].notna().sum()), "classes": classes}
-
-
 def _counted(counts: Mapping[str, Any]) -> str:
     most = enumerated(f"{count:,} {name}" for name, count in counts["classes"].items())
     return f"{counts['images']:,} images: {most}"
@@ -349,15 +333,3 @@ def _findings(job: Work, counts: Mapping[str, Any]) -> list[str]:
     if len(unnamed):
         found.append(f"{groups.sentence(unnamed)} The report shows them.")
     return found
-
-
-def _tidy(work: Path, images: str) -> None:
-    """Keep the features alone: with other class names the next run embeds nothing."""
-    from nola_core.device import cache_root
-    from nola_core.files import remove, write_json
-
-    write_json(work / "run.json", {"images": images, "agreed": None})
-    cache = work / cache_root()
-    for path in [*work.iterdir(), *(cache.iterdir() if cache.is_relative_to(work) and cache.is_dir() else ())]:
-        if path.name not in ("run.json", "rows", "run.lock") and path not in (cache, work / ".nola"):
-            remove(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -11,8 +13,7 @@ import typer
 
 from flows.commands.options import Dataset, Json, Quiet
 from flows.commands.output import made, notice, print_json
-from flows.commands.project import find_project
-from nola_core.lookup import dataset_folder
+from flows.commands.place import find_place
 
 if TYPE_CHECKING:
     from nola_core.trust.judging import Judging
@@ -40,25 +41,34 @@ def audit(
     """Measure the accuracy: judge some images in the browser, get the accuracy with a 95 % interval.
 
     Fifty images take about five minutes. Every answer is saved at once: Ctrl-C stops, and the same command goes on. No answer is
-    used for training; they are in data/DATASET/audit, and `evaluate` alone reads them.
+    used for training; they are in data/DATASET/audit, and `evaluate` alone reads them. A folder that `nola adapt` has written
+    can be audited, too.
     """
-    root = find_project()
-    dataset_folder(root, dataset)  # known before anything heavy is loaded
+    place = find_place(dataset)
     from nola_core.datasets.opener import image_opener
     from nola_core.trust.judging import opened
 
-    with opened(root, dataset, labels=labels, new=new) as judging:
+    root, ready = place.root, False
+    with opened(root, place.dataset, labels=labels, new=new) as judging:
         _say_first(judging, quiet=quiet)
         if table is not None:
-            ready = _by_table(judging, table, image_opener(root, dataset), dataset, quiet=quiet)
+            ready = _by_table(judging, table, image_opener(root, place.dataset), dataset, quiet=quiet)
         elif judging.question is None:
             ready = True
             notice("all of them are judged already; --labels takes a larger number", quiet=quiet)
         else:
-            ready = _by_page(judging, dataset, image_opener(root, dataset), browse=not no_browser, to_stderr=as_json, quiet=quiet)
+            image_of = image_opener(root, place.dataset)
+            ready = _by_page(judging, dataset, image_of, browse=not no_browser, to_stderr=as_json, quiet=quiet)
         if ready:
             _print(judging, as_json=as_json)
-            notice(f"next: nola run --dataset {dataset} puts it into the metrics and the report", quiet=quiet)
+    if ready and place.output is None:
+        notice(f"next: {place.again} puts it into the metrics and the report", quiet=quiet)
+    elif ready:
+        from flows.commands.delivery import audited
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            page = audited(place)
+        notice(f"the report has it now: {page}", quiet=quiet)
 
 
 def _by_page(judging: Judging, dataset: str, image_of: Any, *, browse: bool, to_stderr: bool, quiet: bool) -> bool:

@@ -47,7 +47,7 @@ def compare(
     """Compare methods, data sets and runs.
 
     Shows every method in force on every data set that has been evaluated: its accuracy with a 95 % interval where there are
-    labels, and how often it predicts what the final method predicts. Computes nothing anew.
+    labels or an audit, and how often it predicts what the final method predicts. Computes nothing anew.
     """
     root = find_project()
     check_datasets(root, dataset or [])
@@ -149,7 +149,8 @@ def _print(comparison: Comparison) -> None:
         titles = ["method", *(["top-1 %", "95 % interval", "gain"] if measured else [])]
         titles += [title for run in others for title in (run, "change")] if measured else []
         titles += ["agrees %", *([] if measured else ["neighbors %", "variety"])]
-        table = _table(f"{dataset}: {score.images:,} {score.split} images, {score.labelled:,} with a label", titles)
+        labels = f"{score.labelled:,} of them judged in an audit" if score.audited else f"{score.labelled:,} with a label"
+        table = _table(f"{dataset}: {score.images:,} {score.split} images, {labels}", titles)
         for row in comparison.of(dataset):
             mine, final = row.scores.get(first), "final" in row.parts
             cells = [f"{row.title} (final)" if final else row.title]

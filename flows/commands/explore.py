@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.commands.options import Quiet
 from flows.commands.output import notice
-from flows.commands.project import complete_dataset, find_project
-from nola_core.errors import NolaError
-from nola_core.lookup import dataset_folder
+from flows.commands.place import find_place
+from flows.commands.project import complete_dataset
 
 
 def explore(
     dataset: Annotated[
         str,
         typer.Argument(
-            metavar="DATASET|MODEL",
-            help="A data set that has been run, or the model folder that its run has made.",
+            metavar="DATASET|FOLDER",
+            help="A data set that has been run, its model's folder, or the folder that `nola adapt` has written.",
             autocompletion=complete_dataset,
         ),
     ],
@@ -37,11 +35,11 @@ def explore(
 
     Similar images lie close together on the map. Filters choose by class, confidence, disagreement between methods, near
     duplicates and images that fit no name. A click shows what every method predicts, similar images, and the descriptions that
-    speak for and against. The page is for this machine alone and needs no network; it reads no labels. Ctrl-C ends it.
+    speak for and against. What is wrong can be corrected there; corrections count in the next run. The page is for this machine
+    alone and needs no network; it reads no labels. Ctrl-C ends it.
     """
-    root = find_project()
-    name = _dataset(root, dataset)
-    dataset_folder(root, name)  # known before anything heavy is loaded
+    place = find_place(dataset)
+    root, name = place.root, place.dataset
     notice(f"reading the results of {name}", quiet=quiet)
 
     from nola_core.datasets.opener import image_opener
@@ -51,10 +49,10 @@ def explore(
     from nola_core.stages.paths import Paths
 
     shown = read(root, name, images=images)
-    page = Page(shown, image_opener(root, name), Paths(root, name).cache / "maps")
+    page = Page(shown, image_opener(root, name), Paths(root, name).cache / "maps", root=root, command=place.again)
     some = "" if len(shown.ids) == shown.whole else f" of {shown.whole:,}, drawn at random; --images shows more"
     notice(f"{len(shown.ids):,} images{some}", quiet=quiet)
-    with served(page.answer, port) as address:
+    with served(page.answer, port, told=page.told) as address:
         print(address, flush=True)
         notice("open this page on this machine; Ctrl-C ends it", quiet=quiet)
         if not no_browser and _has_screen():
@@ -70,24 +68,6 @@ def explore(
             threading.Event().wait()
         except KeyboardInterrupt:
             notice("", quiet=quiet)
-
-
-def _dataset(root: Path, wanted: str) -> str:
-    """A data set by its name, its folder, or its model's folder.
-
-    Raises:
-        NolaError: a model that lies elsewhere: there are no images beside it.
-    """
-    folder = Path(wanted)
-    named = folder.name == wanted and (root / "data" / wanted / "manifest.parquet").is_file()
-    if named or not folder.is_dir():
-        return wanted
-    for place in (folder, folder.parent):
-        if place.resolve().parent == (root / "data").resolve() and (place / "manifest.parquet").is_file():
-            return place.resolve().name
-    if (folder / "model.json").is_file():
-        raise NolaError(f"{wanted} is a model without its images; name the data set instead, in the project that made the model.")
-    return wanted
 
 
 def _has_screen() -> bool:

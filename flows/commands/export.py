@@ -10,17 +10,20 @@ import typer
 from flows.commands.models import dataset_model, model_folder
 from flows.commands.options import Dataset, Quiet
 from flows.commands.output import made, notice
-from flows.commands.project import find_project
+from flows.commands.place import WORK, Place, find_place
 from nola_core.errors import NolaError
 
-To = Literal["model", "csv", "parquet", "imagefolder", "huggingface", "label-studio", "fiftyone", "cleanlab", "onnx"]
+To = Literal["model", "csv", "parquet", "imagefolder", "huggingface", "label-studio", "fiftyone", "cleanlab", "onnx", "open_clip"]
+
+CHECKED_FORMATS = {"onnx": "onnxruntime", "open_clip": "open_clip"}
+"""The model in the format of another program, which is asked for the same answers."""
 
 
 def export(
     dataset: Dataset,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The folder or file to write.")],
     to: Annotated[
-        To, typer.Option("--to", help="The model, the model as a graph (onnx), or its predictions for another tool.")
+        To, typer.Option("--to", help="The model, the model for another program (onnx, open_clip), or its predictions.")
     ] = "model",
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose predictions.", show_default="the final method")
@@ -28,7 +31,9 @@ def export(
     link: Annotated[bool, typer.Option("--link", help="Link to the images instead of copying them.")] = False,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="With onnx: images to check the graph on.", show_default="those of the data set"),
+        typer.Option(
+            metavar="PATH", help="With onnx and open_clip: images to check it on.", show_default="those of the data set"
+        ),
     ] = None,
     include_weights: Annotated[
         bool, typer.Option("--include-weights", help="Put the frozen backbone in, so that nothing else is needed to load it.")
@@ -38,72 +43,90 @@ def export(
     """Write the model of a data set, or its predictions, for another tool.
 
     The model is a folder with what was measured. It works without this project: `nola predict FOLDER IMAGES` or
-    `nola_core.load(FOLDER)`. `--to onnx` writes it as a graph, of a model folder too. All other formats are the predictions:
-    `csv` and `parquet` are tables, the others folders.
+    `nola_core.load(FOLDER)`. `--to onnx` writes it as a graph, `--to open_clip` as plain weights, of a model folder too. All
+    other formats are the predictions: `csv` and `parquet` are tables, the others folders.
     """
     _check_options(to, method=method, link=link, images=images, include_weights=include_weights)
-    if to == "onnx":
-        _export_graph(dataset, output, images, quiet=quiet)
+    if to in CHECKED_FORMATS:
+        _export_checked(dataset, output, images, to=to, quiet=quiet)
         return
-    root = find_project()
+    place = find_place(dataset)
     if to == "model":
-        _export_model(root, dataset, output, include_weights=include_weights, quiet=quiet)
+        _export_model(place, output, include_weights=include_weights, quiet=quiet)
         return
 
+    from nola_core.corrections import sentence
     from nola_core.exports import formats
+    from nola_core.files import read_json
 
-    count = formats.export(root, dataset, to=to, out=output, method=method, link=link)
+    count = formats.export(place.root, place.dataset, to=to, out=output, method=method, link=link)
     notice(f"{count:,} {'image' if count == 1 else 'images'}", quiet=quiet)
+    path = place.root / "data" / place.dataset / "metrics.json"
+    given = read_json(path).get("corrections") if path.is_file() else None
+    if given:
+        notice(sentence(given), quiet=quiet)
     made(output)
 
 
 def _check_options(to: str, *, method: str | None, link: bool, images: Path | None, include_weights: bool) -> None:
     """Refuse options that `to` has no use for."""
     of_predictions = {"--method": method, "--link": link}
-    if to in ("model", "onnx"):
+    if to == "model" or to in CHECKED_FORMATS:
         for option in (option for option, given in of_predictions.items() if given):
             raise NolaError(f"{option} is for predictions; say which with --to, for example --to csv, or leave it out.")
     if include_weights and to != "model":
         raise NolaError(f"--include-weights is for the model folder; leave it out with --to {to}.")
-    if images is not None and to != "onnx":
-        raise NolaError(f"--images is for --to onnx, which checks its graph on them; leave it out with --to {to}.")
+    if images is not None and to not in CHECKED_FORMATS:
+        raise NolaError(f"--images is for --to onnx and open_clip, which check the model on them; leave it out with --to {to}.")
 
 
-def _export_graph(model: str, output: Path, images: Path | None, *, quiet: bool) -> None:
-    folder = model_folder(model)
+def _export_checked(model: str, output: Path, images: Path | None, *, to: str, quiet: bool) -> None:
+    folder, root, dataset = _model(model)
     if images is not None and not images.exists():
         raise NolaError(f"{images} does not exist.")
-    of_dataset = folder.name == "model" and folder.parent.parent.name == "data" and folder.parent.name == model
-    if images is None and not of_dataset:
-        raise NolaError(f"{folder} has no images to check the graph on; give some with --images FOLDER.")
+    if images is None and root is None:
+        raise NolaError(f"{folder} has no images to check the export on; give some with --images FOLDER.")
 
-    from nola_core.exports import onnx
+    from nola_core.exports import checking, onnx, openclip
     from nola_core.exports.formats import check_place
     from nola_core.model_folder import load
 
-    check_place(output, suffix="", to="onnx")
-    found = onnx.readable(images) if images is not None else onnx.collection(folder.parent.parent.parent, model)
-    check = onnx.write(load(folder), output, found)
+    check_place(output, suffix="", to=to)
+    found = checking.readable(images) if images is not None else checking.collection(root or Path(), dataset)
+    check = (onnx if to == "onnx" else openclip).write(load(folder), output, found)
     notice(
-        f"onnxruntime gives the same answer as torch for all {check['images']:,} images it was checked on; "
+        f"{CHECKED_FORMATS[to]} gives the same answer as NoLA for all {check['images']:,} images it was checked on; "
         f"largest difference in a probability: {check['largest_difference']:.1e}",
         quiet=quiet,
     )
     made(output)
 
 
-def _export_model(root: Path, dataset: str, output: Path, *, include_weights: bool, quiet: bool) -> None:
+def _model(wanted: str) -> tuple[Path, Path | None, str]:
+    """A model folder; where its data set lies, if it is known, and what that is called."""
+    if (Path(wanted) / WORK / "run.json").is_file():
+        place = find_place(wanted)
+        return dataset_model(place.root, place.dataset), place.root, place.dataset
+    folder = model_folder(wanted)
+    of_dataset = folder.name == "model" and folder.parent.parent.name == "data" and folder.parent.name == wanted
+    return folder, folder.parent.parent.parent if of_dataset else None, wanted
+
+
+def _export_model(place: Place, output: Path, *, include_weights: bool, quiet: bool) -> None:
     from dataclasses import replace
 
+    from nola_core.corrections import sentence
     from nola_core.files import read_json
     from nola_core.model_folder import load
 
-    folder = dataset_model(root, dataset)
-    classifier = load(folder, root=root)
+    folder = dataset_model(place.root, place.dataset)
+    classifier = load(folder, root=place.root)
     metrics = folder.parent / "metrics.json"
     measured = _measured(read_json(metrics), classifier.method) if metrics.is_file() else None
     if measured is None:
         notice("no accuracy was measured: the collection has no labels and no audit, or has not been evaluated", quiet=quiet)
+    if given := classifier.about.get("corrections"):
+        notice(sentence(given), quiet=quiet)
     classifier = replace(classifier, about={**classifier.about, "measured": measured})
     made(classifier.save(output, include_weights=include_weights))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flows.commands.place import WORK
 from flows.commands.project import find_project
 from nola_core.errors import NolaError
 
@@ -11,6 +12,8 @@ from nola_core.errors import NolaError
 def model_folder(model: str) -> Path:
     """A folder, or the model of a data set by its name; below `data` a data set's folder is not mistaken for a model."""
     folder = Path(model)
+    if (folder / WORK).is_dir() and (folder / "model" / "model.json").is_file():  # what `nola adapt` has written
+        return folder / "model"
     try:
         root = find_project()
     except NolaError:

@@ -39,6 +39,8 @@ def classifier(text: Fitted) -> TextClassifier:
 def of_all(collection: Collection, spaces: Mapping[str, Blocks] | None = None) -> tuple[TextClassifier, Tensor]:
     """The text classifier, and its logits for every image, float32 [N, C].
 
+    An image that a person gave to a class has the logits of cosine 1 to it and -1 to the others: the text is sure of it.
+
     Args:
         spaces: those that have been read already; CLIP's is then not read again.
 
@@ -49,6 +51,9 @@ def of_all(collection: Collection, spaces: Mapping[str, Blocks] | None = None) -
     out = torch.empty(len(space), len(text.weights))
     for rows, block in (spaces or {}).get(SPACE) or checked(space, name=SPACE):
         out[rows] = logits(text, block)
+    for image, class_id in collection.given.items():
+        out[image] = -text.logit_scale
+        out[image, class_id] = text.logit_scale
     return text, out
 
 

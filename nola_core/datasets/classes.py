@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.names import display_name
@@ -54,6 +54,16 @@ def check_names(names: Sequence[str], *, where: str) -> list[ClassName]:
     if len(names) < 2:
         raise NolaError(f"{where}: {len(names)} class names; a classifier needs at least two, so add more.")
     return found
+
+
+def class_list(names: Sequence[str], changes: Mapping[str, Any]) -> list[str]:
+    """The class names after corrections: those of the definition, then the new ones, without those that were merged away.
+
+    Args:
+        names: of the definition.
+        changes: `Corrections.of_classes`.
+    """
+    return [name for name in [*names, *changes.get("classes", ())] if name not in changes.get("merges", {})]
 
 
 def reading(name: str) -> str:

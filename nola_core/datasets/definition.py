@@ -90,6 +90,8 @@ class DatasetDefinition(Section):
     """Texts with `{}` for the class name; the first one alone makes the zero-shot classifier."""
     backbones: str | dict[str, Any] | None
     """A backbone pair: its name, `CLIP+SSL`, its own `clip` and `ssl`, or null for `embed.backbones` of params.yaml."""
+    corrections: bool | None = None
+    """Whether the corrections of this data set count; null: as params.yaml says."""
 
     @field_validator("source", "descriptions")
     @classmethod

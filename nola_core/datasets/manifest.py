@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nola_core.datasets.classes import class_names, reading
+from nola_core.datasets.classes import ClassName, check_names, class_list, class_names, reading
 from nola_core.datasets.definition import DatasetDefinition
 from nola_core.datasets.image import decode
 from nola_core.datasets.listing import ahead, batched, survey
@@ -77,11 +77,16 @@ class Prepared:
         return read_table(self.folder / "labels.parquet")
 
 
-def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> Prepared:
+def prepare(
+    definition: DatasetDefinition, *, max_pixels: int, folder: Path, corrections: Mapping[str, Any] | None = None
+) -> Prepared:
     """Open every image of a collection and write `manifest.parquet`, `classes.parquet` and `labels.parquet` into `folder`.
 
     Images are decoded in threads. An unreadable image stays in the manifest with its reason and is not used by later stages.
     The source is listed twice (first for its size and the hold-out), so only a few bytes per image are kept in memory.
+
+    Args:
+        corrections: what people said of the class list, `Corrections.of_classes`. Labels of a merged class follow it.
 
     Raises:
         NolaError: no images, no usable train image, two images with the same id, bad class names, or a label that is not a
@@ -91,7 +96,7 @@ def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> 
     listing = survey(definition, reader)
     if not len(listing):
         raise NolaError(f"{definition.source} contains no images; NoLA looks for JPEG, PNG, WebP, TIFF, BMP and GIF files.")
-    classes = class_table(definition, reader)
+    classes = class_table(definition, reader, corrections)
     count = _Count()
     with (
         table_writer(folder / "manifest.parquet", MANIFEST_SCHEMA) as write,
@@ -103,7 +108,7 @@ def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> 
             what=f"prepare {definition.name}",
             unit="images",
         )
-        label_of = _labeller(definition, classes)
+        label_of = _labeller(definition, classes, class_names(definition, reader), (corrections or {}).get("merges", {}))
         for part in batched(opened, ROWS_AT_ONCE):
             rows = [{**row, "split": listing.split_of(entry)} for entry, row in part]
             write(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
@@ -116,9 +121,11 @@ def prepare(definition: DatasetDefinition, *, max_pixels: int, folder: Path) -> 
     return count.result(folder)
 
 
-def class_table(definition: DatasetDefinition, reader: Reader) -> pd.DataFrame:
+def class_table(definition: DatasetDefinition, reader: Reader, corrections: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Class ids, names as the source spells them, and names as used in texts. Raises the same errors as `class_names`."""
     found = class_names(definition, reader)
+    if corrections:
+        found = check_names(class_list([entry.name for entry in found], corrections), where=f"data/{definition.name}.yaml")
     return pd.DataFrame(found, columns=["name", "display_name"]).assign(class_id=range(len(found)))[CLASSES_SCHEMA.names]
 
 
@@ -180,18 +187,26 @@ class _Count:
         )
 
 
-def _labeller(definition: DatasetDefinition, classes: pd.DataFrame) -> Callable[[Found], int | None]:
+def _labeller(
+    definition: DatasetDefinition, classes: pd.DataFrame, listed: list[ClassName], merges: Mapping[str, str]
+) -> Callable[[Found], int | None]:
     """A function from an entry to its class id.
 
     A label is the name of a class, or reads the same (`sea_lion`, `Sea lion`, another Unicode encoding). A number is a position
-    in the class list, starting at 0, unless class names are numbers.
+    in the class list of the definition, starting at 0, unless class names are numbers.
+
+    Args:
+        listed: the classes of the definition.
+        merges: class that is gone -> the class it is part of.
     """
     if definition.images.labels == "none":
         return lambda entry: None
-    names = [str(name) for name in classes["name"]]
-    read = {reading(name): row for row, name in enumerate(names)}
-    numbers = {} if any(name.isdecimal() for name in read) else {str(row): row for row in range(len(names))}
-    ids: dict[str, int | None] = {**numbers, **{name: row for row, name in enumerate(names)}}
+    rows = {str(name): row for row, name in enumerate(classes["name"])}
+    rows |= {name: rows[into] for name, into in merges.items()}
+    read = {reading(name): row for name, row in rows.items()}
+    numbered = not any(reading(one.name).isdecimal() for one in listed)
+    numbers = {str(place): rows[one.name] for place, one in enumerate(listed)} if numbered else {}
+    ids: dict[str, int | None] = {**numbers, **rows}
 
     def class_of(entry: Found) -> int | None:
         if entry.label is None:

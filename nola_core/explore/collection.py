@@ -14,7 +14,7 @@ from nola_core import files, inputs
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore, normalized
 from nola_core.lookup import dataset_folder
-from nola_core.prediction import Predictions, matrix
+from nola_core.prediction import Predictions, corrected, matrix
 from nola_core.stages.paths import Paths
 
 IMAGES = 20_000
@@ -141,7 +141,7 @@ def _methods(root: Path, folder: Path, dataset: str, ids: list[np.ndarray], spli
         raise NolaError(f"{folder / 'predictions.parquet'} lacks a split that has features; run the stage predict again.")
     final = inputs.read(root, dataset, "predict").values.get("final")
     names.sort(key=lambda name: name != final)
-    titles = _titles(folder)
+    titles, given = _titles(folder), table.given()
     answers = {}
     for name in names:
         classes, probabilities = [], []
@@ -151,8 +151,10 @@ def _methods(root: Path, folder: Path, dataset: str, ids: list[np.ndarray], spli
             if (at < 0).any():
                 missing = asked[at < 0][0]
                 raise NolaError(f"{name} has not predicted the image '{missing}'; run the stage predict again.")
-            classes.append(matrix(rows["top_classes"])[at])
-            probabilities.append(matrix(rows["top_probabilities"])[at])
+            best = matrix(rows["top_classes"])[at], matrix(rows["top_probabilities"])[at]
+            mine = corrected(asked, *best, given)
+            classes.append(mine[0])
+            probabilities.append(mine[1])
         answers[name] = Answers(
             titles.get(name, name),
             np.concatenate(classes).astype(np.int32),

@@ -25,7 +25,7 @@ export function tile(row, caption, colour, choose) {
 
 const named = (name, className = "name") => el("span", { className, textContent: name, title: name, dir: "auto" });
 
-export function fill(panel, found, about, state, choose, nameOf) {
+export function fill(panel, found, about, state, choose, nameOf, correct) {
   const { classes, methods } = about, first = methods[0].name;
   const chosen = found.answers[state.method][0][0];
   const large = picture(found.row, "image");
@@ -41,7 +41,7 @@ export function fill(panel, found, about, state, choose, nameOf) {
   if (found.score !== null) facts.push(`unknown score ${found.score.toFixed(2)}`);
   const parts = [large, el("p", { className: "id", textContent: found.id, dir: "auto" }), el("p", { className: "soft", textContent: facts.join(" · ") })];
 
-  parts.push(el("h2", { textContent: "Predictions" }));
+  parts.push(correct, el("h2", { textContent: "Predictions" }));
   for (const { name, title } of methods) {
     const top = found.answers[name];
     const box = el("details", { open: name === state.method },

@@ -1,5 +1,6 @@
 // The explorer: filters on the left, map and list in the middle, one image on the right.
 
+import { Corrections } from "./corrections.js";
 import { PointMap } from "./map.js";
 import { el, fill, percent, tile } from "./details.js";
 
@@ -10,7 +11,8 @@ const TYPES = { f4: Float32Array, u2: Uint16Array, u1: Uint8Array };
 const at = (id) => document.getElementById(id);
 
 const state = { method: "", classes: new Set(), low: 0, high: 100, disagree: "", unknown: "", split: "", duplicate: false, area: null, found: null, colour: "class", order: "doubtful", chosen: -1 };
-let about, columns, map, visible, classOf, confidence, different, listed = [], shown = 0, palette = [];
+let about, columns, map, visible, classOf, confidence, different, listed = [], shown = 0, palette = [], looked = null;
+const corrections = new Corrections({ ask, failed: problem, changed: corrected });
 
 async function ask(path, kind = "json") {
   let reply;
@@ -37,6 +39,7 @@ async function start() {
   const places = new Uint16Array(await ask("places", "arrayBuffer"));
   map.place(places);
   use();
+  await corrections.load();
   if (!about.mapped) wait();
 }
 
@@ -177,6 +180,7 @@ function classes() {
     button.addEventListener("click", () => { if (!state.classes.delete(id)) state.classes.add(id); apply(); });
     return el("li", {}, button);
   }));
+  at("merging").replaceChildren(...corrections.merging([...state.classes]));
   at("more-classes").textContent = rows.length > LISTED_CLASSES ? `and ${(rows.length - LISTED_CLASSES).toLocaleString("en")} more: search` : "";
 }
 
@@ -217,7 +221,31 @@ function ramp() {
   return canvas;
 }
 
-const nameOf = (row) => about.classes[classOf[row]].slice(0, 80);
+const nameOf = (row) => {
+  const said = corrections.saying(row);
+  return said === undefined ? about.classes[classOf[row]].slice(0, 80) : `✎ ${said.slice(0, 80)}`;
+};
+
+// After a correction: the names in the list, what can be said of the images, and what was said.
+function corrected() {
+  at("class-names").replaceChildren(...(corrections.state.names ?? []).map((value) => el("option", { value })));
+  at("corrections").replaceChildren(...corrections.summary());
+  const kept = shown;
+  classes();
+  list();
+  while (shown < Math.min(kept, listed.length)) more();
+  if (looked) describe();
+}
+
+function describe() { fill(at("details"), looked, about, state, choose, nameOf, corrections.box([looked.row])); }
+
+function all() {
+  const some = listed.length < about.images && listed.length > 0;
+  at("all").hidden = !some || Boolean(corrections.state.why_not);
+  if (at("all").hidden) return;
+  at("all").firstChild.textContent = `Correct ${listed.length === 1 ? "this image" : `all ${listed.length.toLocaleString("en")} of them`}`;
+  at("all").lastChild.replaceChildren(corrections.box(listed));
+}
 
 function list() {
   const key = { doubtful: (i) => confidence[i], confident: (i) => -confidence[i], different: (i) => -different[i], score: (i) => -columns.score[i] }[state.order];
@@ -225,6 +253,7 @@ function list() {
   for (let i = 0; i < about.images; i++) if (visible[i]) listed.push(i);
   listed.sort((a, b) => key(a) - key(b) || a - b);
   shown = 0;
+  all();
   at("gallery").replaceChildren();
   at("list").scrollTop = 0;
   if (!listed.length) at("gallery").append(el("p", { className: "soft", textContent: "No image passes these filters." }));
@@ -253,7 +282,8 @@ async function choose(row) {
     const found = await ask(`details/${row}`);
     if (state.chosen !== row) return;
     problem(null);
-    fill(at("details"), found, about, state, choose, nameOf);
+    looked = found;
+    describe();
     map.show(row, found.similar.map(([one]) => one));
     mark();
     if (innerWidth <= 980) at("details").scrollIntoView({ block: "nearest" });

@@ -16,6 +16,7 @@ from PIL import Image
 from nola_core.errors import NolaError
 from nola_core.explore import layout
 from nola_core.explore.collection import Collection
+from nola_core.explore.desk import Desk
 from nola_core.explore.details import Details
 from nola_core.files import digest
 from nola_core.local_server import Reply, as_json
@@ -26,6 +27,7 @@ STATIC = {
     "page.js": ("page.js", "text/javascript; charset=utf-8"),
     "map.js": ("map.js", "text/javascript; charset=utf-8"),
     "details.js": ("details.js", "text/javascript; charset=utf-8"),
+    "corrections.js": ("corrections.js", "text/javascript; charset=utf-8"),
 }
 SIDES = {"thumbnail": 112, "image": 720}
 """Pixels of the longer side at most."""
@@ -42,18 +44,37 @@ MISFIT, DUPLICATE = 1, 2
 class Page:
     """The state of the page, for many threads. The map begins as the first two principal components.
 
+    Args:
+        root: the project whose data set this is; None: nothing can be corrected.
+        command: what makes the next run, see `Desk`.
+
     Attributes:
         mapped: set once the map has its final places.
+        desk: takes corrections; None if there can be none, and `why_not` says why.
         problem: why it got none; empty if nothing went wrong.
     """
 
-    def __init__(self, collection: Collection, image_of: Callable[[str], Image.Image], cache: Path) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        image_of: Callable[[str], Image.Image],
+        cache: Path,
+        *,
+        root: Path | None = None,
+        command: str = "",
+    ) -> None:
         if len(collection.names) > MOST_CLASSES:
             raise NolaError(f"the explorer shows at most {MOST_CLASSES:,} classes; there are {len(collection.names):,}.")
         self.collection, self.image_of, self.cache = collection, image_of, cache
         self.details = Details(collection)
         self.mapped = threading.Event()
         self.problem = ""
+        self.desk: Desk | None = None
+        self.why_not = "Only the data sets of a project can be corrected."
+        try:
+            self.desk = Desk(root, collection, command=command) if root is not None else None
+        except NolaError as error:  # the page is of use without
+            self.why_not = f"Nothing can be corrected here: {error}"
         self.columns, self._content = columns(collection)
         self._components = layout.principal(collection.features)
         self._places = layout.scaled(self._components[:, :2])
@@ -91,6 +112,8 @@ class Page:
                 return Reply("application/octet-stream", self._places.tobytes())
             case ["map"]:
                 return as_json({"ready": self.mapped.is_set(), "problem": self.problem})
+            case ["corrections"]:
+                return as_json({"why_not": self.why_not} if self.desk is None else self.desk.state())
             case ["find"]:
                 return as_json(self.find(query.get("text", "")))
             case ["details", row]:
@@ -100,6 +123,10 @@ class Page:
             case [("thumbnail" | "image") as size, row]:
                 return self._picture(self._row(row), SIDES[size])
         return None
+
+    def told(self, path: list[str], said: dict[str, Any]) -> Reply | None:
+        """The reply to a correction."""
+        return as_json(self.desk.change(said)) if path == ["corrections"] and self.desk is not None else None
 
     def about(self) -> dict[str, Any]:
         """What the page is told first, all but the columns."""

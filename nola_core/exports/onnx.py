@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,16 +21,11 @@ from torch import Tensor, nn
 
 from nola_core.backbones.encoder import ImageEncoder
 from nola_core.classifier import CPU, Classifier
-from nola_core.datasets.given import Images, given
-from nola_core.datasets.opener import image_opener
 from nola_core.errors import NolaError
-from nola_core.files import read_table, replacing, sha256_file, write_json
+from nola_core.exports.checking import CHECKED, Check
+from nola_core.files import replacing, sha256_file, write_json
 from nola_core.methods.method import Fitted, Student
 
-CHECKED = 200
-"""Images the graph is checked on, at most."""
-TOLERANCE = 1e-3
-"""Largest difference in a probability."""
 AT_ONCE = 8
 OPSET = 20  # the first that has GELU
 
@@ -41,6 +36,7 @@ names the classes in order, and records the check of the graph: on {images} imag
 probability was {difference:.1e}, and every answer was the same.
 
 ```python
+import json
 
 import onnxruntime
 
@@ -98,23 +94,6 @@ def write(classifier: Classifier, out: Path, images: Iterable[Image.Image]) -> d
     return check
 
 
-def collection(root: Path, dataset: str) -> Iterator[Image.Image]:
-    """Images of a data set for the check, evenly from all of it."""
-    manifest = read_table(root / "data" / dataset / "manifest.parquet", ["image_id", "ok"])
-    ids = manifest["image_id"][manifest["ok"]].to_numpy()
-    chosen = ids[np.unique(np.linspace(0, len(ids) - 1, min(CHECKED, len(ids))).round().astype(int))] if len(ids) else ids
-    return map(image_opener(root, dataset), chosen)
-
-
-def readable(images: Images) -> Iterator[Image.Image]:
-    """The given images that can be opened."""
-    for one in given(images):
-        try:
-            yield one.open()
-        except NolaError:
-            continue
-
-
 def inputs(classifier: Classifier) -> dict[str, ImageEncoder]:
     """Role -> the tower whose preprocessing the input of that name needs, in the order of the graph's inputs."""
     return {"clip": classifier.clip.image} if classifier.clip is not None else dict(classifier.encoders)
@@ -166,27 +145,18 @@ def compare(classifier: Classifier, path: Path, images: Iterable[Image.Image]) -
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     encoders, waiting = inputs(classifier), iter(images)
-    count = same = 0
-    largest = 0.0
+    check = Check()
     while batch := list(itertools.islice(waiting, AT_ONCE)):
         views = {role: torch.stack([one.preprocess(image) for image in batch]).numpy() for role, one in encoders.items()}
         try:
             (found,) = session.run(None, views)
         except Exception as error:  # onnxruntime's own, which have no common base
             raise _refused(classifier, "it takes no other images than it was traced with") from error
-        expected = classifier.probabilities(batch).numpy()
-        difference = np.abs(found - expected).max()
-        largest = max(largest, float(difference) if np.isfinite(difference) else float("inf"))
-        same += int((found.argmax(axis=1) == expected.argmax(axis=1)).sum())
-        count += len(batch)
-    if not count:
-        raise NolaError("there is no image to check the graph on; give some with --images.")
-    if largest > TOLERANCE or same < count:
-        raise _refused(
-            classifier, f"{same} of {count} answers are the same, the largest difference in a probability is {largest:.2g}"
-        )
-    versions = {name: version(name) for name in ("torch", "onnxruntime")}
-    return {"images": count, "largest_difference": largest, "same_answers": same, "tolerance": TOLERANCE, "versions": versions}
+        check.add(found, classifier.probabilities(batch).numpy())
+    record = check.record({name: version(name) for name in ("torch", "onnxruntime")})
+    if not check.agrees:
+        raise _refused(classifier, str(check))
+    return record
 
 
 def _refused(classifier: Classifier, what: str) -> NolaError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from nola_core import files
+from nola_core.corrections import NO_CLASS
 from nola_core.errors import NolaError
 from nola_core.inspect import final_method
 from nola_core.lookup import dataset_folder, known
-from nola_core.prediction import TOP, Predictions
+from nola_core.prediction import TOP, Predictions, corrected
 
 ROWS = 4096
 
@@ -27,7 +29,8 @@ class Piece:
     """Some images of one split.
 
     Attributes:
-        images: the manifest's `image_id`, `ok`, `reason` and what else was asked for, n rows.
+        images: the manifest's `image_id`, `ok`, `reason` and what else was asked for, n rows. An image that is of no class by a
+            correction is not `ok`, and the reason says so. Where people corrected images, `corrected` says which.
         split: of all of them.
         classes: int32 [n, K], the K best class ids of each image, best first; -1 where it could not be read.
         probabilities: float32 [n, K], theirs; NaN where it could not be read.
@@ -100,7 +103,9 @@ class Predicted:
 
     def count(self) -> int:
         """How many images could be read."""
-        return int(self._manifest().count_rows(filter=pc.field("ok")))
+        none = [image_id for image_id, own in self._given.items() if own == NO_CLASS]
+        usable = pc.field("ok") & ~pc.field("image_id").isin(none) if none else pc.field("ok")
+        return int(self._manifest().count_rows(filter=usable))
 
     def pieces(self, split: str, columns: Sequence[str] = ()) -> Iterator[Piece]:
         """All images of a split.
@@ -120,6 +125,14 @@ class Predicted:
             classes = np.full((len(images), self.width), -1, np.int32)
             probabilities = np.full((len(images), self.width), np.nan, np.float32)
             classes[good], probabilities[good] = answers.of(images["image_id"][good].tolist())
+            if self._given:
+                mine = classes[good], probabilities[good]
+                classes[good], probabilities[good] = corrected(images["image_id"][good], *mine, self._given)
+                said = images["image_id"].map(self._given)
+                none = good & (said == NO_CLASS).to_numpy()
+                images = images.assign(corrected=good & said.notna().to_numpy(), ok=good & ~none)
+                images.loc[none, "reason"] = "corrected: it is of none of the classes"
+                classes[none], probabilities[none] = -1, np.nan
             yield Piece(images, split, classes, probabilities)
         answers.end()
 
@@ -132,6 +145,11 @@ class Predicted:
                 if image.ok:
                     yield Row(number, image, piece.classes[number - start], piece.probabilities[number - start])
             start += len(piece.images)
+
+    @cached_property
+    def _given(self) -> dict[str, int]:
+        """What corrections say of images."""
+        return Predictions.open(self.folder / "predictions.parquet").given()
 
     def _manifest(self) -> ds.Dataset:
         path = self.folder / "manifest.parquet"

@@ -14,6 +14,8 @@ from nola_core.sinks import opened
 def write(predicted: Predicted, out: Path, *, link: bool = False) -> int:
     """Write `image, split, class, probability, class_2, ..., reason`, also of images that could not be read.
 
+    Where people corrected images there is `corrected`, too: `yes` where a correction gave the answer.
+
     Args:
         out: a file; its suffix chooses the format.
         link: of no use here.
@@ -43,4 +45,6 @@ def frame(piece: Piece, names: np.ndarray) -> pd.DataFrame:
         columns[f"class{suffix}"] = pd.Series(names[piece.classes[:, place]], dtype="str")
         columns[f"probability{suffix}"] = pd.Series(piece.probabilities[:, place], dtype="float32")
     columns["reason"] = piece.images["reason"].where(~piece.images["ok"], None).astype("str")
+    if "corrected" in piece.images:
+        columns["corrected"] = piece.images["corrected"].map({True: "yes", False: None}).astype("str")
     return pd.DataFrame(columns)

@@ -51,6 +51,10 @@ class Space:
     def __len__(self) -> int:
         return len(self.features) if self.places is None else len(self.places)
 
+    def only(self, images: np.ndarray) -> Space:
+        """Some images by number, int64 [n], as a space of their own."""
+        return Space(self.features, images if self.places is None else self.places[images])
+
     @property
     def dim(self) -> int:
         """D."""
@@ -103,6 +107,7 @@ class Collection:
         text: the fitted text classifier that all methods start from.
         pseudo_labels: `image_id, class_id, confidence` of the images selected by it (stage `select`).
         descriptions: the class descriptions as features; text is encoded in stage `classify` alone.
+        given: image -> class, where a person said it; the text's answers that `posterior.of_all` gives are sure of it.
     """
 
     names: list[str]
@@ -111,6 +116,7 @@ class Collection:
     text: Fitted
     pseudo_labels: pd.DataFrame
     descriptions: Descriptions = field(default_factory=Descriptions.none)
+    given: Mapping[int, int] = field(default_factory=dict)
 
     def positions(self, image_ids: pd.Series[str]) -> np.ndarray:
         """Which images these are, int64 [n]."""
@@ -142,3 +148,22 @@ def probabilities(fitted: Fitted, features: Mapping[str, Tensor]) -> Tensor:
 def answers(fitted: Fitted, spaces: Mapping[str, Space]) -> Callable[[int, int], Tensor]:
     """`probabilities` of the images of some spaces, from a start to before a stop."""
     return lambda start, stop: probabilities(fitted, {space: spaces[space].block(start, stop) for space in fitted.spaces})
+
+
+def pinned(answers: Callable[[int, int], Tensor], given: Mapping[int, int]) -> Callable[[int, int], Tensor]:
+    """`answers`, with probability 1 for the class of every image that a person gave to one.
+
+    Args:
+        given: image -> class.
+    """
+    if not given:
+        return answers
+
+    def sure(start: int, stop: int) -> Tensor:
+        p = answers(start, stop).clone()
+        for image in given.keys() & range(start, stop):
+            p[image - start] = 0
+            p[image - start, given[image]] = 1
+        return p
+
+    return sure

@@ -9,6 +9,7 @@ from typing import ParamSpec
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -27,6 +28,10 @@ from nola_core.report.style import (
 )
 
 P = ParamSpec("P")
+
+SHARES = LinearSegmentedColormap.from_list("shares", ["#0A5F9E00", "#0A5F9EFF"])
+"""From nothing to blue, so that it fits a light and a dark page."""
+ON_BLUE = "#FEFEFE"
 
 NUMBERED_CLASSES = 15
 """A confusion matrix of up to this many classes shows the number in each cell."""
@@ -124,7 +129,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     size = 6.4 if rows > 12 else 5.4
     figure = new_figure(size + 0.6, size)
     axes = figure.subplots()
-    image = axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    image = axes.imshow(fraction, cmap=SHARES, vmin=0, vmax=1, aspect="auto")
     font = 9 if rows <= 12 else 7
     axes.set_xticks(range(len(columns)), [short(name) for name in columns], rotation=90 if rows > 6 else 0, fontsize=font)
     axes.set_yticks(range(rows), [short(name) for name in names], fontsize=font)
@@ -148,7 +153,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
                     ha="center",
                     va="center",
                     fontsize=8,
-                    color="white" if dark else INK,
+                    color=ON_BLUE if dark else INK,
                 )
     bar = figure.colorbar(image, ax=axes, fraction=0.035, pad=0.02, format=PercentFormatter(1.0, decimals=0))
     bar.outline.set_visible(False)

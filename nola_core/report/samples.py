@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from nola_core.report.contact_sheet import contact_sheet, save_sheet
-from nola_core.report.style import NEUTRAL, RIGHT, WRONG, percent
+from nola_core.report.album import Tile
+from nola_core.report.style import probability, shown
 
 SAMPLED_CLASSES = 20
 """At most this many classes are shown."""
@@ -19,11 +16,11 @@ SAMPLED_CLASSES = 20
 
 @dataclass(frozen=True)
 class ClassSample:
-    """The contact sheet of one class."""
+    """The pseudo-labels of one class, with pictures."""
 
     name: str
     summary: str
-    file: Path
+    tiles: list[Tile]
 
 
 def judged(pseudo_labels: pd.DataFrame, truth: pd.Series[int]) -> pd.DataFrame:
@@ -64,43 +61,37 @@ def choose_classes(candidates: pd.DataFrame, classes: int, most: int) -> list[in
     return [int(class_id) for class_id in _evenly(ranked, most)]
 
 
-def draw(
-    candidates: pd.DataFrame, names: list[str], image_of: Callable[[str], Image.Image], count: int, folder: Path
-) -> list[ClassSample]:
-    """Write one contact sheet a class, `samples-<class id>.png` in `folder`; classes without any image are left out.
+def chosen(candidates: pd.DataFrame, names: list[str], count: int) -> list[ClassSample]:
+    """The samples of the classes that are shown; classes without any image are left out.
 
     Args:
         candidates: from `judged`.
         names: class names by class id.
-        image_of: image id -> image.
         count: images a class.
-        folder: exists.
     """
     samples = []
     for class_id in choose_classes(candidates, len(names), SAMPLED_CLASSES):
         mine = candidates[candidates["class_id"] == class_id]
-        shown = choose(mine, count)
-        if shown.empty:
-            continue
-        file = folder / f"samples-{class_id:04d}.png"
-        save_sheet(sheet(shown, names, image_of, columns=min(count, 8)), file)
-        samples.append(ClassSample(names[class_id], _summary(mine), file))
+        some = choose(mine, count)
+        if not some.empty:
+            samples.append(ClassSample(shown(names[class_id]), _summary(mine), tiles(some, names)))
     return samples
 
 
-def sheet(shown: pd.DataFrame, names: list[str], image_of: Callable[[str], Image.Image], columns: int) -> Image.Image:
-    """Contact sheet of rows of `judged`: pseudo-label and confidence below each image, the true name if it is wrong."""
-    captions, colours = [], []
-    for class_id, confidence, right, actual in zip(
-        shown["class_id"], shown["confidence"], shown["right"], shown["actual"], strict=True
+def tiles(some: pd.DataFrame, names: list[str]) -> list[Tile]:
+    """Rows of `judged` of one class with their confidence, and the true name of the wrong ones."""
+    found = []
+    for image_id, confidence, right, actual in zip(
+        some["image_id"], some["confidence"], some["right"], some["actual"], strict=True
     ):
-        mark, colour, note = "", NEUTRAL, ""
-        if right is not pd.NA:
-            mark, colour = ("✓ ", RIGHT) if right else ("✗ ", WRONG)
-            note = "" if right else f"\nis {names[actual]}"
-        captions.append(f"{mark}{percent(confidence, 0)} {names[class_id]}{note}")
-        colours.append(colour)
-    return contact_sheet([image_of(str(image_id)) for image_id in shown["image_id"]], captions, colours, columns)
+        number = probability(confidence)
+        if right is pd.NA:
+            found.append(Tile(str(image_id), number))
+        elif right:
+            found.append(Tile(str(image_id), number, mark="right"))
+        else:
+            found.append(Tile(str(image_id), number, note=f"is {shown(names[actual])}", mark="wrong"))
+    return found
 
 
 def _summary(mine: pd.DataFrame) -> str:

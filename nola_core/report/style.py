@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import re
+import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -33,6 +38,21 @@ KNOWN: Mapping[str, str] = {
 PALETTE = ("#A62121", "#882BD9", "#BFA07C", "#734B4B", "#D9712B", "#8C317A", "#BF7CBB", "#8C755B")
 """Of all other methods in their order, then again from the start. Chosen one by one: each is the farthest (CIELAB) from `KNOWN`
 and from those before it under normal, protan, deutan and tritan vision, with a contrast of at least 2.3 to white and to black."""
+
+THEMED: Mapping[str, str] = {
+    INK: "var(--ink)",
+    FAINT: "var(--line)",
+    "#9AA5B1": "var(--soft)",
+    "#52606D": "var(--soft)",
+    NEUTRAL: "var(--neutral)",
+    "#ffffff": "var(--page)",
+}
+"""Colours of the plots that the page changes with the reader's light or dark scheme."""
+
+SHOWN_LETTERS = 80
+"""Letters of a name that the page shows, unless more are asked for."""
+JOINER = "\u200d"
+"""Of emoji; the one invisible character that is left as it is."""
 
 DPI = 150
 
@@ -83,6 +103,11 @@ def percent(fraction: float, digits: int = 1) -> str:
     return f"{100 * fraction:.{digits}f}\u00a0%"
 
 
+def probability(fraction: float) -> str:
+    """`83 %`; what would be rounded to a certainty is shown as more than 99."""
+    return ">\u00a099\u00a0%" if fraction > 0.995 else percent(fraction, 0)
+
+
 def signed(fraction: float, digits: int = 1) -> str:
     """0.105 -> `+10.5` and -0.02 -> `−2.0`: points of a change, with a true minus sign."""
     return f"{100 * fraction:+.{digits}f}".replace("-", "\u2212")
@@ -93,10 +118,24 @@ def short(text: str, width: int = 22) -> str:
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
+def shown(text: object, width: int = SHOWN_LETTERS) -> str:
+    """A name or a text that somebody else wrote, for a page: cut, control characters as escapes, and kept apart from what is
+    around it where it is written from right to left. Markup is escaped by the template.
+    """
+    cut = short(" ".join(str(text).split()), width)
+    visible = "".join(
+        one if one.isprintable() or one == JOINER else one.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for one in cut
+    )
+    backwards = any(unicodedata.bidirectional(one) in ("R", "AL", "AN") for one in visible)
+    return f"\u2068{visible}\u2069" if backwards else visible  # first strong isolate, pop isolate
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Matplotlib settings of the report for everything drawn inside."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(_RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a class name; the page has it as text
         yield
 
 
@@ -112,3 +151,25 @@ def save(figure: Figure, path: Path) -> Path:
     with styled(), files.replacing(path) as scratch:
         figure.savefig(scratch, format="png", dpi=DPI, metadata={"Software": None})
     return path
+
+
+def inlined(figure: Figure, name: str) -> Markup:
+    """The figure as SVG for the page: letters are text, and its greys follow the reader's light or dark scheme.
+
+    Args:
+        figure: drawn on white.
+        name: its own within the page; the ids inside are made of it.
+    """
+    stream = io.StringIO()
+    with styled(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    drawing = stream.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"| xmlns(:\w+)?="[^"]*"', "", drawing, count=4)
+    drawing = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", drawing)  # of groups, the same in every figure
+    drawing = drawing.replace("'DejaVu Sans'", "system-ui, sans-serif")
+    for colour, variable in THEMED.items():
+        drawing = re.sub(rf"{colour}\b", variable, drawing, flags=re.IGNORECASE)
+    return Markup(drawing)

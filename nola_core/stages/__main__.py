@@ -6,12 +6,14 @@ import argparse
 import importlib
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from nola_core import inputs
 from nola_core.device import keep_memory
+from nola_core.durations import address, record
 from nola_core.errors import NolaError, system_sentence
 from nola_core.files import sweep
 from nola_core.stages.paths import Paths
@@ -48,11 +50,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_stage(root: Path, dataset: str, stage: str, role: inputs.Role | None = None) -> None:
-    """Run a stage with its resolved inputs, and make sure that they still hold at its end.
+    """Run a stage with its resolved inputs, make sure that they still hold at its end, and write down how long it took.
 
     Raises:
         NolaError: an input could not be resolved or changed meanwhile, or whatever the stage says.
     """
+    begun = time.monotonic()
     if stage != "prepare":  # which holds one large image after another, and no tensors
         keep_memory()
     paths = Paths(root, dataset)
@@ -62,6 +65,7 @@ def run_stage(root: Path, dataset: str, stage: str, role: inputs.Role | None = N
     run = importlib.import_module(f"nola_core.stages.{stage}").run
     run(paths, mine, role) if role else run(paths, mine)
     inputs.check(root, dataset, stage, mine)
+    record(root, address(stage, dataset, role), time.monotonic() - begun)
 
 
 def _said(sentence: str, status: int) -> int:

@@ -1,17 +1,21 @@
 """Stage `describe`: classes -> descriptions, by way of the response cache."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from nola_core import descriptions
 from nola_core.config import Describe
+from nola_core.datasets.classes import reading
 from nola_core.datasets.definition import load_definition
 from nola_core.descriptions import Responses
 from nola_core.descriptions.asking import answers
 from nola_core.descriptions.asking.endpoint import Endpoint
 from nola_core.descriptions.rounds.confusion import add_rounds, read_rounds
 from nola_core.descriptions.texts.prompts import load_prompt_set, questions
+from nola_core.descriptions.texts.table import class_ids
 from nola_core.files import read_table, write_table
 from nola_core.inputs import Inputs
 from nola_core.stages.paths import Paths
@@ -41,6 +45,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
     elif options.provider == "table" and source is not None:
         provided = _provided(Path(source), classes)
         responses.add(provided)
+        provided = _corrected(provided, classes, inputs.values.get("corrections", {}))
         table = descriptions.describe(provided, classes, source=source)
     table = _with_rounds(paths, table, options.rounds)
     write_table(paths["descriptions.parquet"], table, descriptions.SCHEMA)
@@ -55,6 +60,18 @@ def _provided(path: Path, classes: pd.DataFrame) -> pd.DataFrame:
     imported = descriptions.import_file(path, classes)
     print("\n".join(imported.report))
     return imported.table
+
+
+def _corrected(provided: pd.DataFrame, classes: pd.DataFrame, changes: Mapping[str, Any]) -> pd.DataFrame:
+    """A table for the class list as it was, for the corrected one.
+
+    Sentences about a class that is merged into another are left out. A new class without any is described by its name.
+    """
+    kept = provided[~provided["class"].map(reading).isin(map(reading, changes.get("merges", {})))]
+    known = set(class_ids(kept["class"], classes).dropna())
+    new = classes[classes["name"].isin(changes.get("classes", [])) & ~classes["class_id"].isin(known)]
+    named = pd.DataFrame({"class": new["name"], "prompt": "", "text": new["display_name"], "provider": "correction", "model": ""})
+    return pd.concat([kept, named], ignore_index=True) if len(new) else kept
 
 
 def _with_rounds(paths: Paths, table: pd.DataFrame, rounds: int) -> pd.DataFrame:

@@ -5,6 +5,7 @@ With `report`, the only stage that reads labels.
 
 from nola_core import evaluation
 from nola_core.config import Evaluate
+from nola_core.corrections import sentence
 from nola_core.features import FeatureStore
 from nola_core.files import read_json, read_table
 from nola_core.inputs import Inputs
@@ -23,13 +24,15 @@ def run(paths: Paths, inputs: Inputs) -> None:
     predictions = Predictions.open(paths["predictions.parquet"])
     audit = None
     if "audit" in inputs.values:
-        audit = answers.measured(paths[answers.FOLDER], manifest, classes, predictions, in_force)
+        merges = inputs.values.get("corrections", {}).get("merges", {})
+        audit = answers.measured(paths[answers.FOLDER], manifest, classes, predictions, in_force, merges=merges)
+    labels, taught = read_table(paths["labels.parquet"]), inputs.given(classes["name"].tolist())
     result = evaluation.evaluate(
         dataset=paths.dataset,
         in_force=in_force,
         manifest=manifest,
         classes=classes,
-        labels=read_table(paths["labels.parquet"]),
+        labels=labels[~labels["image_id"].isin(list(taught))] if taught else labels,  # the methods were told what these are
         predictions=predictions,
         pseudo_labels=read_table(paths["pseudo_labels.parquet"], ["image_id", "class_id", "selected"]),
         label_free=read_json(paths["label_free.json"]),
@@ -41,6 +44,15 @@ def run(paths: Paths, inputs: Inputs) -> None:
     names, groups = read_table(paths["class_proportions.parquet"]), read_table(paths["unknown_groups.parquet"], ["images"])
     result.metrics["names"] = {"absent": names.loc[names["absent"], "class"].tolist()}
     result.metrics["unknown"] = {"groups": len(groups), "images": int(groups["images"].sum())}
+    if inputs.corrections is not None:
+        given = predictions.given(result.metrics["split"])
+        result.metrics["corrections"] = {
+            **inputs.corrections,
+            "taught": len(taught),
+            "reported": len(given),
+            "left_out": len(given.keys() & taught.keys()),
+        }
+        print(sentence(inputs.corrections))
     result.write(paths.folder)
     scores = ", ".join(f"{method} {values['top1']:.1%}" for method, values in result.metrics["methods"].items())
     if audit is not None:

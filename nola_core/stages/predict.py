@@ -21,7 +21,7 @@ from nola_core.inputs import Inputs
 from nola_core.methods import storage
 from nola_core.methods.collection import spaces
 from nola_core.methods.method import FittedMethod, Method, Student, StudentMethod, TextMethod
-from nola_core.prediction import Predictions, predict, prediction_table
+from nola_core.prediction import GIVEN_SCHEMA, Predictions, predict, prediction_table, with_given
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
 from nola_core.text_classifier import TextClassifier
@@ -39,9 +39,9 @@ def run(paths: Paths, inputs: Inputs) -> None:
     }
     meta = {role: store.meta for role, store in next(iter(stores.values())).items()}
     about = _about(paths, inputs, meta)
-    final = str(inputs.values["final"])
-    with table_writer(paths["predictions.parquet"], PREDICTION_SCHEMA) as write:
-        answers = Answers(write)
+    final, given = str(inputs.values["final"]), inputs.given(about["classes"], taught=False)
+    with table_writer(paths["predictions.parquet"], GIVEN_SCHEMA if given else PREDICTION_SCHEMA) as write:
+        answers = Answers((lambda table: write(with_given(table, given))) if given else write)
         for name in inputs.values["methods"]:
             method, _ = inputs.method(paths.root, name, Method)
             classifier = _classifier(paths, inputs, method, about)
@@ -125,6 +125,7 @@ def _about(paths: Paths, inputs: Inputs, meta: Mapping[str, Any]) -> dict[str, A
         "precision": inputs.values["precision"],
         "descriptions": {names[row]: sentences for row, sentences in kept.items()},
         "root": paths.root,
+        **({"corrections": inputs.corrections} if inputs.corrections else {}),
     }
 
 

@@ -12,7 +12,12 @@ from nola_core.text import printable
 def run(paths: Paths, inputs: Inputs) -> None:
     """List every image of the collection, usable or not, with its split, and the truth (if any) apart from it."""
     definition = load_definition(paths.root, paths.dataset)
-    prepared = prepare(definition, max_pixels=inputs.options(Prepare).max_pixels, folder=paths.folder)
+    prepared = prepare(
+        definition,
+        max_pixels=inputs.options(Prepare).max_pixels,
+        folder=paths.folder,
+        corrections=inputs.values.get("corrections"),
+    )
     print(f"{prepared.images:,} images, {prepared.unusable:,} of them not usable, {len(prepared.classes)} classes")
     for image_id, reason in prepared.reasons:
         print(f"  not usable: {printable(image_id)}: {printable(reason)}")

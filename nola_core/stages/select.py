@@ -23,12 +23,14 @@ def run(paths: Paths, inputs: Inputs) -> None:
         minimum=options.min_per_class,
         maximum=options.max_per_class,
     )
-    table = pseudo_labels.select(predictions, names, k=k, unpredicted=options.unpredicted)
+    given = inputs.given(names)
+    table = pseudo_labels.select(predictions, names, k=k, unpredicted=options.unpredicted, given=given)
     write_table(paths["pseudo_labels.parquet"], table, pseudo_labels.SCHEMA)
     chosen = table[table["selected"]]
     least = np.bincount(chosen["class_id"], minlength=len(names))
     fewest = f"fewest for '{names[least.argmin()]}': {least.min()}"
-    print(f"{len(chosen)} pseudo-labels from {len(predictions):,} images, k = {k}; {fewest}")
+    by_hand = f", {int((chosen['why'] == pseudo_labels.GIVEN).sum()):,} of them given by corrections" if given else ""
+    print(f"{len(chosen)} pseudo-labels from {len(predictions):,} images{by_hand}, k = {k}; {fewest}")
     empty = pseudo_labels.classes_without(table, names)
     if empty:
         print(f"warning: no pseudo-label for {pseudo_labels.named(empty, len(names))}; nothing will be taken for one of these")

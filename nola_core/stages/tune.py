@@ -1,5 +1,7 @@
 """Stage `tune`: the teacher's answers -> the students."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import torch
@@ -9,6 +11,7 @@ from nola_core import text_classifier
 from nola_core.algebra import temperature
 from nola_core.backbones.clip import Clip, load_clip
 from nola_core.batches import image_batch, in_batches
+from nola_core.corrections import NO_CLASS
 from nola_core.datasets.opener import image_opener
 from nola_core.device import device
 from nola_core.errors import NolaError
@@ -19,7 +22,7 @@ from nola_core.inputs import Inputs
 from nola_core.methods import storage
 from nola_core.methods.collection import Texts, spaces
 from nola_core.methods.method import Student, StudentMethod, TextMethod
-from nola_core.prediction import matrix
+from nola_core.prediction import corrected, matrix
 from nola_core.progress import progress
 from nola_core.stages.paths import Paths
 from nola_core.students import captions, loop
@@ -54,6 +57,7 @@ def run(paths: Paths, inputs: Inputs) -> None:
                 "descriptions": sha256_file(paths["description_quality.parquet"]),
                 "device": place.type,
             } | ({"captions": inputs.values["captions"]} if method.captions else {})
+            key |= {"corrections": inputs.values["corrections"]} if "corrections" in inputs.values else {}
             student, curve = method.tune(
                 clip,
                 lesson,
@@ -102,11 +106,13 @@ def _lesson(paths: Paths, inputs: Inputs, clip: Clip, *, captioned: bool) -> Les
     teacher = read_table(paths["teacher.parquet"], ["image_id", *TOP])
     zero_shot = read_table(paths["zero_shot.parquet"], ["image_id", *TOP])
     store = FeatureStore.open(paths.store("clip", "train"))
-    ids = teacher["image_id"]
-    if not (ids.equals(zero_shot["image_id"]) and ids.equals(store.index["image_id"])):
+    ids, given = teacher["image_id"], inputs.given(read_table(paths["classes.parquet"], ["name"])["name"].tolist())
+    kept = np.flatnonzero(zero_shot["image_id"].map(lambda image_id: given.get(image_id) != NO_CLASS))
+    if not (zero_shot["image_id"].equals(store.index["image_id"]) and ids.tolist() == zero_shot["image_id"].iloc[kept].tolist()):
         raise NolaError(f"the tables of {paths.folder} are not about the same images; run embed, classify and fit again.")
     preprocess = PreprocessCfg(**clip.model.visual.preprocess_cfg)
     height, width = (preprocess.size, preprocess.size) if isinstance(preprocess.size, int) else preprocess.size
+    space = spaces({"clip": store})["clip"]
     images = Images(
         ids=ids.tolist(),
         open=image_opener(paths.root, paths.dataset),
@@ -117,18 +123,19 @@ def _lesson(paths: Paths, inputs: Inputs, clip: Clip, *, captioned: bool) -> Les
     )
     return Lesson(
         images=images,
-        teacher=_top(teacher),
+        teacher=_top(teacher, {}),
         classifier=storage.read_fitted(paths["text_classifier.safetensors"], text).tensors()["weights"],
-        zero_shot=_top(zero_shot),
+        zero_shot=_top(zero_shot.iloc[kept], given),
         texts=_texts(paths, inputs, clip),
-        features=spaces({"clip": store})["clip"],
+        features=space if len(kept) == len(space) else space.only(kept),
         captions=captions.read(paths["captions.parquet"], ids.tolist()) if captioned else {},
     )
 
 
-def _top(table: pd.DataFrame) -> TopClasses:
-    classes, probabilities = (torch.from_numpy(matrix(table[column])) for column in TOP)
-    return TopClasses(classes.long(), probabilities.float())
+def _top(table: pd.DataFrame, given: Mapping[str, int]) -> TopClasses:
+    classes, probabilities = (matrix(table[column]) for column in TOP)
+    classes, probabilities = corrected(table["image_id"], classes, probabilities, given)
+    return TopClasses(torch.from_numpy(classes).long(), torch.from_numpy(probabilities).float())
 
 
 def _texts(paths: Paths, inputs: Inputs, clip: Clip) -> Texts:

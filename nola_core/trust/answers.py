@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -229,11 +229,11 @@ class Progress:
             found.pop()
         return found
 
-    def estimate(self, predicted: Mapping[str, str], answers: Sequence[Answer] | None = None) -> Estimate | None:
+    def estimate(self, predicted: Mapping[str, str | None], answers: Sequence[Answer] | None = None) -> Estimate | None:
         """The accuracy of a classifier; None with too few labels.
 
         Args:
-            predicted: image id -> the name of the class it predicts.
+            predicted: image id -> the name of the class it predicts; None counts as wrong.
             answers: those of `counted`, if they are known.
         """
         place_of = {image_id: place for place, image_id in enumerate(self.order)}
@@ -250,9 +250,18 @@ class Progress:
 
 
 def measured(
-    folder: Path, manifest: pd.DataFrame, classes: pd.DataFrame, predictions: Predictions, in_force: InForce
+    folder: Path,
+    manifest: pd.DataFrame,
+    classes: pd.DataFrame,
+    predictions: Predictions,
+    in_force: InForce,
+    *,
+    merges: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
     """What metrics.json says of an audit; None without one, or with fewer than `MIN_LABELS` labels.
+
+    Images that the methods were told the class of are no test of them; see `population`. One of those that was judged before
+    counts as an error, so that no correction makes the figure higher.
 
     Args:
         folder: `data/<dataset>/audit`.
@@ -260,6 +269,7 @@ def measured(
         classes: `class_id, name`.
         predictions: of all methods in force.
         in_force: the methods.
+        merges: class that is gone -> the class it is part of.
 
     Raises:
         NolaError: a file of the folder is damaged.
@@ -269,14 +279,17 @@ def measured(
         return None
     split = reported_split(manifest)
     names = classes.sort_values("class_id")["name"].astype(str).to_numpy()
-    progress = Progress(sample, read_answers(folder), images_of(manifest, split), list(names))
+    answers, given = merged(read_answers(folder), merges or {}), predictions.given("train") if split == "train" else {}
+    images = population(images_of(manifest, split), given, sample=sample, answers=answers)
+    progress = Progress(sample, answers, images, list(names))
     counted = progress.counted
     asked = {answer.image_id for answer in counted}
     found = {}
     for method in in_force.names:
         table = predictions.read(split, method, ["image_id", "class_id"])
         table = table[table["image_id"].isin(asked)]
-        found[method] = progress.estimate(dict(zip(table["image_id"], names[table["class_id"]], strict=True)), counted)
+        predicted = dict(zip(table["image_id"], names[table["class_id"]], strict=True))
+        found[method] = progress.estimate({**predicted, **dict.fromkeys(given)}, counted)
     final = found[in_force.final]
     if final is None:
         return None
@@ -292,6 +305,32 @@ def measured(
         "drawn_for": sample.note["method"],
         "methods": {method: _interval(one) for method, one in found.items() if one is not None},
     }
+
+
+def merged(answers: Mapping[str, Answer], merges: Mapping[str, str]) -> dict[str, Answer]:
+    """Answers after classes became one.
+
+    Args:
+        merges: class that is gone -> the class it is part of.
+    """
+    return {image: replace(one, label=merges.get(str(one.label), one.label)) for image, one in answers.items()}
+
+
+def population(
+    images: Mapping[str, str], given: Collection[str], *, sample: Sample | None, answers: Mapping[str, Answer]
+) -> dict[str, str]:
+    """The images that an audit is about: all but those that corrections gave.
+
+    One that is in the sample and was judged stays: leaving out what was found wrong would make the figure too high.
+
+    Args:
+        images: image id -> SHA-256.
+        given: images that the methods were told the class of.
+        sample: None if it is still to be drawn.
+    """
+    asked = set() if sample is None or not given else set(sample.image_ids)
+    judged = {image for image, one in answers.items() if one.verdict != "withdrawn" and image in asked}
+    return {image: sha256 for image, sha256 in images.items() if image not in given or image in judged}
 
 
 def images_of(manifest: pd.DataFrame, split: str) -> dict[str, str]:

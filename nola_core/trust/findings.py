@@ -11,12 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
+from nola_core.corrections import NO_CLASS
 from nola_core.features import FeatureStore
 from nola_core.files import table_writer, write_table
 from nola_core.methods.collection import Space, answers, spaces
 from nola_core.methods.method import Fitted
 from nola_core.neighbors import Gallery
-from nola_core.prediction import Predictions, chunks, matrix
+from nola_core.prediction import Predictions, chunks, corrected, matrix
 from nola_core.trust import groups, proportions, unknown
 
 SCHEMA = pa.schema(
@@ -47,11 +48,12 @@ class Answers:
 
     @classmethod
     def read(cls, predictions: Predictions, split: str, method: str, image_ids: pd.Series[str]) -> Answers:
-        """From a prediction table."""
+        """From a prediction table, and what people corrected."""
         rows = predictions.read(split, method, ["image_id", "top_classes", "top_probabilities"])
         if not rows["image_id"].equals(image_ids):
             rows = rows.iloc[pd.Index(rows["image_id"]).get_indexer(pd.Index(image_ids))]
-        return cls(image_ids, matrix(rows["top_classes"]), matrix(rows["top_probabilities"]))
+        best = matrix(rows["top_classes"]), matrix(rows["top_probabilities"])
+        return cls(image_ids, *corrected(image_ids, *best, predictions.given(split)))
 
 
 def write(
@@ -84,6 +86,8 @@ def write(
 
     scorer = Scorer.fit(stores["train"], pseudo_labels, text=text, classes=len(names))
     found = {split: scorer.score(given[split], spaces(both)) for split, both in stores.items()}
+    for split, parts in found.items():
+        _sure(parts, given[split].image_ids, predictions.given(split))
     joined = {name: np.concatenate([parts[name] for parts in found.values()]) for name in ("probability", "class_id")}
     ids = pd.concat([one.image_ids for one in given.values()], ignore_index=True)
     gallery = Gallery([rows for both in stores.values() for rows in _ssl(both)])
@@ -106,6 +110,13 @@ def write(
     print(groups.sentence(listed))
     if absent := proportions.sentence(shares):
         print(absent)
+
+
+def _sure(parts: dict[str, np.ndarray], image_ids: pd.Series[str], told: Mapping[str, int]) -> None:
+    """In place: an image that a person gave to a class fits that name for sure."""
+    for row, image_id in enumerate(image_ids if told else ()):
+        if told.get(image_id, NO_CLASS) != NO_CLASS:
+            parts["probability"][row], parts["class_id"][row] = 1, told[image_id]
 
 
 @dataclass(frozen=True)

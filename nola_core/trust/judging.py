@@ -29,7 +29,9 @@ from nola_core.trust.answers import (
     Verdict,
     append,
     images_of,
+    merged,
     names_digest,
+    population,
     read_answers,
     read_sample,
 )
@@ -64,6 +66,7 @@ class Judging:
         classes: class name -> the name to show, in the order of the classes.
         predicted: per image of the split: `image_id` (index), `class_id, probability, top`.
         predictions: SHA-256 of predictions.parquet.
+        told: images that corrections gave and the methods learnt; see `answers.measured`.
     """
 
     folder: Path
@@ -73,6 +76,7 @@ class Judging:
     classes: dict[str, str]
     predicted: pd.DataFrame
     predictions: str
+    told: frozenset[str] = frozenset()
 
     @property
     def judged(self) -> int:
@@ -124,7 +128,8 @@ class Judging:
         """The accuracy by the labels so far; None if there are too few."""
         names = list(self.classes)
         wanted = {answer.image_id for answer in self.progress.counted}
-        return self.progress.estimate({one: names[self._shown(one)["class_id"]] for one in wanted})
+        said = {one: names[self._shown(one)["class_id"]] for one in wanted}
+        return self.progress.estimate({**said, **dict.fromkeys(self.told)})
 
     def _shown(self, image_id: str) -> dict[str, Any]:
         """The classifier's answer about an image: a row of `predicted`."""
@@ -188,17 +193,20 @@ def _load(root: Path, dataset: str, folder: Path, *, labels: int, new: bool, see
         raise NolaError(f"{path} has no predictions by {method} of the split {split}; run `nola run --dataset {dataset}`.")
     predicted = table[["class_id", "probability"]].set_index(table["image_id"].astype(str))
     predicted["top"] = list(matrix(table["top_classes"]))
-    images = images_of(manifest, split)
+    corrections = inputs.read(root, dataset, "predict").values.get("corrections", {})
+    answers = merged(read_answers(folder), corrections.get("merges", {}))
+    told = frozenset(Predictions.open(path).given("train") if split == "train" else ())
+    sample = None if new else read_sample(folder)
+    images = population(images_of(manifest, split), told, sample=sample, answers=answers)
     if missing := set(images) - set(predicted.index):
         raise NolaError(f"{path} has no prediction for {len(missing):,} images; run `nola run --dataset {dataset}` first.")
     names = dict(zip(classes["name"].astype(str), classes["display_name"].astype(str), strict=True))
     sha256 = sha256_file(path)
-    sample = None if new else read_sample(folder)
     if sample is None:
         sample = _drawn(predicted.loc[list(images)], method=method, split=split, predictions=sha256, seed=seed)
         sample.write(folder)
-    progress = Progress(sample, read_answers(folder), images, list(names))
-    return Judging(folder, progress, labels, method, names, predicted, sha256)
+    progress = Progress(sample, answers, images, list(names))
+    return Judging(folder, progress, labels, method, names, predicted, sha256, told)
 
 
 def _drawn(predicted: pd.DataFrame, *, method: str, split: str, predictions: str, seed: int | None) -> Sample:

@@ -26,7 +26,7 @@ class Block:
     """A code block.
 
     Attributes:
-        kind: `transcript` ($ commands with their output), `commands`, `yaml` (or JSON), `python`, or `text`.
+        kind: `transcript` ($ commands with their output), `commands`, `yaml` (or JSON), `csv`, `python`, or `text`.
         line: where it begins, from 1.
     """
 
@@ -43,7 +43,7 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """Those of a page, in order; a fence may name its language, otherwise the text tells it."""
     found = [token for token in MarkdownIt().parse(page.read_text()) if token.type in ("fence", "code_block")]
-    named = {"python": "python", "yaml": "yaml", "json": "yaml", "text": "text"}
+    named = {"python": "python", "yaml": "yaml", "json": "yaml", "text": "text", "csv": "csv"}
     return [
         Block(page, token.map[0] + 1, named.get(token.info.strip()) or kind_of(token.content), token.content)
         for token in found

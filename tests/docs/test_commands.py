@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import nola_core
+from nola_core import corrections
 from nola_core.backbones.pairs import load_pair
 from nola_core.config import Settings, load
 from nola_core.datasets.definition import check_definition
@@ -73,6 +74,10 @@ def test_the_blocks_of_a_page_are_true(page: Path, sandbox: Sandbox, monkeypatch
                     )
         elif block.kind == "yaml":
             check_yaml(block, sandbox.home / "project")
+        elif block.kind == "csv":
+            corrections.path_of(sandbox.home, "pets").parent.mkdir(exist_ok=True)
+            corrections.path_of(sandbox.home, "pets").write_text(block.text)
+            outputs.append(corrections.sentence(corrections.read(sandbox.home, "pets").counts))
         elif block.kind == "python":
             if page != EXAMPLES:
                 exec(compile(block.text, block.place, "exec"), sandbox.names)

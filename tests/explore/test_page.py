@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from nola_core.corrections import path_of
 from nola_core.datasets.opener import image_opener
 from nola_core.explore.collection import read
 from nola_core.explore.page import Page
+from nola_core.files import write_table
 from nola_core.local_server import served
-from tests.browser import Browser, browser, needs_browser
+from nola_core.prediction import GIVEN_SCHEMA, with_given
+from tests.browser import ENTER, Browser, browser, needs_browser
 from tests.explore.example import write_explored
 
 HOSTILE = (
@@ -35,10 +39,10 @@ FILES = ("<b onmouseover=alert(1)>.png", "\u202egnp.exe.png", "a & b 'c' \"d\".p
 
 @contextmanager
 def page(root: Path, *, mapped: bool = True) -> Iterator[tuple[str, Page]]:
-    found = Page(read(root, "toy"), image_opener(root, "toy"), root / ".nola" / "maps")
+    found = Page(read(root, "toy"), image_opener(root, "toy"), root / ".nola" / "maps", root=root)
     if mapped:
         found.draw_map()
-    with served(found.answer) as address:
+    with served(found.answer, told=found.told) as address:
         yield address, found
 
 
@@ -77,7 +81,7 @@ def test_everything_the_page_asks_for_is_there(tmp_path: Path) -> None:
         assert json.loads(get(address + "details/0"))["id"] == "000.png"
         image = Image.open(io.BytesIO(get(address + "thumbnail/7")))
         assert image.tobytes() == Image.open(tmp_path / "images/007.png").tobytes()
-        for name in ("", "page.css", "page.js", "map.js", "details.js"):
+        for name in ("", "page.css", "page.js", "map.js", "details.js", "corrections.js"):
             assert (
                 b"http:" not in get(address + name)
                 and b"https:" not in get(address + name)
@@ -199,3 +203,96 @@ def test_twenty_thousand_images_are_shown(large: Path, window: Browser) -> None:
         painted = "const m = nola.map; m.render(); const ink = m.canvas.getContext('2d');"
         painted += "const data = new Uint32Array(ink.getImageData(0, 0, m.canvas.width, m.canvas.height).data.buffer);"
         assert window.run(painted + "return new Set(data).size") > 50
+
+
+def tell(address: str, **said: Any) -> dict[str, Any]:
+    request = urllib.request.Request(address + "corrections", json.dumps(said).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as reply:
+        return dict(json.load(reply))
+
+
+def refused(address: str, **said: Any) -> str:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        tell(address, **said)
+    assert caught.value.code == 409
+    return caught.value.read().decode()
+
+
+def test_corrections_go_into_the_table_and_back(tmp_path: Path) -> None:
+    write_explored(tmp_path)
+    table = path_of(tmp_path, "toy")
+    with page(tmp_path, mapped=False) as (address, _):
+        tell(address, rows=[0, 7], **{"class": "bee"})
+        tell(address, rows=[1], **{"class": "(none)"})
+        tell(address, merge="cat", into="bee")
+        found = tell(address, rows=[3, 4], new="drone")
+        written = table.read_text().splitlines()
+        assert written[1:4] == ["image,000.png,bee", "image,007.png,bee", "image,001.png,(none)"]
+        assert written[4:] == ["merge,cat,bee", "class,drone,", "image,003.png,drone", "image,004.png,drone"]
+        assert found["given"] == {"0": "bee", "7": "bee", "1": None, "3": "drone", "4": "drone"}
+        assert found["names"] == ["ant", "bee", "drone"] and found["pending"] == 5 + 2
+        assert found["command"] == "nola run --dataset toy" and not found["off"]
+        assert "there is no class 'wasp'" in refused(address, rows=[5], **{"class": "wasp"})
+        assert "in a circle" in refused(address, merge="bee", into="cat")
+        assert "already" in refused(address, rows=[5], new="ant")
+        assert "no such image" in refused(address, rows=[30], **{"class": "ant"})
+        assert "load it again" in refused(address, rows="all")
+        assert table.read_text().splitlines() == written
+        assert tell(address, undo=[0])["given"].keys() == {"7", "1", "3", "4"}
+        assert tell(address, undo="class", name="drone")["given"].keys() == {"7", "1"}
+        assert tell(address, undo="images", name="(none)")["given"].keys() == {"7"}
+        tell(address, undo="merge", name="cat")
+        assert tell(address, undo="images", name="bee")["lines"] == [] and not table.exists()
+
+
+def test_what_the_results_have_is_not_pending_and_what_was_taken_back_is(tmp_path: Path) -> None:
+    write_explored(tmp_path)
+    path = tmp_path / "data" / "toy" / "predictions.parquet"
+    write_table(path, with_given(pq.read_table(path), {"000.png": 1, "001.png": -1}).to_pandas(), GIVEN_SCHEMA)
+    path_of(tmp_path, "toy").write_text("what,name,class\nimage,000.png,bee\nimage,001.png,(none)\n")
+    with page(tmp_path, mapped=False) as (address, found):
+        assert json.loads(get(address + "corrections"))["pending"] == 0
+        assert (
+            found.collection.methods["evidence"].classes[0, 0] == 1
+            and found.collection.methods["evidence"].probabilities[0, 0] == 1
+        )
+        assert tell(address, undo=[0])["pending"] == 1
+
+
+@needs_browser
+def test_a_person_corrects(tmp_path: Path, window: Browser) -> None:
+    write_explored(tmp_path)
+    window.open("about:blank")  # another test's page may still ask for its map
+    window.requests()
+    with page(tmp_path) as (address, _):
+        window.open(address)
+        window.wait("return window.nola && nola.listed.length === 30")
+        window.run("document.querySelector('.tile[data-row=\"0\"]').click()")
+        window.wait("return document.querySelector('#details .correct input')")
+        window.run("document.querySelector('#details .correct input').focus()")
+        window.press("bee" + ENTER)
+        window.wait("return document.querySelector('#details .said')?.textContent.includes('bee')")
+        assert window.run("return document.querySelector('.tile[data-row=\"0\"] span').textContent").endswith("✎ bee")
+        assert "nola run --dataset toy" in window.text("#corrections")
+        window.run("document.querySelector('#details .correct input').focus()")
+        window.press("wasp" + ENTER)
+        window.wait("return document.getElementById('problem').textContent.includes(\"there is no class 'wasp'\")")
+        assert set_to(window, "unknown", "1") == 4
+        window.run("document.querySelector('#all summary').click(); document.querySelector('#all input').focus()")
+        window.press("drone")
+        window.run("document.querySelector('#all .is-new').click()")
+        window.wait("return document.getElementById('corrections').textContent.includes('4 images: drone')")
+        set_to(window, "unknown", "")
+        window.run(
+            "document.querySelectorAll('#classes button')[0].click(); document.querySelectorAll('#classes button')[1].click()"
+        )
+        pair = window.run("return [...document.querySelectorAll('#merging button')].map(one => one.textContent)")
+        window.run("document.querySelector('#merging button').click()")
+        window.wait("return document.getElementById('corrections').textContent.includes(' is ')")
+        rows = path_of(tmp_path, "toy").read_text().splitlines()
+        assert rows[1:3] == ["image,000.png,bee", "class,drone,"] and rows[-1] == f"merge,{pair[1]},{pair[0]}"
+        window.run("document.querySelector('#details .undo').click()")
+        window.wait("return !document.querySelector('#details .said')")
+        assert "000.png" not in path_of(tmp_path, "toy").read_text()
+        assert window.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert not [one for one in window.requests() if not one.startswith((address, "data:"))]

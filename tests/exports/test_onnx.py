@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from nola_core.alignment import AlignmentHead
@@ -17,42 +16,14 @@ from nola_core.backbones.pairs import ClipSpec, SslSpec
 from nola_core.backbones.ssl import load_encoder
 from nola_core.classifier import Classifier
 from nola_core.errors import NolaError
+from nola_core.exports.checking import readable
 from nola_core.files import read_json, sha256_file
 from nola_core.methods.method import Fitted
-from nola_core.students.options import Options
-from nola_core.students.student import TunedStudent
 from nola_core.text_classifier import TextClassifier
-from tests.tiny import write_clip, write_ssl
+from tests.exports.tuned import NAMES, about, images, student
 
 onnx = pytest.importorskip("nola_core.exports.onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-NAMES = ["cat", "dog", "owl"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("towers")
-    write_clip(root / "clip")
-    write_ssl(root / "ssl")
-    return root
-
-
-def images(count: int) -> list[Image.Image]:
-    generator = np.random.default_rng(0)
-    return [Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)) for _ in range(count)]
-
-
-def about(method: str) -> dict[str, object]:
-    return {"dataset": "pets", "method": method, "title": method, "classes": NAMES}
-
-
-def student(folder: Path, tune: list[str]) -> Classifier:
-    clip = load_clip(ClipSpec(model="local-dir:clip"), root=folder)
-    rows = torch.nn.functional.normalize(torch.randn(3, clip.image.dim, generator=torch.Generator().manual_seed(1)), dim=1)
-    made = TunedStudent.make(clip, rows, names=NAMES, texts=NAMES, options=Options(tune=tune), seed=0, scale=20.0)
-    made.finish()
-    made.temperature = 1.5
-    return Classifier(about=about("nola"), class_names=NAMES, fitted=made, encoders={}, clip=clip)
 
 
 class BothSpaces(Fitted):
@@ -113,6 +84,6 @@ def test_what_a_graph_cannot_hold_is_found_by_the_check(folder: Path, tmp_path: 
 
 def test_without_an_image_there_is_no_graph(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG")
-    with pytest.raises(NolaError, match="no image to check the graph on"):
-        onnx.write(on_features(folder, BothSpaces), tmp_path / "out", onnx.readable(tmp_path / "torn.png"))
+    with pytest.raises(NolaError, match="no image to check the model on"):
+        onnx.write(on_features(folder, BothSpaces), tmp_path / "out", readable(tmp_path / "torn.png"))
     assert not (tmp_path / "out").exists()

@@ -69,6 +69,8 @@ elif name == "select":
         "rank": [i + 1 if i < 250 else i - 249 for i in ids],
         "selected": [i < 20 or 250 <= i < 270 for i in ids], "why": ["top"] * 300})
     scores = {"neighbors_ssl": 0.75, "answer_nuclear_norm": 0.9, "mean_prediction_entropy": 0.6, "images": 300}
+    told = {"images": 300, "wins": 0.52, "ranks": {"zero": 0.2, "one": 0.9}, "described": False}
+    (here / "names.json").write_text(json.dumps(told))
     (here / "label_free.json").write_text(json.dumps({"test": {"zero_shot": scores, "nola": scores}}))
 elif name == "tune":
     (here / "student.txt").write_text("student")
@@ -113,7 +115,8 @@ stages:
     cmd: python stages.py select ${item.dataset}
     deps: ['data/${item.dataset}/clip.txt']
     params: [select.fraction]
-    outs: ['data/${item.dataset}/pseudo_labels.parquet', 'data/${item.dataset}/label_free.json']
+    outs: ['data/${item.dataset}/pseudo_labels.parquet', 'data/${item.dataset}/label_free.json',
+           'data/${item.dataset}/names.json']
   tune:
     matrix: {dataset: '${datasets}'}
     cmd: python stages.py tune ${item.dataset}
@@ -132,20 +135,33 @@ stages:
 """
 
 
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty git and DVC repository, to be copied: DVC takes longer to make one."""
+    root = tmp_path_factory.mktemp("repository")
+    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+        subprocess.run(command, cwd=root, check=True)
+    return root
+
+
+def write_repo(repository: Path, root: Path, **moods: str) -> Path:
+    """A toy project with data sets (name -> mood, e.g. `fail-tune`) in a copy of the repository."""
+    shutil.copytree(repository, root)
+    (root / "src").mkdir()
+    (root / "stages.py").write_text(STAGES)
+    (root / "dvc.yaml").write_text(PIPELINE)
+    for dataset, mood in moods.items():
+        (root / "src" / f"{dataset}.txt").write_text(mood or "well")
+    (root / "params.yaml").write_text(yaml.safe_dump({"datasets": list(moods), "select": {"fraction": 0.3}}))
+    return root
+
+
 @pytest.fixture
-def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRepo:
-    """Create a toy project with data sets (name -> mood, e.g. `fail-tune`) and change to it."""
+def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> MakeRepo:
+    """Create a toy project, see `write_repo`, and change to it."""
 
     def make(**moods: str) -> Path:
-        root = tmp_path / "project"
-        (root / "src").mkdir(parents=True)
-        (root / "stages.py").write_text(STAGES)
-        (root / "dvc.yaml").write_text(PIPELINE)
-        for dataset, mood in moods.items():
-            (root / "src" / f"{dataset}.txt").write_text(mood or "well")
-        (root / "params.yaml").write_text(yaml.safe_dump({"datasets": list(moods), "select": {"fraction": 0.3}}))
-        for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
-            subprocess.run(command, cwd=root, check=True)
+        root = write_repo(repository, tmp_path / "project", **moods)
         monkeypatch.chdir(root)
         monkeypatch.setenv("NOLA_DEVICE", "cpu")
         return root

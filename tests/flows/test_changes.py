@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from flows.changes import differences, label, pending
-from flows.durations import durations, record
 from nola_core import inputs
+from nola_core.durations import record
 from nola_core.errors import NolaError
-from nola_core.files import read_json, read_table, write_json
+from nola_core.files import read_json, read_table
 from tests.project import ROOT, change, make_project, run, write_definition
 from tests.tiny import write_photos
 
@@ -123,6 +123,18 @@ def test_the_inputs_are_compared_as_a_run_would_write_them(committed: Path) -> N
     assert cannot.startswith("it cannot run: data/blobs.yaml: the source ") and cannot.endswith("correct `source`.")
 
 
+def test_corrections_are_named(committed: Path) -> None:
+    table = read_table(committed / "data" / "blobs" / "manifest.parquet")
+    train = table.loc[table["split"] == "train", "image_id"].iloc[0]
+    file = committed / "data" / "blobs.corrections.csv"
+    file.write_text(f"what,name,class\nimage,{train},dog\n")
+    assert reasons(committed) == dict.fromkeys(("select@blobs", "tune@blobs"), ("the corrections changed",))
+    file.write_text("what,name,class\nmerge,cat,dog\n")
+    assert reasons(committed)["prepare@blobs"] == ("the corrections changed",)
+    change(committed / "params.yaml", "corrections", value=False)
+    assert reasons(committed) == {}
+
+
 def test_words_for_every_key_of_an_entry(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old entries are put into dvc.lock's place by changing what a run would write now."""
     now = read_json(committed / "data" / "inputs" / "blobs.json")
@@ -166,13 +178,3 @@ def test_a_role_is_told_from_a_data_set_of_that_name(make_repo: Callable[..., Pa
     labels = {address: label(stage) for address, stage in graph.stages.items()}
     assert labels["embed@digits-clip-clip"] == labels["embed@digits-clip"] == "embed clip"
     assert labels["select@digits-clip"] == "select"
-
-
-def test_a_damaged_record_of_durations_is_none(tmp_path: Path) -> None:
-    (tmp_path / ".nola").mkdir()
-    (tmp_path / ".nola" / "durations.json").write_text("[broken")
-    assert durations(tmp_path) == {}
-    record(tmp_path, "tune@digits", 3.14159)
-    assert durations(tmp_path) == {"tune@digits": 3.1}
-    write_json(tmp_path / ".nola" / "durations.json", {"a": "soon", "b": 2})
-    assert durations(tmp_path) == {"b": 2.0}

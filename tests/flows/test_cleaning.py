@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from flows.cleaning import clean
 from flows.cli import main
 from flows.locking import run_lock
 from nola_core.errors import NolaError
+from tests.flows.conftest import write_repo
 
 
 def files(root: Path) -> set[str]:
@@ -19,14 +20,22 @@ def files(root: Path) -> set[str]:
     return {path for path in kept if not path.startswith(".dvc/")}
 
 
-@pytest.fixture
-def project(make_repo: Callable[..., Path]) -> Path:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """`digits` has run, and so has `gone`, which was then removed from params.yaml."""
-    root = make_repo(digits="", gone="")
+    root = write_repo(repository, tmp_path_factory.mktemp("original") / "project", digits="", gone="")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "prepare@digits", "embed@gone-clip"], cwd=root, check=True)
     parameters = yaml.safe_load((root / "params.yaml").read_text())
     parameters["datasets"].remove("gone")
     (root / "params.yaml").write_text(yaml.safe_dump(parameters))
+    return root
+
+
+@pytest.fixture
+def project(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it; one stands in it."""
+    root = shutil.copytree(original, tmp_path / "project")
+    monkeypatch.chdir(root)
     return root
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +23,16 @@ from nola_core.errors import NolaError
 
 TRICKY = st.lists(st.sampled_from(["a", "b", "A", "0", "_", "-", " ", "é", "figure", "metrics", "per_class"]), min_size=1)
 NAMES = TRICKY.map("".join)
-KINDS = st.sampled_from(["metrics", "per_class", "report"]) | NAMES.map(lambda stem: f"figure_{stem}")
+KINDS = st.sampled_from(["metrics", "label_free", "pseudo_labels", "per_class", "summary"])
 
 
 def fill(root: Path, *datasets: str) -> None:
-    """The outputs of the stages, without DVC."""
+    """The outputs of the stages, without DVC. One stands in the project."""
     for dataset in datasets:
         for stage in ("prepare", "select", "evaluate", "report"):
-            subprocess.run([sys.executable, "stages.py", stage, dataset], cwd=root, check=True, capture_output=True)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "argv", ["stages.py", stage, dataset])
+                runpy.run_path(str(root / "stages.py"))
 
 
 def stored(key: str) -> list[dict[str, Any]]:
@@ -51,7 +53,6 @@ def test_keys_are_valid_and_never_shared(pairs: list[tuple[str, str]]) -> None:
 def test_plain_names_stay_readable() -> None:
     assert artifact_key("digits", "metrics") == "digits-metrics"
     assert artifact_key("stanford_cars", "pseudo_labels") == "stanford-cars-pseudo-labels"
-    assert artifact_key("digits", "figure_per_class") == "digits-figure-per-class"
     assert artifact_key("Oxford-Pets", "metrics").startswith("oxford-pets-metrics-")
 
 
@@ -104,10 +105,17 @@ def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: 
     assert [(row["method"], row["gain"]) for row in metrics] == [
         ("Zero-shot", "+0.0"), ("Alignment head", "+10.0"), ("Nearest", "+5.0"), ("NoLA", "+12.5"),
     ]  # fmt: skip
-    free = json.loads(stored("plain-label-free")[0]["data"])
+    (summary,) = stored("plain-summary")
+    assert summary["data"].startswith(
+        "# plain\n\n100 images of the test split, 2 classes (inductive)\n\n**The class names say little"
+    )
+    assert "**Nearest classifies 55.0 % correctly**; the baseline, Zero-shot, 50.0 %." in summary["data"]
+    assert "](data:image/png;base64," in summary["data"] and "data/plain/report.html`" in summary["data"]
+    assert "`nola audit plain`" in summary["data"] and "not measured" not in summary["data"]
+    free = json.loads(stored("wild-label-free")[0]["data"])
     assert [row["method"] for row in free] == ["Zero-shot", "NoLA"] and free[0]["neighbors ssl"] == "0.7500"
-    assert "report.html" in stored("plain-report")[0]["data"]
-    assert stored("wild-metrics") == [] and len(stored("wild-label-free")) == 1
+    assert "The accuracy was not measured: there is no ground truth." in stored("wild-summary")[0]["data"]
+    assert stored("wild-metrics") == stored("wild-per-class") == stored("plain-label-free") == []
 
     capsys.readouterr()
     assert main([]) == 1
@@ -118,21 +126,26 @@ def test_publishing_after_a_plain_repro(make_repo: Callable[..., Path], capsys: 
     assert "params.yaml has no such data set; it has: plain, wild, missing." in capsys.readouterr().err
 
 
-def test_pictures_fit_the_interface_and_files_must_be_there(make_repo: Callable[..., Path]) -> None:
-    root = make_repo(digits="")
-    fill(root, "digits")
-    Image.effect_noise((1200, 800), 80).convert("RGB").save(root / "data/digits/figures/big.png")
-    pictures = [artifact for artifact in dataset_artifacts(root, "digits") if "-figure-" in artifact.key]
-    assert [picture.key for picture in pictures] == ["digits-figure-accuracy", "digits-figure-big"]
-    for picture in pictures:
-        data = base64.b64decode(picture.data.split("base64,")[1].removesuffix(")"))
-        assert data.startswith(b"\x89PNG") and len(picture.data) < 300_000
-    for name in ("report.html", "per_class.csv", "label_free.json", "classes.parquet"):
+def test_the_picture_fits_the_interface_and_files_must_be_there(make_repo: Callable[..., Path]) -> None:
+    root = make_repo(digits="", wild="unlabelled")
+    fill(root, "digits", "wild")
+    Image.effect_noise((1200, 800), 80).convert("RGB").save(root / "data/digits/figures/accuracy.png")
+    artifacts = {artifact.key: artifact for artifact in dataset_artifacts(root, "digits")}
+    assert sorted(artifacts) == [f"digits-{kind}" for kind in ("metrics", "per-class", "pseudo-labels", "summary")]
+    address = artifacts["digits-summary"].data.split("base64,")[1].split(")")[0]
+    assert base64.b64decode(address).startswith(b"\x89PNG") and len(address) < 300_000
+    for dataset, name in (
+        ("digits", "report.html"),
+        ("digits", "per_class.csv"),
+        ("digits", "classes.parquet"),
+        ("digits", "names.json"),
+        ("wild", "label_free.json"),
+    ):
         copy = root / "copy"
         shutil.copytree(root / "data", copy / "data")
-        (copy / "data/digits" / name).unlink()
+        (copy / "data" / dataset / name).unlink()
         with pytest.raises(NolaError, match=re.escape(name)):
-            list(dataset_artifacts(copy, "digits"))
+            list(dataset_artifacts(copy, dataset))
         shutil.rmtree(copy)
 
 
@@ -144,14 +157,14 @@ def test_what_was_published_is_known_by_one_request(make_repo: Callable[..., Pat
         requests: list[str] = []
         client._client.event_hooks = {"request": [lambda request: requests.append(request.url.path)]}
         assert published(client, root, ["known", "other", "unfinished"]) == set()
-        assert publish_dataset(root, "known") > 5
+        assert publish_dataset(root, "known") == 4
         requests.clear()
         assert published(client, root, ["known", "other", "unfinished"]) == {"known"}
         assert len(requests) == 1
         picture = root / "data/known/figures/accuracy.png"
         Image.effect_noise((64, 48), 60).convert("RGB").save(picture)
         assert published(client, root, ["known"]) == set()
-        assert publish_dataset(root, "known") == 2  # the picture, and the mark on the report
+        assert publish_dataset(root, "known") == 1  # the picture is in the summary
         assert publish_dataset(root, "known") == 0
         assert published(client, root, ["known"]) == {"known"}
 
@@ -161,12 +174,12 @@ def test_a_fingerprint_is_of_all_that_is_published(make_repo: Callable[..., Path
     fill(root, "digits")
     folder = root / "data" / "digits"
     seen = {fingerprint(root, "digits")}
-    for name in ("metrics.json", "label_free.json", "pseudo_labels.parquet", "classes.parquet", "per_class.csv"):
+    for name in ("metrics.json", "label_free.json", "names.json", "pseudo_labels.parquet", "classes.parquet", "per_class.csv"):
         with (folder / name).open("ab") as file:
             file.write(b"\n")
         seen.add(fingerprint(root, "digits"))
     (folder / "figures" / "accuracy.png").rename(folder / "figures" / "other.png")
     seen.add(fingerprint(root, "digits"))
-    assert len(seen) == 7 and None not in seen
+    assert len(seen) == 8 and None not in seen
     (folder / "report.html").unlink()
     assert fingerprint(root, "digits") is None

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.durations import durations
 from flows.locking import StoppedError
 from flows.runner import GRACE_SECONDS, Outcome, StageError, StageRunner, _lines, _Report
 from nola_core.descriptions.asking import live
+from nola_core.durations import durations
 
 
 def test_outcomes_lines_and_failures(make_repo: Callable[..., Path]) -> None:

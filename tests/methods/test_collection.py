@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
+from nola_core.algebra import posterior
 from nola_core.errors import NolaError
 from nola_core.features import FeatureStore, normalized
-from nola_core.methods.collection import Collection, Space, answers, probabilities, spaces
+from nola_core.methods.collection import Collection, Space, answers, pinned, probabilities, spaces
 from nola_core.text_classifier import TextClassifier
+from tests.methods.made import blobs
 
 IDS = ["a", "b", "c", "d", "e"]
 
@@ -65,3 +68,28 @@ def test_rows_have_the_bits_of_the_slow_normalisation_and_the_store_is_not_chang
     before, space = stored.copy(), Space(stored)
     assert np.array_equal(space.block(0, 70).numpy(), normalized(stored)) and np.array_equal(stored, before)
     assert np.array_equal(space.rows(np.array([9, 3])).numpy(), normalized(stored[[9, 3]]))
+
+
+def test_what_a_person_gave_is_sure_for_the_text_and_for_a_teacher() -> None:
+    some = blobs(30)
+    given = {3: 2, 4: 2, 29: 0}
+    plain, (_, found) = posterior.of_all(some.collection)[1], posterior.of_all(replace(some.collection, given=given))
+    others = [row for row in range(30) if row not in given]
+    assert torch.equal(found[others], plain[others])
+    sure = torch.eye(4)[list(given.values())]
+    torch.testing.assert_close(found.softmax(dim=1)[list(given)], sure)
+    asked = answers(some.collection.text, some.collection.spaces)
+    for start, stop in ((0, 4), (4, 30)):
+        expected = asked(start, stop)
+        for row, class_id in given.items():
+            if start <= row < stop:
+                expected[row - start] = torch.eye(4)[class_id]
+        assert torch.equal(pinned(asked, given)(start, stop), expected)
+
+
+def test_some_images_of_a_space_are_a_space_of_their_own() -> None:
+    clip, ssl = made()
+    found = spaces({"clip": store(IDS, clip), "ssl": store(["c", "a", "e", "b", "d"], ssl)})
+    some = np.array([4, 1, 2])
+    for space in found.values():
+        assert torch.equal(space.only(some).block(1, 3), space.rows(some[1:]))

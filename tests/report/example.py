@@ -64,7 +64,9 @@ def write_example(
     shares = {"zero_shot": 0.5, "cde": 0.6, "alignment": 0.7, "nola": student} | dict(accuracies or {})
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    actual = np.arange(90) % 3
+    (folder / "responses").mkdir()
+    count = len(NAMES)
+    actual = np.arange(90) % count
     ids = [f"pictures/{number:03d}.png" for number in range(90)]
     split = np.where(np.arange(90) < 60, "train", "test")
     manifest = pd.DataFrame({"image_id": ids, "split": split, "ok": True, "reason": ""})
@@ -75,14 +77,15 @@ def write_example(
         "reason": "not an image: <b>truncated</b>",
     }
     manifest = pd.concat([manifest, pd.DataFrame([broken])], ignore_index=True)
-    classes = pd.DataFrame({"class_id": range(3), "name": NAMES, "display_name": NAMES})
+    classes = pd.DataFrame({"class_id": range(count), "name": NAMES, "display_name": NAMES})
     labels = pd.DataFrame({"image_id": ids, "class_id": actual}).iloc[: 90 if truth else 0]
 
     parts = {}
+    rest = np.array([0.6, 0.4, 0, 0])[: min(count, 5) - 1]
     for method in [*in_force.names, *({in_force.text_classifier} - set(in_force.names))]:
         right = np.arange(90) // 3 % 10 < round(10 * shares.get(method, 0.6))
-        answer = np.where(right, actual, (actual + 1) % 3)
-        top = [[int(c), *(other for other in range(3) if other != c)] for c in answer]
+        answer = np.where(right, actual, (actual + 1) % count)
+        top = [[int(c), *[other for other in range(5) if other != c][: min(count, 5) - 1]] for c in answer]
         p = generator.uniform(0.5, 0.9, 90)
         columns = {
             "image_id": ids,
@@ -92,7 +95,7 @@ def write_example(
             "probability": p,
             "margin": 0.2,
         }
-        parts[method] = pd.DataFrame({**columns, "top_classes": top, "top_probabilities": [[0.5, 0.3, 0.2]] * 90})
+        parts[method] = pd.DataFrame({**columns, "top_classes": top, "top_probabilities": [[x, *rest * (1 - x)] for x in p]})
     predictions = pd.concat([parts[method] for method in in_force.names], ignore_index=True)
 
     zero_shot = parts[in_force.text_classifier].query("split == 'train'")
@@ -174,7 +177,7 @@ def write_example(
 def write_store(folder: Path, ids: list[str], actual: np.ndarray) -> None:
     """A feature store in which the images of a class lie close together, each at its own angle."""
     folder.mkdir(parents=True)
-    features = 3 * np.eye(4)[actual] + 0.01 * np.array([int(i[-7:-4]) for i in ids])[:, None] * np.eye(4)[3]
+    features = 3 * np.eye(4)[actual % 4] + 0.01 * np.array([int(i[-7:-4]) for i in ids])[:, None] * np.eye(4)[3]
     np.save(folder / "features.npy", features.astype(np.float16))
     index = pd.DataFrame({"row": np.arange(len(ids)), "image_id": ids, "sha256": "0" * 64})
     index.to_parquet(folder / "index.parquet")

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from nola_core.fingerprint import Package
 from nola_core.inputs import STAGES
 from nola_core.stages.__main__ import stop_on_signals
 from tests.project import ROOT, run
@@ -104,5 +105,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
     for name in STAGES:
         importlib.import_module(f"nola_core.stages.{name}")
+    Package().code(f"nola_core.stages.{name}" for name in STAGES)  # parsed before the children ask for it
     with os.fdopen(os.dup(1), "w") as answers:
         serve(sys.stdin, answers)

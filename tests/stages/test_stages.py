@@ -14,8 +14,9 @@ import yaml
 from safetensors.torch import load_file
 
 from nola_core.datasets.manifest import LABELS_SCHEMA
+from nola_core.durations import durations
 from nola_core.files import read_json, read_table, write_table
-from tests.project import AFTER_TRUTH, CLASSES, ORDER, ROOT, TINY, change, make_project, run, write_definition
+from tests.project import AFTER_TRUTH, CLASSES, ORDER, ROOT, TINY, change, run, write_definition
 from tests.tiny import write_clip, write_photos
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -41,12 +42,9 @@ def contents(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(complete: Path) -> Path:
     torch.set_num_threads(1)
-    root = make_project(tmp_path_factory.mktemp("project"))
-    for stage in (*ORDER, *AFTER_TRUTH):
-        assert run(root, stage) == 0, stage
-    return root
+    return complete
 
 
 @pytest.mark.parametrize("stage", [*ORDER, *AFTER_TRUTH])
@@ -146,6 +144,12 @@ def test_the_report_names_the_pair_in_force(finished: Path) -> None:
     assert yaml.safe_load((finished / "params.yaml").read_text())["embed"]["backbones"] == "paper"
     shown = "<dt>backbones</dt><dd>clip model local-dir:demo/clip, ssl model local-dir:demo/ssl</dd>"
     assert shown in (finished / "data" / "blobs" / "report.html").read_text()
+
+
+def test_every_stage_writes_down_its_time_and_the_report_shows_it(finished: Path) -> None:
+    assert {address.partition("@")[0] for address in durations(finished)} == {*ORDER, *AFTER_TRUTH, "duplicates"}
+    page = (finished / "data" / "blobs" / "report.html").read_text()
+    assert "embed clip" in page and "not recorded" not in page
 
 
 def broken(finished: Path, tmp_path: Path) -> Path:

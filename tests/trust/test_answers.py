@@ -9,10 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from nola_core.errors import NolaError
-from nola_core.trust.answers import ANSWERS, Answer, Progress, Sample, append, names_digest, read_answers, read_sample
+from nola_core.files import write_table
+from nola_core.methods.method import InForce, Listed
+from nola_core.prediction import GIVEN_SCHEMA, Predictions, with_given
+from nola_core.trust.answers import (
+    ANSWERS,
+    Answer,
+    Progress,
+    Sample,
+    append,
+    measured,
+    merged,
+    names_digest,
+    read_answers,
+    read_sample,
+)
 from nola_core.trust.audit import MIN_LABELS, draw
 from nola_core.trust.judging import Judging, opened
 from tests.trust.example import rename, write_predicted
@@ -138,6 +153,39 @@ def test_a_renamed_class_is_asked_about_again(tmp_path: Path) -> None:
     rename(tmp_path, "left", "starboard")
     with opened(tmp_path, "toy", labels=20) as judging:
         assert judging.question is not None and judging.question.place == first
+
+
+def test_corrected_images_leave_the_audit_but_not_those_that_were_found_wrong(tmp_path: Path) -> None:
+    """Correcting every error that the audit has shown makes its figure no higher."""
+    truth = write_predicted(tmp_path, images=60)
+    with opened(tmp_path, "toy", labels=30) as judging:
+        judge(judging, truth)
+        before, order = judging.estimate, judging.progress.order
+    names = list(judging.classes)
+    predicted = {one: names[judging.predicted.at[one, "class_id"]] for one in order}
+    wrong = [one for one in order[:30] if predicted[one] != truth[one]]
+    later = [one for one in order[30:] if predicted[one] != truth[one]][:3]
+    path = tmp_path / "data" / "toy" / "predictions.parquet"
+    given = {one: names.index(truth[one]) for one in [*wrong, *later]}
+    table = with_given(pq.read_table(path), given).to_pandas()
+    table["class_id"] = table["image_id"].map(given).fillna(table["class_id"]).astype("int32")  # it has learnt them
+    write_table(path, table, GIVEN_SCHEMA)
+    with opened(tmp_path, "toy", labels=30) as judging:
+        after = judging.estimate
+        assert before is not None and after is not None and wrong and later
+        assert len(judging.progress.order) == 57 and after.labels == 30
+        assert after.accuracy == pytest.approx(before.accuracy, abs=0.02)  # but for the sizes of the strata
+    manifest, classes = (pd.read_parquet(path.with_name(f"{name}.parquet")) for name in ("manifest", "classes"))
+    in_force = InForce((Listed("evidence", "evidence", "", "features"),), "zero_shot", "evidence", "evidence")
+    found = measured(judging.folder, manifest, classes, Predictions.open(path), in_force)
+    assert found is not None and found["accuracy"] == after.accuracy and found["images"] == 57
+    with opened(tmp_path, "toy", labels=30, new=True) as judging:
+        assert not set(given) & set(judging.progress.order) and judging.progress.newcomers == 0
+
+
+def test_answers_follow_a_merge() -> None:
+    found = merged({"0": answer("0", "a"), "1": answer("1", "b"), "2": answer("2", None)}, {"a": "b"})
+    assert [one.label for one in found.values()] == ["b", "b", None]
 
 
 COUNT, CLASSES = 900, 5

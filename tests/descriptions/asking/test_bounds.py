@@ -146,7 +146,7 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON, JSON)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_a_server_says_the_cache_stays_readable(usage: Any, text: Any, model: Any) -> None:
     request = Request("k", Question("cat", "Describe a cat", "test/1", 1, "plain"), 0)
     asked = settings_of(model="m")

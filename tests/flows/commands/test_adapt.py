@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import re
+import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,11 +21,12 @@ import yaml
 import nola_core
 from flows.cli import main
 from flows.commands import adapt
+from flows.commands.place import WORK, find_place
 from nola_core.estimate import Estimate
-from tests.project import ROOT
+from nola_core.explore.collection import read
+from nola_core.inputs import STAGES
 from tests.tiny import write_clip, write_photos, write_ssl
 
-CALL = "import sys, flows.cli; sys.exit(flows.cli.main(sys.argv[1:]))"
 CLASSES = "cat,-dog,bird"
 
 
@@ -45,25 +47,44 @@ def words(out: str, *more: str) -> list[str]:
     return ["adapt", "photos", "--classes", CLASSES, "--backbones", "tiny.yaml", "-o", out, *more]
 
 
-def start(folder: Path, *given: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-c", CALL, *given],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Run:
+    """`nola` in a process of its own, forked from one that has imported everything; what it prints goes to a folder."""
+
+    def __init__(self, folder: Path, said: Path, *given: str) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__, "nola_core.adaptation", *(f"nola_core.stages.{stage}" for stage in STAGES)])
+        self._said = said
+        self._process = context.Process(target=nola, args=(folder, said, given))
+        self._process.start()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def ended(self) -> bool:
+        return self._process.exitcode is not None
+
+    def end(self) -> tuple[int | None, str, str]:
+        """Its exit status, negative after a signal, stdout and stderr, when it has ended."""
+        self._process.join()
+        out, err = ((self._said / name).read_text() for name in ("out", "err"))
+        return self._process.exitcode, out, err
+
+
+def nola(folder: Path, said: Path, given: tuple[str, ...]) -> None:
+    """What that process does."""
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
+    os.chdir(folder)
+    sys.exit(main(given))
 
 
 @pytest.fixture(scope="module")
-def made(here: Path) -> tuple[Path, str, str]:
+def made(here: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A run in a process of its own; the results, and what it wrote to stdout and stderr."""
-    process = start(here, *words("out", "--yes"))
-    out, err = process.communicate()
-    assert process.returncode == 0, err
+    status, out, err = Run(here, tmp_path_factory.mktemp("said"), *words("out", "--yes")).end()
+    assert status == 0, err
     return here / "out", out, err
 
 
@@ -91,12 +112,35 @@ def test_it_makes_the_table_the_model_and_the_page(here: Path, made: tuple[Path,
     assert "params.yaml" not in err and ".nola-run" not in err
 
 
+def test_its_folder_can_be_explored_audited_and_exported(
+    here: Path, made: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    assert "next: nola explore out shows the images, nola audit out measures the accuracy" in made[2]
+    assert main(["audit", "out", "--labels", "10", "--table", "judge.csv"]) == 0
+    sheet = pd.read_csv("judge.csv", dtype=str, keep_default_na=False)
+    sheet["answer"] = ["(none)"] * 5 + ["bird"] * (len(sheet) - 5)
+    sheet.to_csv("judge.csv", index=False)
+    capsys.readouterr()
+    assert main(["audit", "out", "--labels", "10", "--table", "judge.csv"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("accuracy ") and "measured on 10 images" in captured.out
+    assert "the report has it now: out/report.html" in captured.err
+    assert "measured on 10 images by a person" in (here / "out" / "report.html").read_text()
+    assert main(["export", "out", "-o", "audited"]) == main(["export", "out", "--to", "csv", "-o", "table.csv"]) == 0
+    assert "measured by a person on 10 of them" in (here / "audited" / "README.md").read_text()
+    shown = find_place("out")
+    assert len(read(shown.root, shown.dataset).ids) == 14 and find_place("out/model") == shown
+    for name in ("judge.csv", "table.csv"):
+        (here / name).unlink()
+    for name in ("judge-images", "audited"):
+        shutil.rmtree(here / name)
+
+
 def test_other_names_embed_nothing_again(
     here: Path, made: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(here)
-    kept = {path.name for path in (here / "out" / adapt.WORK).rglob("*") if path.is_file()}
-    assert all(name.endswith(".safetensors") or name in ("run.json", "run.lock") for name in kept)
     (here / "names.csv").write_text("number,class\n1,owl\n2,newt\n")
     changed = [*words("out", "--json")]
     changed[3] = "names.csv"
@@ -108,30 +152,30 @@ def test_other_names_embed_nothing_again(
     (here / "names.csv").unlink()
 
 
-def waiting(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+def waiting(run: Run, reached: Callable[[], bool]) -> None:
     """Wait until a run has come so far, and no farther than its end."""
     deadline = time.monotonic() + 250
     while not reached():
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        assert not run.ended() and time.monotonic() < deadline, run.end()
         time.sleep(0.005)
 
 
 @pytest.mark.timeout(600)
 def test_killed_and_interrupted_it_ends_in_the_same_bits(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tuned = ("--tune", "--epochs", "40")
-    work = here / "broken" / adapt.WORK
-    killed = start(here, *words("broken", *tuned))
+    work = here / "broken" / WORK
+    killed = Run(here, tmp_path, *words("broken", *tuned))
     waiting(killed, (work / "data" / "photos" / "features" / "clip").exists)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed.send(signal.SIGKILL)
+    assert killed.end()[0] == -signal.SIGKILL
     assert not (here / "broken" / "predictions.csv").exists()
-    stopped = start(here, *words("broken", *tuned))
+    stopped = Run(here, tmp_path, *words("broken", *tuned))
     waiting(stopped, lambda: any((work / ".nola" / "checkpoints").rglob("*.pt")))
-    stopped.send_signal(signal.SIGINT)
-    out, err = stopped.communicate()
-    assert stopped.returncode == 130 and out == "" and "stopped; the same command goes on from here" in err
+    stopped.send(signal.SIGINT)
+    status, out, err = stopped.end()
+    assert status == 130 and out == "" and "stopped; the same command goes on from here" in err
     assert "going on with the run that was interrupted in broken" in err and "Traceback" not in err
     monkeypatch.chdir(here)
     for name in ("broken", "whole"):

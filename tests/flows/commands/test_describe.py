@@ -24,6 +24,7 @@ from nola_core.files import read_table
 from tests.descriptions.conftest import write_classified
 from tests.descriptions.llm_server import LLMServer
 from tests.project import ROOT, change, run, write_definition, write_yaml
+from tests.tiny import write_photos
 
 KEY = "sk-canary-4f7a1c9e2b"
 
@@ -91,6 +92,18 @@ def test_ask_then_replay_in_the_stage(root: Path, monkeypatch: pytest.MonkeyPatc
     table = read_table(root / "data/blobs/descriptions.parquet")
     assert table["class"].unique().tolist() == ["cat", "DogFish"] and len(table) == 16
     assert set(table["provider"]) == {"llm"} and set(table["model"]) == {"gpt-6-luna-2026"}
+
+
+def test_a_class_that_corrections_bring_is_asked_about_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(root / "photos" / "cat", count=4)
+    with LLMServer() as server:
+        configure(monkeypatch, server)
+        assert run(root, "prepare") == 0 and run(root, "describe") == 0
+        asked = len(server.log)
+        (root / "data" / "blobs.corrections.csv").write_text("what,name,class\nclass,fox,\nmerge,bird,dog\n")
+        assert run(root, "prepare") == 0 and run(root, "describe") == 0
+        assert {"fox" in prompt for prompt in server.prompts(since=asked)} == {True}
+    assert read_table(root / "data/blobs/descriptions.parquet")["class"].unique().tolist() == ["cat", "dog", "fox"]
 
 
 @pytest.mark.parametrize("fault", [None, "401", "500"])

@@ -10,10 +10,6 @@ import sys
 import urllib.request
 from pathlib import Path
 
-import pytest
-
-from flows.commands.explore import _dataset
-from nola_core.errors import NolaError
 from tests.explore.example import write_explored
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -44,15 +40,3 @@ def test_what_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     command = start(tmp_path, "tyo", "--no-browser")
     out, said = command.communicate()
     assert (command.returncode, out) == (1, "") and said == "error: there is no data set 'tyo'; there are: toy.\n"
-
-
-def test_a_model_stands_for_the_data_set_beside_it(tmp_path: Path) -> None:
-    write_explored(tmp_path, pictures=False)
-    model = tmp_path / "data" / "toy" / "model"
-    model.mkdir()
-    assert [_dataset(tmp_path, wanted) for wanted in ("toy", str(model), str(model.parent))] == ["toy"] * 3
-    elsewhere = tmp_path / "toy-model"
-    elsewhere.mkdir()
-    (elsewhere / "model.json").touch()
-    with pytest.raises(NolaError, match="is a model without its images; name the data set instead"):
-        _dataset(tmp_path, str(elsewhere))

@@ -114,7 +114,7 @@ def test_a_graph_of_a_data_set_and_of_a_folder(
     monkeypatch.undo()  # of the opener that the fixture `nola` puts in place
     monkeypatch.chdir(project)
     out, err = nola("export", "blobs", "--to", "onnx", "-o", str(tmp_path / "graph"))
-    assert out == f"{tmp_path / 'graph'}\n" and "same answer as torch for all 24 images" in err
+    assert out == f"{tmp_path / 'graph'}\n" and "same answer as NoLA for all 24 images" in err
     nola("export", "blobs", "-o", str(tmp_path / "taken"), "--include-weights")
     monkeypatch.chdir(tmp_path)
     _, err = nola("export", "taken", "--to", "onnx", "-o", "again", "--images", str(project / "photos" / "cat"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows.commands.status import duration
-from flows.durations import record
 from flows.locking import run_lock
+from nola_core.durations import record
 from tests.flows.commands.conftest import Nola
 
 

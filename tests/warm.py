@@ -1,0 +1,126 @@
+"""A `python` for stages of a project that starts at once: a fork of a process that has imported the libraries.
+
+The libraries alone: what runs is the code of the folder one stands in, as with `python -m`. Everything else that is asked of this
+`python` is done by the real one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+STAGES = "nola_core.stages"
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "open_clip",
+    "timm",
+    "faiss",
+    "pandas",
+    "pyarrow.parquet",
+    "pydantic",
+    "scipy.optimize",
+    "sklearn.linear_model",
+    "matplotlib.pyplot",
+    "jinja2",
+    "openai",
+)
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+
+if sys.argv[1:3] != ["-m", "{stages}"]:
+    os.execv("{python}", ["{python}", *sys.argv[1:]])
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect("{address}")
+    request = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [len(request).to_bytes(8)], [0, 1, 2])
+    server.sendall(request)
+    status = int(server.recv(8) or 1)
+if status < 0:
+    os.kill(os.getpid(), -status)
+os._exit(status)
+"""
+
+
+@contextmanager
+def python(folder: Path) -> Iterator[Path]:
+    """A new `bin/python` in a folder; it works until the end of the context."""
+    address, client = folder / "socket", folder / "bin" / "python"
+    command = [sys.executable, "-m", __name__, str(address)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None and server.stdout is not None and server.stdout.readline() == b"ready\n"
+        client.parent.mkdir()
+        client.write_text(CLIENT.format(python=sys.executable, stages=STAGES, address=address))
+        client.chmod(0o755)
+        yield client
+        server.stdin.close()
+
+
+def serve(address: str) -> list[str]:
+    """Fork a child for every request, until stdin ends; returns in the child, with its words."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the attendants
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen()
+        print("ready", flush=True)
+        while select.select([listening, sys.stdin], [], [])[0] == [listening]:
+            asked, _ = listening.accept()
+            if os.fork() == 0:
+                listening.close()
+                return attend(asked)
+            asked.close()
+    os._exit(0)
+
+
+def attend(asked: socket.socket) -> list[str]:
+    """Have a child do what is asked, and answer with its status; it ends when whoever asked does. Returns in the child."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    length, files, *_ = socket.recv_fds(asked, 8, 3)
+    words, folder, environment = json.loads(b"".join(received(asked, int.from_bytes(length))))
+    alive, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        asked.close()
+        os.close(alive)
+        os.setsid()
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+            os.close(file)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        return list(words)
+    for number in (*files, end, 0, 1, 2):
+        os.close(number)
+    if alive not in select.select([asked, alive], [], [])[0]:
+        os.killpg(child, signal.SIGKILL)
+    asked.sendall(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+    os._exit(0)
+
+
+def received(asked: socket.socket, count: int) -> Iterator[bytes]:
+    while count > 0:
+        part = asked.recv(count)
+        count -= len(part)
+        yield part
+
+
+if __name__ == "__main__":
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    importlib.import_module("torch").set_num_threads(1)
+    module, *sys.argv[1:] = serve(sys.argv[1])
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.path[0] = str(Path.cwd())
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
