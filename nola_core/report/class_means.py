@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,13 +82,22 @@ def best_text(means: ClassMeans, slot: int, texts: np.ndarray) -> tuple[int, flo
     return best, float(values[best])
 
 
+def places(store: FeatureStore, images: pd.Index[Any]) -> np.ndarray:
+    """The place of every row of a store among some images, int64 [N]; -1 where it is none of them.
+
+    Predictions usually are in the order of the store. Then no hash table of a million names is made.
+    """
+    ids = pd.Index(store.index["image_id"])
+    return np.arange(len(ids)) if ids.equals(images) else images.get_indexer(ids)
+
+
 def _slots(store: FeatureStore, answers: pd.Series[int], classes: Sequence[int]) -> np.ndarray:
     """The place in `classes` of the answer for every row of the store, int64; S where it is another class."""
-    places = pd.Index(answers.index).get_indexer(pd.Index(store.index["image_id"]))
-    given = answers.to_numpy()[places]
+    rows = places(store, answers.index)
+    given = answers.to_numpy()[rows]
     slots = np.full(len(given), len(classes), np.int64)
     for slot, class_id in enumerate(classes):
-        slots[(given == class_id) & (places >= 0)] = slot
+        slots[(given == class_id) & (rows >= 0)] = slot
     return slots
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from nola_core.explore import layout
-from nola_core.features import FeatureStore
+from nola_core.features import FeatureStore, normalized
+from nola_core.report.class_means import places
 from nola_core.report.style import shown
 from nola_core.report.tables import Tables
 
@@ -60,20 +61,21 @@ def draw(tables: Tables, store: FeatureStore, pictures: Path) -> FeatureMap | No
         store: self-supervised features of the reported split.
         pictures: an existing folder.
     """
-    count = len(tables.answers)
-    if count < 3:
+    rows = places(store, tables.answers.index)
+    known = np.flatnonzero(rows >= 0)
+    if len(known) < 3:
         return None
-    chosen = np.sort(np.random.default_rng(0).permutation(count)[:POINTS])
-    features = store.rows(tables.answers.index[chosen].tolist())
-    places = layout.scaled(layout.placed(layout.principal(features)))
+    drawn = known[np.sort(np.random.default_rng(0).permutation(len(known))[:POINTS])]
+    features, chosen = normalized(store.features[drawn]), rows[drawn]
+    at = layout.scaled(layout.placed(layout.principal(features)))
     mine = tables.top.classes[chosen, 0]
     coloured = most_frequent(mine, len(COLOURS))
     before, changed = None, 0
     if tables.rival is not None:
         other = tables.tops[tables.rival].classes[chosen, 0]
         changed = int((mine != other).sum())
-        before = _saved(places, other, coloured, pictures / "map-before.png")
-    after = _saved(places, mine, coloured, pictures / "map-after.png")
+        before = _saved(at, other, coloured, pictures / "map-before.png")
+    after = _saved(at, mine, coloured, pictures / "map-after.png")
     legend = [Legend(colour, shown(tables.names[class_id], 40)) for class_id, colour in zip(coloured, COLOURS, strict=False)]
     if len(tables.names) > len(coloured):
         legend.append(Legend(GREY, ""))
@@ -86,15 +88,15 @@ def most_frequent(answers: np.ndarray, most: int) -> list[int]:
     return sorted(int(one) for one in np.argsort(-counts, kind="stable")[:most] if counts[one])
 
 
-def _saved(places: np.ndarray, answers: np.ndarray, coloured: Sequence[int], file: Path) -> Path:
+def _saved(spots: np.ndarray, answers: np.ndarray, coloured: Sequence[int], file: Path) -> Path:
     """A transparent PNG: points of other classes first, the coloured ones over them in a fixed random order."""
     colour_of = dict(zip(coloured, COLOURS, strict=False))
     side = SIDE * SMOOTH
-    radius = SMOOTH * float(np.clip(90 / np.sqrt(len(places)), 2.4, 7.0))
+    radius = SMOOTH * float(np.clip(90 / np.sqrt(len(spots)), 2.4, 7.0))
     image = Image.new("RGBA", (side, side), (255, 255, 255, 0))
     pen = ImageDraw.Draw(image)
-    at = MARGIN * SMOOTH + places.astype(np.float64) / 65_535 * (side - 2 * MARGIN * SMOOTH)
-    mixed = np.random.default_rng(0).permutation(len(places))
+    at = MARGIN * SMOOTH + spots.astype(np.float64) / 65_535 * (side - 2 * MARGIN * SMOOTH)
+    mixed = np.random.default_rng(0).permutation(len(spots))
     for row in sorted(mixed.tolist(), key=lambda row: int(answers[row]) in colour_of):
         x, y = at[row]
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour_of.get(int(answers[row]), GREY))

@@ -187,7 +187,7 @@ def _answers(table: Predictions, split: str, in_force: InForce) -> tuple[pd.Data
         rows = table.read(split, method, ["image_id", "class_id", *(("top_classes", "top_probabilities") if whole else ())])
         if number == 0:
             index = pd.Index(rows["image_id"], name="image_id")
-        elif not rows["image_id"].equals(index.to_series().reset_index(drop=True)):
+        elif not pd.Index(rows["image_id"]).equals(index):
             rows = rows.iloc[pd.Index(rows["image_id"]).get_indexer(index)]
         columns[method] = rows["class_id"].to_numpy(np.int32)
         if whole:
