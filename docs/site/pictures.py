@@ -99,7 +99,7 @@ def take_audit(window: Browser, root: Path) -> None:
     """Picture of a question; then every question gets its true answer."""
     truth = load_digits().target
     with (
-        opened(root, "digits", labels=LABELS) as judging,
+        opened(root, "digits", labels=LABELS, seed=1) as judging,
         audit_served(Audit(judging, "digits", image_opener(root, "digits"))) as page,
     ):
         for _ in range(12):
@@ -108,7 +108,7 @@ def take_audit(window: Browser, root: Path) -> None:
                 judging.answer(question.image_id, "class", CLASSES[truth[int(Path(question.image_id).stem)]])
         window.emulate(width=900, height=640)
         window.open(page)
-        window.wait("return state && state.question && document.querySelector('#view img').naturalWidth > 0")
+        window.wait("return state && state.question && document.querySelector('#view img')?.naturalWidth > 0")
         save("audit", window.picture())
         while (question := judging.question) is not None:
             judging.answer(question.image_id, "class", CLASSES[truth[int(Path(question.image_id).stem)]])
@@ -116,12 +116,12 @@ def take_audit(window: Browser, root: Path) -> None:
 
 def take_explorer(window: Browser, root: Path) -> None:
     """Picture of the map with one image chosen, where the methods disagree."""
-    page = Explorer(read(root, "digits"), image_opener(root, "digits"), root / ".nola" / "maps")
+    page = Explorer(read(root, "digits"), image_opener(root, "digits"), root / ".nola" / "maps", root=root)
     page.draw_map()
-    with served(page.answer) as address:
+    with served(page.answer, told=page.told) as address:
         window.emulate(width=1280, height=800)
         window.open(address)
-        window.wait("return window.nola && document.querySelector('.tile img').naturalWidth > 0")
+        window.wait("return window.nola && document.querySelector('.tile img')?.naturalWidth > 0")
         window.run("document.querySelectorAll('.tile')[3].click()")
         window.wait("return document.querySelectorAll('#details .similar .tile img').length > 3")
         window.wait("return [...document.querySelectorAll('.tile img')].slice(0, 8).every(one => one.naturalWidth > 0)")
