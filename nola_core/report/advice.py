@@ -37,7 +37,6 @@ def steps(tables: Tables, *, groups: int, absent: bool, project: bool) -> list[S
 
 
 def _in_project(tables: Tables, name: str, groups: int, absent: bool) -> list[Step]:
-    audit, labelled = tables.metrics.get("audit"), bool(tables.metrics["methods"])
     found = []
     if headline.verdict(tables) is not None:
         described = not tables.descriptions.empty
@@ -51,21 +50,7 @@ def _in_project(tables: Tables, name: str, groups: int, absent: bool) -> list[St
                 f"nola describe plan --dataset {name}",
             )
         )
-    if audit is None and not labelled:
-        found.append(
-            Step(
-                "Measure the accuracy",
-                "Judge fifty images, which takes five minutes. The result is the accuracy with its 95\u00a0% interval.",
-                f"nola audit {name} --labels {LABELS}",
-            )
-        )
-    elif audit is not None and not labelled and audit["high"] - audit["low"] > WIDE:
-        more = max(MORE_LABELS, 2 * audit["labels"])
-        found.append(
-            Step(
-                "Narrow the interval", "It becomes half as wide with four times the labels.", f"nola audit {name} --labels {more}"
-            )
-        )
+    found += _measuring(tables, name)
     if groups:
         found.append(
             Step(
@@ -100,7 +85,7 @@ def _export(name: str) -> str:
 
 
 def _alone(tables: Tables, name: str) -> list[Step]:
-    """After `nola adapt`, whose output folder holds the model beside this page."""
+    """After `nola adapt`: commands for the folder in which it ran, where the name stands for its output folder."""
     found = []
     if headline.verdict(tables) is not None:
         found.append(
@@ -110,18 +95,28 @@ def _alone(tables: Tables, name: str) -> list[Step]:
                 "nola adapt IMAGES --classes NAMES -o OUT",
             )
         )
-    found.append(
+    return [
+        *found,
+        *_measuring(tables, name),
+        Step("Look at all images", "A map with filters for classes, confidence and disagreements.", f"nola explore {name}"),
         Step(
             "Classify other images",
-            "The folder model beside this page is all it needs.",
-            f"nola predict model NEW_IMAGES -o {name}.csv",
-        )
-    )
-    found.append(
-        Step(
-            "Measure the accuracy",
-            "An audit of fifty images takes five minutes. It needs a project, which also keeps settings and results apart.",
-            f"nola init project && cd project && nola add {name} IMAGES --classes NAMES && nola run && nola audit {name}",
-        )
-    )
-    return found
+            "OUT is the folder of this page, with the model in it.",
+            f"nola predict OUT NEW_IMAGES -o {name}.csv",
+        ),
+    ]
+
+
+def _measuring(tables: Tables, name: str) -> list[Step]:
+    """An audit, or more labels for it; none where the images have labels."""
+    audit = tables.metrics.get("audit")
+    if tables.metrics["methods"]:
+        return []
+    if audit is None:
+        why = "Judge fifty images, which takes five minutes. The result is the accuracy with its 95\u00a0% interval."
+        return [Step("Measure the accuracy", why, f"nola audit {name} --labels {LABELS}")]
+    if audit["high"] - audit["low"] <= WIDE:
+        return []
+    more = max(MORE_LABELS, 2 * audit["labels"])
+    why = "It becomes half as wide with four times the labels."
+    return [Step("Narrow the interval", why, f"nola audit {name} --labels {more}")]

@@ -61,7 +61,7 @@ def facts(tables: Tables) -> list[Fact]:
     audit = metrics.get("audit")
     if audit:
         accuracy, low, high = (percent(audit[key]) for key in ("accuracy", "low", "high"))
-        about = f"95\u00a0% interval {low} to {high}, {audit['labels']:,} images judged by a person"
+        about = f"95\u00a0% interval {low} to {high}, {_judged(audit)}"
         found.append(Fact(accuracy, "accuracy by audit" if found else "accuracy", about))
     return found or [Fact("not measured", "accuracy", "no label, no audit")]
 
@@ -72,16 +72,15 @@ def result(tables: Tables) -> list[str]:
     final, baseline = tables.title(tables.final), f"the baseline, {tables.title(tables.baseline)}"
     gain = gain_of(tables, tables.final)
     if gain is None:
-        sentences = [audited(metrics)]
+        sentences = [] if metrics.get("audit") else [audited(metrics)]  # `facts` has it
         if tables.final != tables.baseline:
             changed = float((tables.answers[tables.final] != tables.answers[tables.baseline]).mean())
             sentences.append(f"{percent(changed)} of the predictions differ from those of {baseline}.")
         return sentences
     images = _images(tables)
     after, before = (percent(metrics["methods"][method]["top1"]) for method in (tables.final, tables.baseline))
-    by_audit = [f"By audit: {audited(metrics)}"] if metrics.get("audit") else []
     if tables.final == tables.baseline:
-        return [f"{final} classifies {after} of {images} correctly.", *by_audit]
+        return [f"{final} classifies {after} of {images} correctly."]
     if gain.mean == 0:
         first = f"No gain: {final} and {baseline}, both classify {after} of {images} correctly."
     elif gain.mean < 0:
@@ -96,7 +95,7 @@ def result(tables: Tables) -> list[str]:
             f"The difference is {signed(gain.mean)} points (95\u00a0% interval {signed(gain.low)} to {signed(gain.high)}; "
             f"{gain.won:,} images won, {gain.lost:,} lost, exact McNemar {p}{doubt})."
         )
-    return [*sentences, *by_audit]
+    return sentences
 
 
 def audited(metrics: Mapping[str, Any]) -> str:
@@ -105,12 +104,14 @@ def audited(metrics: Mapping[str, Any]) -> str:
     if audit is None:
         return "The accuracy was not measured: there is no ground truth. An audit of fifty images takes five minutes."
     accuracy, low, high = (percent(audit[key]) for key in ("accuracy", "low", "high"))
+    return f"Accuracy {accuracy} (95\u00a0% interval {low} to {high}, {_judged(audit)})."
+
+
+def _judged(audit: Mapping[str, Any]) -> str:
+    """`measured on 50 images by a person; 2 more could not be judged`."""
     skipped = f"; {audit['skipped']:,} more could not be judged" if audit["skipped"] else ""
     later = f"; {audit['newcomers']:,} images came later" if audit["newcomers"] else ""
-    return (
-        f"Accuracy {accuracy} (95\u00a0% interval {low} to {high}, "
-        f"measured on {audit['labels']:,} images by a person{skipped}{later})."
-    )
+    return f"measured on {audit['labels']:,} images by a person{skipped}{later}"
 
 
 def signs(tables: Tables) -> list[str]:
