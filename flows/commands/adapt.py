@@ -319,9 +319,13 @@ def _counted(counts: Mapping[str, Any]) -> str:
 def _findings(job: Work, counts: Mapping[str, Any]) -> list[str]:
     """What one should know first."""
     from nola_core.files import read_json, read_table
+    from nola_core.report.headline import audited
     from nola_core.trust import groups, names, proportions
 
+    metrics = read_json(job.paths["metrics.json"])
     found = ["No label was read, so the accuracy was not measured: look at some predictions before you use them."]
+    if metrics.get("audit"):  # of an earlier run into this folder
+        found = [audited(metrics)]
     if counts["unreadable"]:
         count = counts["unreadable"]
         found.append(f"{count:,} {'image' if count == 1 else 'images'} could not be read; see the column reason.")

@@ -127,6 +127,8 @@ def test_its_folder_can_be_explored_audited_and_exported(
     assert captured.out.startswith("accuracy ") and "measured on 10 images" in captured.out
     assert "the report has it now: out/report.html" in captured.err
     assert "measured on 10 images by a person" in (here / "out" / "report.html").read_text()
+    assert main(words("out", "--yes")) == 0
+    assert "measured on 10 images by a person" in (said := capsys.readouterr().err) and "not measured" not in said
     assert main(["export", "out", "-o", "audited"]) == main(["export", "out", "--to", "csv", "-o", "table.csv"]) == 0
     assert "measured by a person on 10 of them" in (here / "audited" / "README.md").read_text()
     shown = find_place("out")
