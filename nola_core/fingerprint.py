@@ -30,6 +30,7 @@ NEUTRAL = frozenset(
         "datasets.source",
         "device",
         "durations",
+        "entries",
         "errors",
         "files",
         "fingerprint",

@@ -19,8 +19,8 @@ from nola_core.datasets.definition import check_definition
 from nola_core.datasets.listing import survey
 from nola_core.datasets.readers import SPLITS, open_reader
 from nola_core.datasets.readers.reader import SUFFIXES, lines_of
+from nola_core.entries import WHEELS
 from nola_core.errors import NolaError
-from nola_core.inputs import WHEELS
 from nola_core.text import printable
 from nola_core.yaml_list import with_item, without_item
 

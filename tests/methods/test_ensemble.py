@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nola_core.entries import code_of
 from nola_core.errors import NolaError
 from nola_core.fingerprint import Package
-from nola_core.inputs import _code
 from nola_core.methods import caps_adapter
 from nola_core.methods.collection import probabilities
 from nola_core.methods.ensemble import METHOD, Options, agreement
@@ -80,6 +80,6 @@ def test_a_member_must_be_a_feature_method_with_options_it_knows() -> None:
 
 def test_the_code_of_its_members_counts_as_its_own(tmp_path: Path) -> None:
     def code(members: list[str]) -> str:
-        return _code(Package(), tmp_path, "fit", {"methods": {"ensemble": {"members": members}}})
+        return code_of(Package(), tmp_path, "fit", {"methods": {"ensemble": {"members": members}}})
 
     assert len({code(["text"]), code(["text", "amu"]), code(["text", "caps_adapter"])}) == 3
