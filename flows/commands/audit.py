@@ -67,7 +67,7 @@ def audit(
         from flows.commands.delivery import audited
 
         with contextlib.redirect_stdout(io.StringIO()):
-            page = audited(place)
+            page = audited(place, lambda text: notice(text, quiet=quiet))
         notice(f"the report has it now: {page}", quiet=quiet)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +30,21 @@ def deliver(job: Work, output: Path) -> dict[str, Any]:
     return {"images": len(table), "unreadable": int(table["reason"].notna().sum()), "classes": classes}
 
 
-def audited(place: Place) -> Path:
-    """Put what an audit measured into the report of a folder that `nola adapt` has written; returns the report."""
+def audited(place: Place, say: Callable[[str], None]) -> Path:
+    """Put what an audit measured into the report of a folder that `nola adapt` has written; returns the report.
+
+    Args:
+        say: called with a message where it waits for another run.
+    """
+    from flows.locking import run_lock
     from nola_core import inputs
     from nola_core.adaptation import Work
 
     assert place.output is not None
     job = Work(place.root.resolve(), place.dataset)
-    inputs.write(job.root)
-    for stage in ("evaluate", "report"):
-        job.run(stage)
-    deliver(job, place.output)
+    with run_lock(job.root, say):
+        inputs.write(job.root)
+        for stage in ("evaluate", "report"):
+            job.run(stage)
+        deliver(job, place.output)
     return place.output / PAGE
