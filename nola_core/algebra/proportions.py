@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nola_core.algebra.rowwise import column_sums
+
 FLOOR = -60.0
 """Logits this far below a row's largest count as this far: exp of it is still a float32."""
 
@@ -38,7 +40,7 @@ def estimated(
     for _ in range(iterations):
         ratio = proportions / base
         share = 1 / (posteriors @ ratio).clamp_min(torch.finfo(torch.float32).tiny)
-        new = ratio * (share @ posteriors) / count
+        new = ratio * column_sums(share, posteriors) / count
         new = pulled(new / new.sum(), pull)
         moved = float((new - proportions).abs().max())
         proportions = new
@@ -76,7 +78,7 @@ class Biases:
         biases = torch.zeros(kernel.shape[1]) if start is None else start.clone()
         for _ in range(iterations):
             factors = (biases - biases.max()).exp().clamp_min(torch.finfo(torch.float32).tiny)
-            got = factors * ((1 / (kernel @ factors)) @ kernel) / len(kernel)
+            got = factors * column_sums(1 / (kernel @ factors), kernel) / len(kernel)
             if float((got - proportions).abs().sum()) <= tolerance:
                 break
             biases = biases + proportions.log() - got.clamp_min(torch.finfo(torch.float32).tiny).log()

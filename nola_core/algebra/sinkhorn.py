@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nola_core.algebra.rowwise import column_sums
+
 TINY, HUGE = 1e-25, 1e25
 """Bounds of a column's sum and of a scaling; beyond them float32 loses digits, and the potentials take them up."""
 
@@ -39,7 +41,7 @@ def plan(
     across = torch.ones(len(wanted))  # what scales the columns since the last absorption
     down = rows / kernel.sum(dim=1)
     for _ in range(iterations):
-        sums = down @ kernel
+        sums = column_sums(down, kernel)
         if tolerance and bool((sums * across - wanted).abs().sum() <= tolerance * wanted.sum()):
             break
         across = wanted / sums
