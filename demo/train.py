@@ -119,11 +119,11 @@ def accuracy(answers: Labels, labels: Labels) -> float:
     return float((answers == labels).mean())
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Trains what was asked for, checks what is stored, prints hashes and sizes."""
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("all", "clip", "ssl", "check"))
-    what = parser.parse_args().what
+    what = parser.parse_args(argv).what
     torch.set_num_threads(1)
     versions = f"python {platform.python_version()}, torch {torch.__version__}, open_clip {open_clip.__version__}"
     print(f"seed {SEED}, one thread, {versions}, timm {timm.__version__}")

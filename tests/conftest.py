@@ -1,7 +1,13 @@
-"""Tests run with this environment's own commands, and with one thread a process: many small ones share the cores."""
+"""Tests run with this environment's own commands, and with one thread a process: many small ones share the cores.
+
+They share one Prefect server a process.
+"""
 
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +16,18 @@ from hypothesis import settings
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Set before Prefect is imported: tests must not write to the user's or the project's own server.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="nola-prefect-")
+os.environ["PREFECT_SERVER_LOGGING_LEVEL"] = "ERROR"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ.pop("PREFECT_API_URL", None)
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
 UNITS = (
     ("tests/flows/test_wheel.py",),
+    ("tests/docs/test_commands.py",),
     ("tests/test_pipeline.py",),
     ("tests/flows/test_", "tests/flows/commands/test_run.py"),  # which share a Prefect server
     ("tests/stages/",),  # which share a finished project
@@ -42,3 +54,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return unit(nodeid)
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The API address of a real Prefect server with its own database."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield PREFECT_API_URL.value()
+    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)

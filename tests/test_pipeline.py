@@ -25,7 +25,7 @@ FLOW = "import sys; sys.executable = sys.argv.pop(1); from flows.pipeline import
 
 @pytest.fixture(scope="module", autouse=True)
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stages that DVC starts begin at once. Those of tests/flows/test_wheel.py are processes of their own, as a user's are."""
+    """DVC and its stages begin at once. Those of tests/flows/test_wheel.py are processes of their own, as a user's are."""
     with warm.python(tmp_path_factory.mktemp("warm")) as python, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(python.parent), prepend=os.pathsep)
         yield
@@ -40,7 +40,7 @@ def environment(root: Path) -> dict[str, str]:
 
 def call(root: Path, *arguments: str, timeout: float = 600) -> str:
     """Run Python in the project; what it printed."""
-    command = [sys.executable, *arguments]
+    command = [str(shutil.which("python")), *arguments]
     done = subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A `python` for stages of a project that starts at once: a fork of a process that has imported the libraries.
+"""A `python` for DVC and the stages of a project that starts at once: a fork of a process that has imported the libraries.
 
 The libraries alone: what runs is the code of the folder one stands in, as with `python -m`. Everything else that is asked of this
 `python` is done by the real one.
@@ -6,6 +6,8 @@ The libraries alone: what runs is the code of the folder one stands in, as with 
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -15,12 +17,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-STAGES = "nola_core.stages"
+MODULES = ("nola_core.stages", "dvc")
+"""What is run so."""
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -35,11 +40,17 @@ LIBRARIES = (
     "matplotlib.pyplot",
     "jinja2",
     "openai",
+    "dvc.cli",
+    "dvc.cli.command",
+    "dvc.commands.repro",
+    "dvc.repo",
+    "dvc.repo.reproduce",
+    "dvc.stage.cache",
 )
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 
-if sys.argv[1:3] != ["-m", "{stages}"]:
+if len(sys.argv) < 3 or sys.argv[1] != "-m" or sys.argv[2] not in {modules}:
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as server:
     server.connect("{address}")
@@ -61,7 +72,7 @@ def python(folder: Path) -> Iterator[Path]:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None and server.stdout is not None and server.stdout.readline() == b"ready\n"
         client.parent.mkdir()
-        client.write_text(CLIENT.format(python=sys.executable, stages=STAGES, address=address))
+        client.write_text(CLIENT.format(python=sys.executable, modules=MODULES, address=address))
         client.chmod(0o755)
         yield client
         server.stdin.close()
@@ -116,11 +127,31 @@ def received(asked: socket.socket, count: int) -> Iterator[bytes]:
         yield part
 
 
+def run(module: str) -> int:
+    """Run a module as `python -m` does; the exit status."""
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
     for name in LIBRARIES:
         importlib.import_module(name)
     importlib.import_module("torch").set_num_threads(1)
+    gc.freeze()  # children need not copy these objects to look at them
     module, *sys.argv[1:] = serve(sys.argv[1])
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.path[0] = str(Path.cwd())
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    status = run(module)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)  # it takes an interpreter three seconds to take all these libraries apart

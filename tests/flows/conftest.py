@@ -1,22 +1,15 @@
-"""A toy project (a git and DVC repository with quick stages) and one Prefect server for all tests."""
+"""A toy project: a git and DVC repository with quick stages."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-
-# Set before Prefect is imported: these tests must not write to the user's or the project's own server.
-os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="nola-prefect-")
-os.environ["PREFECT_SERVER_LOGGING_LEVEL"] = "ERROR"
-os.environ.pop("PREFECT_API_URL", None)
 
 MakeRepo = Callable[..., Path]
 
@@ -167,14 +160,3 @@ def make_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path)
         return root
 
     return make
-
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """The API address of a real Prefect server with its own database."""
-    from prefect.settings import PREFECT_API_URL
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield PREFECT_API_URL.value()
-    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)

@@ -18,30 +18,19 @@ from sklearn.datasets import load_digits
 
 from nola_core.backbones.pairs import PACKAGE
 from tests.project import ROOT
+from tests.wheel import build_wheel
 
 pytestmark = pytest.mark.timeout(600)  # the project of these tests is run once, under whichever comes first
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 IMAGES = 50
-SOURCES = ("nola_core", "flows", "pyproject.toml", "README.md", "LICENSE")
 
 Call = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: a `build` folder of earlier days would bring its own files along."""
-    copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, copy / name)
-    words = ["wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(out), str(copy)]
-    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
-    (built,) = out.glob("nola-*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
