@@ -1,11 +1,11 @@
-"""`dvc.yaml`, read as data: who reads what. What the entries of data/inputs hold is in test_inputs.py."""
+"""`dvc.yaml`, read as data: who reads what. What the entries of data/inputs hold is in test_entries.py."""
 
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.test_inputs import EDITS
+from tests.test_entries import EDITS
 
 ROOT = Path(__file__).parent.parent
 STAGES: dict[str, dict[str, Any]] = {
@@ -27,7 +27,7 @@ def test_only_evaluate_and_report_may_read_the_labels() -> None:
 
 
 def test_no_stage_knows_the_answers_of_an_audit_but_through_its_entry() -> None:
-    """They are nobody's output, so DVC sees them through the entry of `evaluate` alone (tests/test_inputs.py)."""
+    """They are nobody's output, so DVC sees them through the entry of `evaluate` alone (tests/test_entries.py)."""
     for name, stage in STAGES.items():
         touched = [path for kind in ("deps", "outs", "metrics", "plots") for path in paths(stage.get(kind, []))]
         assert not [path for path in touched if "audit" in path], name

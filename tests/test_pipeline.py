@@ -130,7 +130,7 @@ def replace(path: Path, old: str, new: str) -> None:
 
 
 def test_what_reruns_is_what_changed(project: Path) -> None:
-    """One edit after the other in a finished project; test_inputs.py has more of them, without running anything."""
+    """One edit after the other in a finished project; test_entries.py has more of them, without running anything."""
     core, definition = project / "nola_core", project / "data" / "blobs.yaml"
     replace(core / "datasets" / "readers" / "folder.py", "from __future__", "# A comment.\nfrom __future__")
     replace(core / "backbones" / "pairs.yaml", "\npairs:\n", "\npairs:\n  mine: {clip: demo, ssl: dino}\n")

@@ -1,4 +1,4 @@
-"""A `python` for DVC and the stages of a project that starts at once: a fork of a process that has imported the libraries.
+"""A `python` for DVC, stages and the demo that starts at once: a fork of a process that has imported the libraries.
 
 The libraries alone: what runs is the code of the folder one stands in, as with `python -m`. Everything else that is asked of this
 `python` is done by the real one.
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MODULES = ("nola_core.stages", "dvc")
+MODULES = ("nola_core.stages", "dvc", "demo.run")
 """What is run so."""
 LIBRARIES = (
     "torch",
@@ -54,7 +54,7 @@ if len(sys.argv) < 3 or sys.argv[1] != "-m" or sys.argv[2] not in {modules}:
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as server:
     server.connect("{address}")
-    request = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
+    request = json.dumps([[sys.argv[0], *sys.argv[2:]], os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(request).to_bytes(8)], [0, 1, 2])
     server.sendall(request)
     status = int(server.recv(8) or 1)
@@ -146,7 +146,7 @@ if __name__ == "__main__":
         importlib.import_module(name)
     importlib.import_module("torch").set_num_threads(1)
     gc.freeze()  # children need not copy these objects to look at them
-    module, *sys.argv[1:] = serve(sys.argv[1])
+    sys.executable, module, *sys.argv[1:] = serve(sys.argv[1])  # so that what it starts is quick, too
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.path[0] = str(Path.cwd())
     status = run(module)

@@ -103,12 +103,11 @@ def quietly(*words: str) -> None:
         assert main(words) == 0, said.getvalue()
 
 
-def quietly_call(*words: str) -> str:
-    """A program of this machine in the working directory; what it printed."""
-    command = [sys.executable, "-m", *words] if words[0] in ("dvc", "pip") else list(words)
+def quietly_call(*words: str) -> None:
+    """A program of this machine in the working directory."""
+    command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
 
 
 def run(*words: str) -> None:

@@ -20,7 +20,7 @@ from nola_core.descriptions.texts.prompts import load_prompt_set
 from nola_core.files import read_json
 from tests import warm
 from tests.descriptions.llm_server import LLMServer
-from tests.docs.home import build, quick_adapt
+from tests.docs.home import build, quick_adapt, quietly
 from tests.docs.pages import PAGES, Block, blocks, commands
 from tests.docs.programs import UNRUN
 from tests.docs.sandbox import UNCOMPARED, Sandbox
@@ -84,6 +84,7 @@ def test_the_blocks_of_a_page_are_true(page: Path, sandbox: Sandbox, monkeypatch
     elif page.parent.name == "demo":
         monkeypatch.chdir(ROOT)
     elif page.name == ASKS_A_MODEL:
+        quietly("remove", "pets")
         change(Path("params.yaml"), "describe", "provider", value="llm")
         change(Path("params.yaml"), "describe", "rounds", value=1)
     outputs: list[str] = []

@@ -9,7 +9,7 @@ import pytest
 
 from nola_core.report.advice import STEPS, steps
 from nola_core.report.tables import Tables, load
-from tests.docs.sandbox import parse
+from tests.command_line import parse
 from tests.report.example import write_example
 
 
