@@ -177,7 +177,8 @@ def test_killed_and_interrupted_it_ends_in_the_same_bits(
     waiting(stopped, lambda: any((work / ".nola" / "checkpoints").rglob("*.pt")))
     stopped.send(signal.SIGINT)
     status, out, err = stopped.end()
-    assert status == 130 and out == "" and "stopped; the same command goes on from here" in err
+    assert (status, out) == (130, ""), err
+    assert "stopped; the same command goes on from here" in err
     assert "going on with the run that was interrupted in broken" in err and "Traceback" not in err
     monkeypatch.chdir(here)
     for name in ("broken", "whole"):
