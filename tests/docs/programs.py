@@ -24,7 +24,7 @@ from tests.project import ROOT
 
 UNRUN = {
     "make": "tests/test_demo_run.py runs `make demo`; `make test`, which sets up and lints, runs these tests",
-    "python -m": "benchmarks and the training of the demo's models take minutes to hours; tests/benchmarks runs some on little data",
+    "python -m": "benchmarks and training the demo's models take minutes to hours; tests/benchmarks runs some on little data",
     "docker": "no container runtime where NoLA is developed; docs/machines.md says so",
     "vllm": "a server for GPUs; tests/descriptions/llm_server.py speaks its protocol in its place",
 }
