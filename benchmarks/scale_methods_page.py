@@ -94,9 +94,12 @@ def growth(table: pd.DataFrame) -> str:
     slopes = pd.Series({str(name): exponent(part) for name, part in table.groupby("method")}).dropna()
     if slopes.empty:
         return "One size alone says nothing about growth."
+    top = sorted(set(table["rows"]))[-2:]
+    last = pd.Series({str(name): exponent(part) for name, part in table[table["rows"].isin(top)].groupby("method")}).dropna()
     return (
         f"Seconds grow like N to the power of {slopes.min():.2f} ({slopes.idxmin()}) to {slopes.max():.2f} ({slopes.idxmax()}); "
-        f"1 is linear, and {int((slopes > 1.1).sum())} of {len(slopes)} methods are above 1.1."
+        f"1 is linear, and {int((slopes > 1.1).sum())} of {len(slopes)} methods are above 1.1. "
+        f"From {top[0]:,} to {top[-1]:,} alone the largest is {last.max():.2f} ({last.idxmax()})."
     )
 
 
