@@ -15,7 +15,7 @@ PAGES = sorted(
     [ROOT / "README.md", ROOT / "demo" / "README.md", ROOT / "flows" / "starter" / "README.md", *ROOT.glob("docs/*.md")]
 )
 PROGRAMS = {
-    *("nola", "dvc", "make", "python", "python3.11", "pip", "pytest", "docker", "ssh", "hf", "vllm"),
+    *("nola", "dvc", "make", "python", "python3.11", "pip", "pytest", "docker", "ssh", "hf"),
     *("export", "source", "cd", "git"),
 }
 """What a block of commands may begin with."""

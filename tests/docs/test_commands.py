@@ -118,6 +118,7 @@ def test_the_blocks_of_a_page_are_true(page: Path, sandbox: Sandbox, monkeypatch
         "nola run --datset pets",
         "nola status --dataset",
         "make everything",
+        "make demo --everything",
         "python -m benchmarks.accuracy --sead 1",
         "python -m benchmarks.nothing",
         "docker build --target tpu .",
