@@ -60,8 +60,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def prefect_server() -> Iterator[str]:
     """The API address of a real Prefect server with its own database."""
     from prefect.settings import PREFECT_API_URL
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.testing import utilities
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield PREFECT_API_URL.value()
+    from tests import prefect_home
+
+    with pytest.MonkeyPatch.context() as patch:
+        made = prefect_home.fill(Path(tempfile.mkdtemp(prefix="nola-prefect-")), name="prefect-test.db")
+        patch.setattr(utilities, "mkdtemp", lambda: str(made))  # where the harness has its database
+        with utilities.prefect_test_harness(server_startup_timeout=120):
+            yield PREFECT_API_URL.value()
     shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)

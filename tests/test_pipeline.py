@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import warm
+from tests import prefect_home, warm
 from tests.project import ROOT, TINY, change, make_project, make_repository
 from tests.tiny import write_photos
 
@@ -64,6 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make_project(tmp_path_factory.mktemp("repository") / "p")
     change(root / "params.yaml", "nola", "epochs", value=6)
     make_repository(root)
+    prefect_home.fill(root.parent / "prefect")
     assert "blobs" in flow(root, "--max-workers", "2")
     return root
 

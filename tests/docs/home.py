@@ -26,7 +26,7 @@ from nola_core.backbones.pairs import load_pair
 from nola_core.durations import record
 from nola_core.stages.__main__ import main as run_stage
 from tests.datasets.catalog.fixtures import dtd
-from tests.project import ORDER, change
+from tests.project import ORDER, change, write_yaml
 from tests.tiny import write_clip, write_photos, write_ssl
 from tests.wheel import copy_sources
 
@@ -122,6 +122,12 @@ def tune_briefly(root: Path) -> None:
 
 def tiny_towers(home: Path) -> dict[str, dict[str, str]]:
     return {role: {"model": f"local-dir:{home / 'weights' / role}"} for role in ("clip", "ssl")}
+
+
+def tiny_pair(home: Path) -> Path:
+    """A file that names them."""
+    write_yaml(home / "tiny.yaml", tiny_towers(home))
+    return home / "tiny.yaml"
 
 
 def use_tiny_towers(home: Path, dataset: str) -> None:

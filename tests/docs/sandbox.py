@@ -28,6 +28,7 @@ from PIL import Image
 from flows.cli import main
 from nola_core import files
 from nola_core.trust import groups
+from tests import prefect_home
 from tests.docs import home as folders
 from tests.docs.home import quietly
 from tests.docs.programs import Programs, read, unrun
@@ -99,6 +100,8 @@ class Sandbox:
             return self._server(output)
         if words[0] == "add" and Path("params.yaml").is_file() and words[1] in _datasets():
             quietly("remove", words[1])  # its results stay
+        if words[0] == "adapt" and "--backbones" not in words:
+            words = [*words, "--backbones", str(folders.tiny_pair(self.home))]
         if words == ["status"] and shown:
             self._edit()
         if words[:2] == ["inspect", "unknown"] and "--group" in words:
@@ -133,7 +136,11 @@ class Sandbox:
             "--port",
             str(port),
         ]
-        environment = {**os.environ, "PREFECT_HOME": str(self.home / "prefect"), "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {
+            **os.environ,
+            "PREFECT_HOME": str(prefect_home.fill(self.home / "prefect")),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.processes.append(process)
         deadline = time.monotonic() + 120
