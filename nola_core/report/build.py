@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,9 @@ def draw(tables: Tables, judged: pd.DataFrame, bins: int) -> dict[str, Figure]:
     return drawn
 
 
-def _fitted(content: Mapping[str, Any], album: Album) -> bytes:
-    """The page with as many pictures as there is room for.
-
-    Raises:
-        NolaError: its texts alone are larger.
-    """
+@cache
+def _template() -> jinja2.Template:
+    """The page's, compiled once a process."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE),
         autoescape=True,
@@ -134,8 +132,16 @@ def _fitted(content: Mapping[str, Any], album: Album) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("page.html")
-    room = ROOM
+    return environment.get_template("page.html")
+
+
+def _fitted(content: Mapping[str, Any], album: Album) -> bytes:
+    """The page with as many pictures as there is room for.
+
+    Raises:
+        NolaError: its texts alone are larger.
+    """
+    template, room = _template(), ROOM
     while True:
         album.restart(room)
         page = template.render(**content, album=album).encode()

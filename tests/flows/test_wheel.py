@@ -119,7 +119,3 @@ def test_its_model_predicts_other_images_by_command_and_in_python(project: Path,
     code = f"import nola_core; print(*nola_core.load({str(model)!r}).predict([{str(image)!r}])[['class', 'probability']].iloc[0])"
     shown, probability = call(tmp_path, "python", "-c", code).split()  # outside of the project
     assert (shown, float(probability)) == (rows["class"][0], pytest.approx(float(rows["probability"][0]), abs=1e-6))
-    away = call(project, "nola", "export", "digits", "-o", str(tmp_path / "away"), "--include-weights").strip()
-    again = tmp_path / "again.parquet"
-    call(tmp_path, "nola", "predict", away, str(new), "-o", str(again))
-    assert pd.read_parquet(again).equals(rows)

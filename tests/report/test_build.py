@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 import PIL
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from nola_core.errors import NolaError
 from nola_core.files import read_json, read_table, write_json, write_table
 from nola_core.methods.method import InForce, Listed
 from nola_core.neighbors import DUPLICATES_SCHEMA
+from nola_core.report import build as report
 from nola_core.report.build import Run, build, draw
 from nola_core.report.headline import result
 from nola_core.report.samples import judged
@@ -67,6 +69,14 @@ class Checker(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+@pytest.fixture(autouse=True)
+def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In tests about words, plots are made but not saved, which takes longest."""
+    if "usual" not in request.fixturenames:
+        monkeypatch.setattr(report, "save", lambda figure, path: path.touch())
+        monkeypatch.setattr(report, "inlined", lambda figure, name: Markup("<svg></svg>"))
 
 
 @pytest.fixture(scope="module")
