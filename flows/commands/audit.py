@@ -77,13 +77,13 @@ def _by_page(judging: Judging, dataset: str, image_of: Any, *, browse: bool, to_
 
     page = Page(judging, dataset, image_of)
     with served(page) as address:
-        print(address, file=sys.stderr if to_stderr else sys.stdout, flush=True)
-        notice("open this page, on this machine; Ctrl-C stops, and every answer is saved", quiet=quiet)
-        if browse and _has_browser():
-            import webbrowser
-
-            webbrowser.open(address)
         try:
+            print(address, file=sys.stderr if to_stderr else sys.stdout, flush=True)
+            notice("open this page, on this machine; Ctrl-C stops, and every answer is saved", quiet=quiet)
+            if browse and _has_browser():
+                import webbrowser
+
+                webbrowser.open(address)
             while not page.seen.wait(0.5):
                 pass
         except KeyboardInterrupt:

@@ -53,20 +53,19 @@ def explore(
     some = "" if len(shown.ids) == shown.whole else f" of {shown.whole:,}, drawn at random; --images shows more"
     notice(f"{len(shown.ids):,} images{some}", quiet=quiet)
     with served(page.answer, port, told=page.told) as address:
-        print(address, flush=True)
-        notice("open this page on this machine; Ctrl-C ends it", quiet=quiet)
-        if not no_browser and _has_screen():
-            import webbrowser
-
-            webbrowser.open(address)
-        drawing = threading.Thread(target=page.draw_map, daemon=True)
-        drawing.start()
         try:
+            print(address, flush=True)
+            notice("open this page on this machine; Ctrl-C ends it", quiet=quiet)
+            if not no_browser and _has_screen():
+                import webbrowser
+
+                webbrowser.open(address)
+            threading.Thread(target=page.draw_map, daemon=True).start()
             notice("placing similar images side by side on the map; the page works meanwhile", quiet=quiet)
             page.mapped.wait()
             notice(page.problem or "the map is ready", quiet=quiet)
             threading.Event().wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # from the moment the address is known
             notice("", quiet=quiet)
 
 

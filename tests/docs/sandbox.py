@@ -20,19 +20,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-import yaml
-from PIL import Image
 
 from flows.cli import main
-from nola_core import files
-from nola_core.trust import groups
 from tests import prefect_home
-from tests.docs import home as folders
-from tests.docs.home import quietly
+from tests.docs.preparations import after, answer, before
 from tests.docs.programs import Programs, read, unrun
-from tests.project import change
 
 UNCOMPARED = {
     "nola doctor": "it describes the machine",
@@ -98,29 +91,17 @@ class Sandbox:
     def _nola(self, words: list[str], output: io.StringIO, shown: list[str]) -> int:
         if words[0] == "server":
             return self._server(output)
-        if words[0] == "add" and Path("params.yaml").is_file() and words[1] in _datasets():
-            quietly("remove", words[1])  # its results stay
-        if words[0] == "adapt" and "--backbones" not in words:
-            words = [*words, "--backbones", str(folders.tiny_pair(self.home))]
-        if words == ["status"] and shown:
-            self._edit()
-        if words[:2] == ["inspect", "unknown"] and "--group" in words:
-            _write_group(Path("data") / words[2])
-        if words[0] == "audit" and "--table" in words:
-            _judge(Path(words[words.index("--table") + 1]))
+        words = before(words, self.home, shown)
         if words[0] == "explore" or (words[0] == "audit" and "--table" not in words):
             return _served(words, output)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "executable", str(self.python))  # that of a run's children
             status = main(words)
         if status and "--answers" in words:  # it has written what is to be answered
-            file = Path(words[words.index("--answers") + 1])
-            file.write_text(json.dumps({question: ["It is round."] for question in json.loads(file.read_text())}))
+            answer(Path(words[words.index("--answers") + 1]))
             status = main(words)
-        if words[0] == "init" and not status:
-            folders.tune_briefly(Path(*words[1:2]))
-        if words[0] == "add" and "demo" not in words and not status:
-            folders.use_tiny_towers(self.home, words[1])
+        if not status:
+            after(words, self.home)
         return status
 
     def _server(self, output: io.StringIO) -> int:
@@ -153,12 +134,6 @@ class Sandbox:
         output.write(process.stdout.read().decode())
         return 1
 
-    def _edit(self) -> None:
-        """What the status of a page is about: three new images, and another number of epochs."""
-        for number in range(3):
-            Image.effect_noise((8, 8), 60).save(self.home / "photographs" / f"new-{number}.png")
-        change(Path("params.yaml"), "nola", "epochs", value=20)
-
     def _export(self, assignment: str) -> None:
         """Set a variable; servers are those of the tests, whose addresses are set already."""
         name, _, value = assignment.partition("=")
@@ -166,40 +141,9 @@ class Sandbox:
             os.environ[name] = "a-key" if value == "..." else value
 
 
-def _datasets() -> list[str]:
-    """Those of the project in the working directory."""
-    names: list[str] = yaml.safe_load(Path("params.yaml").read_text())["datasets"]
-    return names
-
-
 def _at_home(word: str) -> str:
     """A word as the shell passes it on."""
     return str(Path(word).expanduser()) if word.startswith("~/") else word
-
-
-def _write_group(folder: Path) -> None:
-    """A group of images that fit no name, which fifty digits do not have."""
-    images = pd.read_parquet(folder / "unknown.parquet")
-    images["group"] = (images.index < 8).astype("int32")
-    images.to_parquet(folder / "unknown.parquet")
-    row = {
-        "group": 1,
-        "images": 8,
-        "score": 0.9,
-        "inside": 0.9,
-        "class_ids": [0],
-        "shares": [1.0],
-        "image_ids": images["image_id"][:8],
-    }
-    files.write_table(folder / "unknown_groups.parquet", pd.DataFrame([row]), groups.SCHEMA)
-
-
-def _judge(table: Path) -> None:
-    """Fill in the answers of an audit, if its table is there."""
-    if table.is_file():
-        rows = pd.read_csv(table)
-        rows["answer"] = "cat"
-        rows.to_csv(table, index=False)
 
 
 def _served(words: list[str], output: io.StringIO) -> int:
@@ -231,7 +175,7 @@ def _served(words: list[str], output: io.StringIO) -> int:
         visitor.join()
         signal.signal(signal.SIGINT, before)
     assert not problems, problems
-    return 0 if status == 130 and words[0] == "explore" else status  # Ctrl-C may come before the server waits for it
+    return status
 
 
 def _answer(address: str) -> None:

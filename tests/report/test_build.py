@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from nola_core.report.samples import judged
 from nola_core.report.tables import load
 from nola_core.trust import proportions
 from tests.report.example import LADDER, SETTINGS, image_of, in_force_of, write_example
+from tests.report.reading import Checker, text_of
 
 
 def page_of(tmp_path: Path, **options: Any) -> str:
@@ -41,34 +40,6 @@ def rebuild(tmp_path: Path) -> str:
     run = Run("pets", SETTINGS, ["nola.epochs=3 (preset paper: 50)"], ["a photo of a {}."], {"fit@pets": 62.4, "report@pets": 9})
     build(run, folder=folder, image_of=image_of, output=folder / "report.html", figures_folder=folder / "figures")
     return (folder / "report.html").read_text()
-
-
-def text_of(page: str) -> str:
-    """The words of the page, without markup and line breaks."""
-    body = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL)
-    words = html.unescape(re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " ")
-    return " ".join(words.split())
-
-
-class Checker(HTMLParser):
-    """Collects every address and checks that tags close in the order they open."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "xlink:href")]
-        self.ids += [value or "" for name, value in attrs if name == "id"]
-        assert not [name for name, _ in attrs if name.startswith("on")]
-        assert tag != "iframe"
-        if tag not in ("img", "meta", "br", "link", "input", "hr"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 @pytest.fixture(autouse=True)
