@@ -251,7 +251,8 @@ function list() {
   const key = { doubtful: (i) => confidence[i], confident: (i) => -confidence[i], different: (i) => -different[i], score: (i) => -columns.score[i] }[state.order];
   listed = [];
   for (let i = 0; i < about.images; i++) if (visible[i]) listed.push(i);
-  listed.sort((a, b) => key(a) - key(b) || a - b);
+  const sign = state.order === "confident" ? 1 : -1;  // of equally confident ones, those that other methods call otherwise are doubtful
+  listed.sort((a, b) => key(a) - key(b) || sign * (different[a] - different[b]) || a - b);
   shown = 0;
   all();
   at("gallery").replaceChildren();

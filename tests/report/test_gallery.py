@@ -42,6 +42,14 @@ def test_the_most_confident_and_the_most_doubtful_with_what_labels_say(tables: T
     assert last[0].note == "or owl 40\u00a0%; is owl"
 
 
+def test_among_equally_confident_ones_the_rival_decides(tables: Tables) -> None:
+    nola = tables.tops["nola"]
+    sure = replace(tables, tops={**tables.tops, "nola": replace(nola, probabilities=np.full_like(nola.probabilities, 0.9999))})
+    # Zero-shot's probabilities of what NoLA predicts: a 0.5, b 0.3, c 0.6, d 0.1, e 0.2
+    assert [one.image_id[0] for one in doubtful(sure, 5)] == ["d", "e", "b", "a", "c"]
+    assert [one.image_id[0] for one in confident(sure, 5)] == ["c", "a", "b", "e", "d"]
+
+
 def test_disagreements_come_by_how_confident_both_are(tables: Tables) -> None:
     found = disagreements(tables)
     assert found is not None
