@@ -43,7 +43,7 @@ def doubtful(tables: Tables, count: int = SHOWN) -> list[Tile]:
 
 
 def confidence(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """Keys to sort the images by: the final method's probability, the last one, and the rival's of the same class, float64 [n] each.
+    """Keys to sort by, as `np.lexsort` takes them, float64 [n] each: the rival's probability of the predicted class, and the own one.
 
     Methods of features are often equally sure of nearly everything, to a tenth of a percent; then the rival decides.
     """
