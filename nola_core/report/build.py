@@ -223,7 +223,7 @@ def _content(run: Run, tables: Tables, folder: Path, judged: pd.DataFrame, pictu
         "renamed_count": len(renamed),
         "findings": findings(tables.quality),
         "descriptions": sources.description_rows(tables.descriptions),
-        "why_undescribed": sources.why_undescribed(settings["describe"], run.dataset),
+        "why_undescribed": sources.why_undescribed(settings["describe"], run.dataset, project=run.project),
         "described_count": int(tables.descriptions["class_id"].nunique()),
         "described_by": sources.described_by(tables.descriptions),
         # how it was made

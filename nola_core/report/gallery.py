@@ -43,7 +43,7 @@ def doubtful(tables: Tables, count: int = SHOWN) -> list[Tile]:
 
 
 def confidence(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """Keys to sort by, as `np.lexsort` takes them, float64 [n] each: the rival's probability of the predicted class, and the own one.
+    """Keys for `np.lexsort`, float64 [n]: the rival's probability of the predicted class, and before it the final method's.
 
     Methods of features are often equally sure of nearly everything, to a tenth of a percent; then the rival decides.
     """

@@ -93,13 +93,16 @@ def described_by(table: pd.DataFrame) -> list[str]:
     return [name for name, _ in Counter(names).most_common(LISTED)]
 
 
-def why_undescribed(describe: Mapping[str, Any], dataset: str) -> str:
+def why_undescribed(describe: Mapping[str, Any], dataset: str, *, project: bool) -> str:
     """Why a data set has no descriptions, in words that say what would change it.
 
     Args:
         describe: the parameters of the stage `describe`.
         dataset: its name.
+        project: whether it has a file of settings; after `nola adapt` it has none.
     """
+    if not project:
+        return "none were given."
     if describe["provider"] == "none":
         return "describe.provider is none."
     if describe["provider"] == "llm":

@@ -100,6 +100,7 @@ def test_it_makes_the_table_the_model_and_the_page(here: Path, made: tuple[Path,
     assert again["probability"][:14].tolist() == pytest.approx(table["probability"][:14].tolist(), abs=1e-6)
     page = (folder / "report.html").read_text()
     assert "<h1>photos</h1>" in page and 'src="data:image/png' in page
+    assert "templates alone, because none were given." in page
     assert not [outside for outside in ('src="http', "<link", "<script src") if outside in page]
     for said in (
         "14 images (1 more cannot be read), 3 classes: cat, -dog, bird. Backbones: your own, on the CPU",
