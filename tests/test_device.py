@@ -57,16 +57,18 @@ def test_memory_that_torch_gives_back_is_kept() -> None:
 import resource, torch
 from nola_core.device import keep_memory
 {}
+passes = []
 layers = torch.nn.Sequential(*[torch.nn.Sequential(torch.nn.Conv2d(8, 8, 1), torch.nn.ReLU()) for _ in range(4)])
 with torch.inference_mode():
-    for _ in range(3):
+    for _ in range(8):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         layers(torch.rand(16, 8, 256, 256))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        passes.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(passes))  # the first ones still take memory from the system, more of them on a busy machine
 """
     runs = [[sys.executable, "-c", faults.format(call)] for call in ("", "keep_memory()")]
     lost, kept = (int(subprocess.run(run, capture_output=True, text=True, check=True).stdout) for run in runs)
-    assert kept < lost / 4, "page faults of a third pass"
+    assert kept < lost / 4, "page faults of a pass"
 
 
 def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
