@@ -107,17 +107,21 @@ class Programs:
             return call(*words, HF_ENDPOINT=hub.url, HF_HOME=str(self.home / "hub"), HF_HUB_OFFLINE="0")
 
     def _make(self, words: list[str]) -> str:
-        """The Makefile's own recipe in a checkout with a module and a test a package, with this environment."""
+        """The Makefile's own recipe with this environment, in a checkout of empty packages and one test, which leaves a mark."""
         root, marker = self.home / "small", self.home / "small" / "ready"
         for package in ("nola_core", "flows", "demo", "benchmarks", "tests"):
             (root / package).mkdir(parents=True, exist_ok=True)
             (root / package / "__init__.py").write_text('"""A package."""\n')
-        (root / "tests" / "test_it.py").write_text("def test_it() -> None:\n    assert True\n")
+        test = 'from pathlib import Path\n\n\ndef test_it() -> None:\n    Path("tested").touch()\n'
+        (root / "tests" / "test_it.py").write_text(test)
         for name in ("Makefile", "pyproject.toml", "requirements.lock"):
             shutil.copy(ROOT / name, root / name)
         marker.touch()
         alone = {name: "" for name in os.environ if name.startswith("MAKE")}  # this may be `make test` itself
-        return call(*words, f"BIN={sys.prefix}/bin", f"READY={marker}", folder=root, **alone)
+        said = call(*words, f"BIN={sys.prefix}/bin", f"READY={marker}", folder=root, **alone)
+        assert (root / "tested").is_file() or "test" not in words, f"{shlex.join(words)} has not run the tests"
+        (root / "tested").unlink(missing_ok=True)
+        return said
 
     def _module(self, words: list[str]) -> str:
         """`python -m`."""
